@@ -1,0 +1,1 @@
+//! Typed Avahi proxies for zbus, with browsing and publishing as streams that survive the daemon's restart

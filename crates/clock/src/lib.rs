@@ -1,0 +1,1 @@
+//! Timescales as types, clock filter, frame clock and playback servo of Audera

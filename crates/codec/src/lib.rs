@@ -1,0 +1,1 @@
+//! PCM and Opus packet encoders and decoders of Audera

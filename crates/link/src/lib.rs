@@ -1,0 +1,1 @@
+//! Identity, trust and TLS transport of Audera

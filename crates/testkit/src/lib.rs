@@ -1,0 +1,1 @@
+//! Simulated clocks and networks, private PipeWire sessions and measuring tools for Audera's tests

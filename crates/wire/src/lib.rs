@@ -1,0 +1,1 @@
+//! Messages, framing and session state machines of the Audera protocol

@@ -1,0 +1,1 @@
+//! The Audera player: turns streams into the sound of a room

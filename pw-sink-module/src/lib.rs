@@ -1,0 +1,1 @@
+//! PipeWire module: an audio sink for every Audera room

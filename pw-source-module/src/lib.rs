@@ -1,0 +1,1 @@
+//! PipeWire module: streams an input to Audera rooms
