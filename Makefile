@@ -1,0 +1,52 @@
+# The front door. `make help` says what there is; meson.build and Cargo.toml do the work behind it.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+# Where cargo builds; the programs under test are looked for there.
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# Needed only where files outside the tree are written.
+SUDO := $(if $(filter 0,$(shell id -u))$(DESTDIR),,sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint install uninstall clean programs
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+setup: ## install the Debian packages that are missing (asks sudo)
+	@tools/setup
+
+build: setup ## build the modules and the player, optimised, into build/
+	@test -f build/build.ninja || meson setup build --buildtype=release --prefix=$(PREFIX)
+	meson compile -C build
+
+demo: build ## play two rooms on this machine: [FILE=music.wav] [OUTPUT=default]
+	$(CARGO) run --locked --release --package audera-testkit --bin audera-demo -- \
+		$(if $(FILE),--file "$(FILE)") $(if $(OUTPUT),--output "$(OUTPUT)")
+
+# The tests load the modules and run the player as files. Building the tests in the same call gives all of them one set
+# of features, so that `cargo test` afterwards has nothing left to compile.
+programs: setup
+	$(CARGO) build --locked --workspace --lib --bins --tests --examples
+
+test: programs ## run every test
+	$(CARGO) test --locked --workspace
+
+lint: programs ## check style, lints, documentation, licences and every shipped file
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	tools/check-purity
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	tools/check-licences
+	shellcheck .ci/run tools/setup tools/check-purity tools/check-shipped-files
+	tools/check-shipped-files $(TARGET_DIR)/debug
+
+install: build ## install for every user of this machine: [PREFIX=/usr/local] [DESTDIR=...]
+	$(SUDO) meson install -C build --no-rebuild
+
+uninstall: ## remove what `make install` put there
+	$(SUDO) ninja -C build uninstall
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf build
