@@ -1,0 +1,240 @@
+//! The map of a device's frame index to monotonic time, filtered from noisy observations.
+//!
+//! A two-state Kalman filter (time of a frame, length of a frame) fed by one observation per cycle. With constant
+//! noise terms it is a delay-locked loop whose bandwidth starts wide and narrows by itself, whatever the quantum:
+//! the first observation is taken as it is, after a second the noise of some fifty observations is averaged, in
+//! steady state that of about five seconds.
+
+use crate::{Span, Time};
+
+/// What an observation did to a [`FrameClock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// The observation was filtered in; times stay smooth.
+    Steady,
+    /// The map was set anew on this observation: the device jumped.
+    Reanchored {
+        /// By how much later this observation came than the map had predicted. Zero where there was no prediction,
+        /// because the frame index went backwards.
+        jump: Span,
+    },
+}
+
+/// A filtered map of frame index to time on the clock `S`.
+///
+/// One wake-up that comes a few milliseconds late does not disturb it; a lasting shift does, and one of more than
+/// [`JUMP`](Self::JUMP) is reported as a discontinuity. From `JUMP` to [`LATE_WAKE_UP`](Self::LATE_WAKE_UP) it
+/// takes two observations that agree to tell a jump from a late wake-up.
+#[derive(Clone, Debug)]
+pub struct FrameClock<S> {
+    nominal_ns: f64,
+    anchor: Option<Anchor<S>>,
+    /// What is known of the crystal while there is no anchor.
+    crystal: Crystal,
+    suspect: Option<Span>,
+    /// Consecutive observations beyond the gate on one side: positive late, negative early.
+    streak: i32,
+}
+
+/// Length of a frame relative to the nominal one, minus one; and the variance of that.
+#[derive(Clone, Copy, Debug)]
+struct Crystal {
+    stretch: f64,
+    variance: f64,
+}
+
+/// State of the filter at the frame observed last.
+#[derive(Debug)]
+struct Anchor<S> {
+    position: u64,
+    at: Time<S>,
+    /// Correction of `at` below a nanosecond, in ns.
+    fine_ns: f64,
+    /// Length of a frame relative to the nominal one, minus one.
+    stretch: f64,
+    /// Covariance: time in ns^2, time and stretch in ns, stretch.
+    var_time: f64,
+    covar: f64,
+    var_stretch: f64,
+}
+
+impl<S> Clone for Anchor<S> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+/// Assumed standard deviation of one observation, in ns. Wake-ups of an ordinary kernel scatter by some 30 us; the
+/// time stamps of a driver are better, and then the filter is merely more patient than it need be.
+const NOISE_NS: f64 = 40_000.0;
+
+/// How far off a crystal is thought to be before anything is known, relative (standard deviation).
+const PRIOR_STRETCH: f64 = 150e-6;
+
+/// Random walk of a crystal's rate, relative per square root of a second. Sets the steady-state memory of about
+/// (noise^2 * cycle / walk^2)^(1/4), some six seconds at a cycle of 10 ms.
+const WALK: f64 = 0.1e-6;
+
+/// Observations further off than so many standard deviations are pulled in to it.
+const GATE: f64 = 3.5;
+
+/// After so many observations beyond the gate on one side it is the map that is wrong.
+const STREAK: i32 = 8;
+
+/// No device runs further off its nominal rate than this, relative.
+const MAX_STRETCH: f64 = 2e-3;
+
+impl<S> FrameClock<S> {
+    /// An observation further off than this, when it lasts, is a jump of the device and not noise.
+    pub const JUMP: Span = Span::from_millis(5);
+
+    /// An observation further off than this is a jump at once: no wake-up is that late.
+    pub const LATE_WAKE_UP: Span = Span::from_millis(100);
+
+    /// A clock for a device of nominally `rate` frames per second (8 to 768000; clamped).
+    #[must_use]
+    pub fn new(rate: u32) -> Self {
+        let nominal_ns = 1e9 / f64::from(rate.clamp(8, 768_000));
+        let crystal = Crystal {
+            stretch: 0.0,
+            variance: PRIOR_STRETCH * PRIOR_STRETCH,
+        };
+        Self {
+            nominal_ns,
+            anchor: None,
+            crystal,
+            suspect: None,
+            streak: 0,
+        }
+    }
+
+    /// Takes the observation that frame `position` is due at `at`. Positions rise from call to call.
+    pub fn observe(&mut self, position: u64, at: Time<S>) -> Observed {
+        let Some(anchor) = &mut self.anchor else {
+            self.anchor = Some(Anchor::new(position, at, self.crystal));
+            return Observed::Steady;
+        };
+        if position < anchor.position {
+            self.reanchor(position, at);
+            return Observed::Reanchored { jump: Span::ZERO };
+        }
+        let mut predicted = anchor.clone();
+        predicted.advance(position, self.nominal_ns);
+        let off = at - predicted.at;
+        if off.abs() > Self::JUMP {
+            let confirmed = self
+                .suspect
+                .is_some_and(|before| (off - before).abs() <= Self::JUMP);
+            if confirmed || off.abs() > Self::LATE_WAKE_UP {
+                self.reanchor(position, at);
+                return Observed::Reanchored { jump: off };
+            }
+            // The map runs on without this observation; the state stays where it was, to be advanced next time.
+            self.suspect = Some(off);
+            return Observed::Steady;
+        }
+        self.suspect = None;
+        *anchor = predicted;
+        let innovation = off.as_nanos() as f64 - anchor.fine_ns;
+        self.streak = anchor.correct(innovation, self.streak);
+        Observed::Steady
+    }
+
+    /// When frame `position` is due, by the filtered map; earlier and later frames than those observed alike.
+    /// `None` before the first observation.
+    #[must_use]
+    pub fn time_of(&self, position: u64) -> Option<Time<S>> {
+        let anchor = self.anchor.as_ref()?;
+        let frames = i128::from(position) - i128::from(anchor.position);
+        let ns = frames as f64 * self.nominal_ns * (1.0 + anchor.stretch) + anchor.fine_ns;
+        Some(anchor.at + Span::from_nanos(ns.round() as i64))
+    }
+
+    /// How much faster than its nominal rate the device runs, in ppm of the clock `S`; zero before anything is known.
+    #[must_use]
+    pub fn rate_ppm(&self) -> f64 {
+        self.anchor
+            .as_ref()
+            .map_or(0.0, |anchor| (1.0 / (1.0 + anchor.stretch) - 1.0) * 1e6)
+    }
+
+    /// Forgets the device's position and keeps its rate: the next observation is taken as it is. For a device that
+    /// was re-opened or had an xrun.
+    pub fn reset(&mut self) {
+        if let Some(anchor) = self.anchor.take() {
+            // The rate is most likely still that of the same crystal, but another device may have taken over.
+            let prior = PRIOR_STRETCH * PRIOR_STRETCH;
+            self.crystal = Crystal {
+                stretch: anchor.stretch,
+                variance: (anchor.var_stretch + prior / 4.0).min(prior),
+            };
+        }
+        self.suspect = None;
+        self.streak = 0;
+    }
+
+    fn reanchor(&mut self, position: u64, at: Time<S>) {
+        self.reset();
+        self.anchor = Some(Anchor::new(position, at, self.crystal));
+    }
+}
+
+impl<S> Anchor<S> {
+    fn new(position: u64, at: Time<S>, crystal: Crystal) -> Self {
+        let Crystal {
+            stretch,
+            variance: var_stretch,
+        } = crystal;
+        Self {
+            position,
+            at,
+            fine_ns: 0.0,
+            stretch,
+            var_time: NOISE_NS * NOISE_NS,
+            covar: 0.0,
+            var_stretch,
+        }
+    }
+
+    /// Predicts the state at `position`, which is not before the present one.
+    fn advance(&mut self, position: u64, nominal_ns: f64) {
+        let span_ns = position.saturating_sub(self.position) as f64 * nominal_ns;
+        let ahead = span_ns * (1.0 + self.stretch) + self.fine_ns;
+        let whole = ahead.round();
+        self.at += Span::from_nanos(whole as i64);
+        self.fine_ns = ahead - whole;
+        self.position = position;
+
+        let walk = WALK * WALK * span_ns * 1e-9;
+        self.var_time += span_ns * (2.0 * self.covar + span_ns * (self.var_stretch + walk / 3.0));
+        self.covar += span_ns * (self.var_stretch + walk / 2.0);
+        self.var_stretch += walk;
+    }
+
+    /// Filters `innovation` (ns) in and returns the new streak of outliers.
+    fn correct(&mut self, innovation: f64, streak: i32) -> i32 {
+        let expected = (self.var_time + NOISE_NS * NOISE_NS).sqrt();
+        let gate = GATE * expected;
+        let mut streak = match innovation {
+            late if late > gate => streak.max(0) + 1,
+            early if early < -gate => streak.min(0) - 1,
+            _ => 0,
+        };
+        let mut pulled = innovation.clamp(-gate, gate);
+        if streak.abs() >= STREAK {
+            // Open the time, not the rate: a lasting shift says nothing about the crystal.
+            self.var_time += innovation * innovation;
+            self.covar = 0.0;
+            pulled = innovation;
+            streak = 0;
+        }
+        let total = self.var_time + NOISE_NS * NOISE_NS;
+        let (gain_time, gain_stretch) = (self.var_time / total, self.covar / total);
+        self.fine_ns += gain_time * pulled;
+        self.stretch = (self.stretch + gain_stretch * pulled).clamp(-MAX_STRETCH, MAX_STRETCH);
+        self.var_stretch -= gain_stretch * self.covar;
+        self.covar *= 1.0 - gain_time;
+        self.var_time *= 1.0 - gain_time;
+        streak
+    }
+}
