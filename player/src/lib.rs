@@ -1,1 +1,11 @@
-//! The Audera player: turns streams into the sound of a room
+//! The Audera player: turns streams into the sound of a room.
+//!
+//! `config` and `cli` say what the player was told, `output` is where its sound leaves, `notify` and `log` are its
+//! lines to the service manager and to people.
+
+pub mod cli;
+pub mod config;
+pub mod log;
+pub mod monotonic;
+pub mod notify;
+pub mod output;

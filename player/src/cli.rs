@@ -1,0 +1,90 @@
+//! The command line of `audera-player`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::{Access, ListenAddress, LogLevel, OutputChoice, RoomName, Subscription};
+
+/// Exit codes of `audera-player`.
+pub mod exit {
+    /// All went well.
+    pub const OK: u8 = 0;
+    /// The player could not start, or had to give up while running.
+    pub const FAILED: u8 = 1;
+    /// The command line or the configuration is wrong.
+    pub const CONFIG: u8 = 2;
+}
+
+/// Plays the streams of Audera senders in this room.
+///
+/// Every option but --config, --check-config and -v is also a key of the configuration files /etc/audera/player.toml and
+/// ~/.config/audera/player.toml; the command line wins. See audera-player(1).
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "audera-player", version, max_term_width = 100)]
+pub struct Cli {
+    /// Read this file instead of the machine's and the user's.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Call this room ROOM [default: the machine's name].
+    #[arg(long, value_name = "ROOM")]
+    pub name: Option<RoomName>,
+
+    /// Play to pipewire[:TARGET], alsa[:DEVICE] or file:PATH.wav [default: pipewire].
+    #[arg(long, value_name = "OUTPUT")]
+    pub output: Option<OutputChoice>,
+
+    /// Listen for senders here [default: [::]:6528].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<ListenAddress>,
+
+    /// Who may play here: paired or open [default: paired].
+    #[arg(long, value_name = "paired|open")]
+    pub access: Option<Access>,
+
+    /// Dial this source and play what it streams; may be given several times.
+    #[arg(long, value_name = "NAME|host:port", num_args = 1..)]
+    pub subscribe: Vec<Subscription>,
+
+    /// Keep identity and trusted senders here.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Neither announce this player nor look for sources with Avahi.
+    #[arg(long)]
+    pub no_discovery: bool,
+
+    /// Log error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<LogLevel>,
+
+    /// Log more: -v is --log debug, -vv is --log trace.
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "log")]
+    pub verbose: u8,
+
+    /// Print the effective configuration and leave: 0 if it is right, 2 if not.
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+impl Cli {
+    /// The keys this command line sets.
+    pub(crate) fn layer(&self) -> crate::config::Layer {
+        crate::config::Layer {
+            name: self.name.clone(),
+            output: self.output.clone(),
+            listen: self.listen,
+            access: self.access,
+            subscribe: (!self.subscribe.is_empty()).then(|| self.subscribe.clone()),
+            state_dir: self.state_dir.clone(),
+            discovery: self.no_discovery.then_some(false),
+            log: match self.verbose {
+                0 => self.log,
+                1 => Some(LogLevel::Debug),
+                _ => Some(LogLevel::Trace),
+            },
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The values a key of the configuration may have, each with the text form shared by the command line and the file.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A value that can be written as text, and which can say what it accepts.
+pub trait Accepts: FromStr<Err = Refused> {
+    /// What is accepted, for error texts.
+    const ACCEPTED: &'static str;
+}
+
+/// Why a text is not a value of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{why}; accepted: {accepted}")]
+pub struct Refused {
+    /// What is wrong with the text.
+    pub why: String,
+    /// What would be taken instead.
+    pub accepted: &'static str,
+}
+
+impl Refused {
+    fn new<T: Accepts>(why: impl Into<String>) -> Self {
+        Self { why: why.into(), accepted: T::ACCEPTED }
+    }
+}
+
+/// The longest label DNS-SD carries, in bytes.
+const LABEL_BYTES: usize = 63;
+
+/// Says what makes `text` unfit for a DNS-SD label, if anything does.
+fn label_fault(text: &str) -> Option<String> {
+    if text.trim().is_empty() {
+        Some("it is empty".into())
+    } else if text.len() > LABEL_BYTES {
+        Some(format!("it has {} bytes", text.len()))
+    } else if text.chars().any(char::is_control) {
+        Some("it holds a control character".into())
+    } else if text.trim() != text {
+        Some("it begins or ends with a blank".into())
+    } else {
+        None
+    }
+}
+
+/// The human name of the player, which is also its DNS-SD instance name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomName(String);
+
+impl RoomName {
+    /// The name as text: 1 to 63 bytes of UTF-8 without control characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Accepts for RoomName {
+    const ACCEPTED: &'static str = "a room name of 1 to 63 bytes without control characters";
+}
+
+impl FromStr for RoomName {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        match label_fault(text) {
+            None => Ok(Self(text.to_owned())),
+            Some(why) => Err(Refused::new::<Self>(why)),
+        }
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a group this player belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupName(String);
+
+impl GroupName {
+    /// The name as text: 1 to 63 bytes of UTF-8 without control characters and commas.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Accepts for GroupName {
+    const ACCEPTED: &'static str = "a group name of 1 to 63 bytes without control characters and commas";
+}
+
+impl FromStr for GroupName {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        if let Some(why) = label_fault(text) {
+            Err(Refused::new::<Self>(why))
+        } else if text.contains(',') {
+            // The announcement lists the groups in one TXT entry, separated by commas.
+            Err(Refused::new::<Self>("it holds a comma"))
+        } else if text.eq_ignore_ascii_case("everywhere") {
+            Err(Refused::new::<Self>("every player is in \"Everywhere\" without being told"))
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the sound goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputChoice {
+    /// Through PipeWire: to the node of that name, or to the default output.
+    PipeWire {
+        /// `node.name` or `object.serial` of the node to play to.
+        target: Option<String>,
+    },
+    /// Straight to an ALSA PCM.
+    Alsa {
+        /// Any PCM name (`aplay -L` lists them).
+        device: String,
+    },
+    /// To a WAV file, paced by the monotonic clock.
+    File {
+        /// The file, which is overwritten.
+        path: PathBuf,
+    },
+}
+
+impl Accepts for OutputChoice {
+    const ACCEPTED: &'static str = "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\" or \"file:PATH.wav\"";
+}
+
+impl FromStr for OutputChoice {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let (kind, rest) = match text.split_once(':') {
+            Some((kind, rest)) => (kind, Some(rest)),
+            None => (text, None),
+        };
+        if rest.is_some_and(|rest| rest.chars().any(char::is_control)) {
+            return Err(Refused::new::<Self>("it holds a control character"));
+        }
+        match (kind, rest) {
+            ("pipewire", None) => Ok(Self::PipeWire { target: None }),
+            ("pipewire", Some(target)) if !target.is_empty() => Ok(Self::PipeWire { target: Some(target.to_owned()) }),
+            ("alsa", None) => Ok(Self::Alsa { device: "default".to_owned() }),
+            ("alsa", Some(device)) if !device.is_empty() => Ok(Self::Alsa { device: device.to_owned() }),
+            ("pipewire" | "alsa", Some(_)) => Err(Refused::new::<Self>(format!("nothing follows \"{kind}:\""))),
+            ("file", rest) => {
+                let path = PathBuf::from(rest.unwrap_or_default());
+                // The file is overwritten: the suffix keeps a slip of the pen from destroying something else.
+                if path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("wav")) {
+                    Ok(Self::File { path })
+                } else {
+                    Err(Refused::new::<Self>("the path does not name a .wav file"))
+                }
+            }
+            (other, _) => Err(Refused::new::<Self>(format!("there is no output \"{other}\""))),
+        }
+    }
+}
+
+impl fmt::Display for OutputChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PipeWire { target: None } => f.write_str("pipewire"),
+            Self::PipeWire { target: Some(target) } => write!(f, "pipewire:{target}"),
+            Self::Alsa { device } => write!(f, "alsa:{device}"),
+            Self::File { path } => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+/// What to subscribe to: a source the player dials by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscription {
+    /// The source announced under this DNS-SD instance name.
+    Named(String),
+    /// The source at a fixed address; works without Avahi.
+    Address {
+        /// Host name or address, without brackets.
+        host: String,
+        /// TCP port, not 0.
+        port: u16,
+    },
+}
+
+impl Accepts for Subscription {
+    const ACCEPTED: &'static str = "the name of a source, \"host:port\" or \"[address]:port\"";
+}
+
+impl FromStr for Subscription {
+    type Err = Refused;
+
+    /// A text that ends in a colon and digits, with nothing but the characters of a host name before, is an address;
+    /// any other text is a name.
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Err(Refused::new::<Self>(format!("it has no port (did you mean \"[{text}]:{}\"?)", super::PORT)));
+        }
+        if let Some((host, digits)) = text.rsplit_once(':') {
+            let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            let named = || host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+            let host = match bracketed {
+                Some(inner) => Some(inner),
+                None if !host.is_empty() && named() => Some(host),
+                None => None,
+            };
+            if let (Some(host), true) = (host, !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())) {
+                return match digits.parse::<u16>() {
+                    Ok(port) if port != 0 => Ok(Self::Address { host: host.to_owned(), port }),
+                    _ => Err(Refused::new::<Self>(format!("port {digits} is not in 1 to 65535"))),
+                };
+            }
+        }
+        match label_fault(text) {
+            None => Ok(Self::Named(text.to_owned())),
+            Some(why) => Err(Refused::new::<Self>(why)),
+        }
+    }
+}
+
+impl fmt::Display for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::Address { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Address { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// The address the player listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl Accepts for ListenAddress {
+    const ACCEPTED: &'static str = "ADDRESS:PORT, such as \"[::]:6528\" (all addresses) or \"127.0.0.1:0\" (any free port)";
+}
+
+impl FromStr for ListenAddress {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        text.parse().map(Self).map_err(|_| Refused::new::<Self>("it is not a numeric address with a port"))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Declares an enum whose values are single words in the configuration.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $accepted:literal { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The word that stands for this value in the configuration.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl Accepts for $name {
+            const ACCEPTED: &'static str = $accepted;
+        }
+
+        impl FromStr for $name {
+            type Err = Refused;
+
+            fn from_str(text: &str) -> Result<Self, Refused> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(Refused::new::<Self>("there is no such value")),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Who may play here.
+    Access, "\"paired\" or \"open\"" {
+        /// Only senders whose identity is in the list of trusted ones.
+        Paired = "paired",
+        /// Anyone who reaches the port.
+        Open = "open",
+    }
+}
+
+words! {
+    /// Who plays when a second stream starts.
+    Policy, "\"newest\" or \"first\"" {
+        /// The newest start wins; the older sender is told.
+        Newest = "newest",
+        /// The stream that plays goes on; the newcomer is refused.
+        First = "first",
+    }
+}
+
+words! {
+    /// How much is logged.
+    LogLevel, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"" {
+        /// Only what keeps the room silent.
+        Error = "error",
+        /// Also what a person should look at.
+        Warn = "warn",
+        /// Also streams coming and going.
+        Info = "info",
+        /// Also how devices and senders were negotiated with.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
