@@ -1,1 +1,33 @@
-//! Identity, trust and TLS transport of Audera
+//! Identity, trust and TLS transport of Audera: who a peer is, and a byte stream to it; what the bytes mean is not known here.
+//!
+//! - [`Identity`] is the key pair of a host and user, [`PeerId`] its public name, [`TrustStore`] the file of peers that are known.
+//! - [`Endpoint`] holds the TLS settings of one identity; [`Listener`] and [`dial`] turn it into [`Connection`]s, which are
+//!   encrypted and mutually authenticated. Whether a peer is *welcome* is the caller's decision, taken from [`Connection::peer`].
+//!
+//! Nothing here is global: no process-wide TLS provider, no thread of its own (name look-ups excepted, which tokio hands to its
+//! blocking pool), no logging. Failures are values; the caller writes the log line.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod connection;
+mod dial;
+mod endpoint;
+mod identity;
+mod limits;
+mod listener;
+mod peer_id;
+mod socket;
+mod state_file;
+mod trust;
+mod verifier;
+
+pub use connection::{Connection, HandshakeError, Reader, Writer};
+pub use dial::{DialError, Stage, Target, TargetError, dial};
+pub use endpoint::{Endpoint, EndpointError};
+pub use identity::{Identity, IdentityError};
+pub use limits::Limits;
+pub use listener::{BindError, Cause, Failure, Listener};
+pub use peer_id::{ParsePeerIdError, PeerId};
+pub use state_file::StateFileError;
+pub use trust::{ChangedId, Pinned, PinError, TRUSTED_FILE, TrustError, TrustStore, TrustedPeer};
