@@ -1,1 +1,65 @@
-//! Messages, framing and session state machines of the Audera protocol
+//! The Audera protocol without I/O: framing, messages and the session state machine of each end; no socket, clock or thread.
+//!
+//! The bytes are described for strangers in `docs/protocol.md`; the golden vectors there are tests here.
+//!
+//! A connection carries one session. The end that sends audio holds a [`SenderSession`], the end that plays a
+//! [`PlayerSession`], whoever dialled. Both are driven alike, and time always comes in as an argument:
+//!
+//! ```
+//! use audera_clock::{PlayerTime, SenderTime};
+//! use audera_wire::{PlayerHello, PlayerSession, SenderEvent, SenderHello, SenderSession};
+//!
+//! let mut sender = SenderSession::new(SenderHello::new("desk", "example 1.0"), SenderTime::from_nanos(0));
+//! let mut player = PlayerSession::new(PlayerHello::new("Kitchen", "example 1.0"), PlayerTime::from_nanos(0));
+//! let mut bytes = Vec::new();
+//! player.poll_transmit(PlayerTime::from_nanos(1_000), &mut bytes);
+//! sender.receive(SenderTime::from_nanos(2_000), &bytes)?;
+//! assert!(matches!(sender.poll_event(), Some(SenderEvent::PlayerReady(hello)) if hello.name == "Kitchen"));
+//! # Ok::<(), audera_wire::SessionError>(())
+//! ```
+//!
+//! The loop around a session: feed what was read to `receive`; drain `poll_event`; whenever the transport can take
+//! bytes, call `poll_transmit` and write what it gives before any audio; at `next_timeout` call `handle_timeout`.
+//! Audio is not queued in the session: the sender writes the bytes of [`encode_audio`], which are the same for every
+//! player of a stream, whenever [`SenderSession::is_streaming`] says so.
+
+mod audio;
+mod close;
+mod dnssd;
+mod format;
+mod frame;
+mod hello;
+mod limits;
+mod message;
+mod session;
+mod status;
+mod stream;
+mod text;
+mod time;
+
+pub use audio::{AudioError, AudioPacket, encode_audio};
+pub use close::{Bye, CloseCode};
+pub use dnssd::{
+    SERVICE_PLAYER, SERVICE_SOURCE, TXT_ACCESS, TXT_ACCESS_OPEN, TXT_ACCESS_PAIRED, TXT_GROUPS,
+    TXT_ID, TXT_VERSION, groups_from_txt, groups_to_txt,
+};
+pub use format::{Coding, FormatError, Formats, StreamFormat};
+pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
+pub use hello::{Hello, PlayerHello, Role, SenderHello};
+pub use limits::*;
+pub use message::{Message, MessageError};
+pub use session::{
+    Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError,
+};
+pub use status::{PlayerState, PlayerStatus};
+pub use stream::{Start, StartInvalid, StreamId};
+pub use time::{TimeReply, TimeRequest};
+
+/// The ALPN protocol name; both ends offer exactly this one.
+pub const ALPN: &[u8] = b"audera/1";
+
+/// Default port of players and sources, TCP (UDP is reserved for time exchanges).
+pub const PORT: u16 = 6528;
+
+/// Major versions of the protocol spoken by this crate, as offered in a hello.
+pub const VERSIONS: &[u16] = &[1];

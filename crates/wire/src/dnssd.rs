@@ -1,0 +1,83 @@
+//! Names under which players and sources are announced by DNS-SD, and the text form of the group list.
+
+/// Service type of players; the instance name is the room.
+pub const SERVICE_PLAYER: &str = "_audera._tcp";
+
+/// Service type of sources, to which players may dial in; the instance name is the source's.
+pub const SERVICE_SOURCE: &str = "_audera-source._tcp";
+
+/// TXT key: highest major version of the protocol, decimal.
+pub const TXT_VERSION: &str = "v";
+
+/// TXT key: id of the identity, 64 lower-case hexadecimal digits.
+pub const TXT_ID: &str = "id";
+
+/// TXT key: groups of a player, see [`groups_to_txt`].
+pub const TXT_GROUPS: &str = "groups";
+
+/// TXT key: who may play here, [`TXT_ACCESS_PAIRED`] or [`TXT_ACCESS_OPEN`].
+pub const TXT_ACCESS: &str = "access";
+
+/// Value of [`TXT_ACCESS`]: paired senders only.
+pub const TXT_ACCESS_PAIRED: &str = "paired";
+
+/// Value of [`TXT_ACCESS`]: any sender.
+pub const TXT_ACCESS_OPEN: &str = "open";
+
+/// Longest value of the `groups` key in bytes: a TXT string holds 255, `groups=` takes 7.
+const MAX_GROUPS_TXT: usize = 255 - 7;
+
+/// Writes a group list as the value of [`TXT_GROUPS`]: names joined by commas.
+///
+/// Names that hold a comma or are empty cannot be written and are left out, as is what would exceed the 248 bytes of a
+/// TXT value; the player's hello has the full list.
+#[must_use]
+pub fn groups_to_txt<T: AsRef<str>>(groups: &[T]) -> String {
+    let mut txt = String::new();
+    for group in groups
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|name| !name.is_empty() && !name.contains(','))
+    {
+        let comma = usize::from(!txt.is_empty());
+        if txt.len() + comma + group.len() <= MAX_GROUPS_TXT {
+            if comma == 1 {
+                txt.push(',');
+            }
+            txt.push_str(group);
+        }
+    }
+    txt
+}
+
+/// Reads the value of [`TXT_GROUPS`]; empty names are left out.
+#[must_use]
+pub fn groups_from_txt(txt: &str) -> Vec<String> {
+    txt.split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_survive_the_text_form() {
+        let groups = ["Downstairs", "Everyone's", "Büro"];
+        assert_eq!(groups_to_txt(&groups), "Downstairs,Everyone's,Büro");
+        assert_eq!(groups_from_txt(&groups_to_txt(&groups)), groups);
+        assert_eq!(groups_from_txt(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn groups_that_do_not_fit_are_left_out_whole() {
+        let long = "x".repeat(63);
+        let groups: Vec<String> = (0..6).map(|n| format!("{n}{}", &long[1..])).collect();
+        let txt = groups_to_txt(&groups);
+        assert!(txt.len() <= 248);
+        assert_eq!(groups_from_txt(&txt), groups[..3]);
+        assert_eq!(groups_to_txt(&["a,b", "", "c"]), "c");
+    }
+}

@@ -1,0 +1,161 @@
+//! How a player fares: one definition for players, senders and whoever shows it.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::format::Coding;
+use crate::limits::{MAX_NAME, MAX_OUTPUT};
+use crate::stream::StreamId;
+use crate::text;
+
+/// What a player is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PlayerState {
+    /// No stream.
+    #[default]
+    Idle,
+    /// A stream was accepted; its first frame is not due yet, or the sender's clock is not known yet.
+    Waiting,
+    /// Sound.
+    Playing,
+    /// The stream has ended; the rest of it plays.
+    Draining,
+    /// A state of a newer version.
+    Other,
+}
+
+impl PlayerState {
+    const ALL: [Self; 5] = [
+        Self::Idle,
+        Self::Waiting,
+        Self::Playing,
+        Self::Draining,
+        Self::Other,
+    ];
+
+    /// Name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Playing => "playing",
+            Self::Draining => "draining",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for PlayerState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Serialize for PlayerState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for PlayerState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = text::text::<D, 32>(deserializer)?;
+        Ok(Self::ALL
+            .into_iter()
+            .find(|state| state.name() == name)
+            .unwrap_or(Self::Other))
+    }
+}
+
+/// Status of a player, sent once a second; only figures of the stream on this very connection.
+///
+/// Optional figures are absent while nothing has been measured. Counters run from the start of the stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlayerStatus {
+    /// What the player is doing.
+    pub state: PlayerState,
+    /// Name of the room, at most [`MAX_NAME`] bytes.
+    #[serde(deserialize_with = "text::text::<_, MAX_NAME>")]
+    pub room: String,
+    /// Name of the output, for people, at most [`MAX_OUTPUT`] bytes.
+    #[serde(deserialize_with = "text::text::<_, MAX_OUTPUT>")]
+    pub output: String,
+    /// The stream of this connection that plays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamId>,
+    /// Its coding.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known_coding"
+    )]
+    pub codec: Option<Coding>,
+    /// Time by which frames leave the device later than their stamps say, us.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text::finite"
+    )]
+    pub sync_error_us: Option<f64>,
+    /// Bound of the error of the estimate of the sender's clock, us.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text::finite"
+    )]
+    pub clock_bound_us: Option<f64>,
+    /// Shortest round trip of late between the two hosts, us.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text::finite"
+    )]
+    pub round_trip_us: Option<f64>,
+    /// Rate of the sender's host clock over the player's, less one, ppm.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text::finite"
+    )]
+    pub skew_ppm: Option<f64>,
+    /// Correction that the resampler applies now, ppm.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "text::finite"
+    )]
+    pub ratio_ppm: Option<f64>,
+    /// Audio waiting to be played, ms.
+    pub buffered_ms: u32,
+    /// Frames played.
+    pub played_frames: u64,
+    /// Frames that came after their presentation time and were not played.
+    pub late_frames: u64,
+    /// Frames that never came and were played as silence or concealed.
+    pub lost_frames: u64,
+    /// Times that the jitter buffer ran empty within a stream.
+    pub underruns: u64,
+    /// Times that playback jumped instead of being steered.
+    pub resyncs: u64,
+    /// Times that the output device itself ran dry.
+    pub xruns: u64,
+}
+
+impl PlayerStatus {
+    /// The same with texts cut to their limits and figures that are not finite left out.
+    pub(crate) fn fit_for_wire(&self) -> Self {
+        let finite = |figure: Option<f64>| figure.filter(|figure| figure.is_finite());
+        Self {
+            room: text::clip(&self.room, MAX_NAME),
+            output: text::clip(&self.output, MAX_OUTPUT),
+            sync_error_us: finite(self.sync_error_us),
+            clock_bound_us: finite(self.clock_bound_us),
+            round_trip_us: finite(self.round_trip_us),
+            skew_ppm: finite(self.skew_ppm),
+            ratio_ppm: finite(self.ratio_ppm),
+            ..self.clone()
+        }
+    }
+}
+
+/// A coding, or `None` for one of a newer version.
+fn known_coding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Coding>, D::Error> {
+    Ok(text::optional_text::<D, 32>(deserializer)?.and_then(|name| name.parse().ok()))
+}
