@@ -1,0 +1,101 @@
+//! Opus through libopus, set up for music.
+
+use std::fmt;
+
+use audera_wire::{MAX_OPUS_PACKET, StreamFormat};
+use opusic_c::{Application, Bitrate, Channels, ErrorCode, SampleRate};
+
+use crate::{CodecError, samples_in};
+
+/// Lowest bit rate, bit/s: below it, music audibly suffers.
+pub const MIN_BITRATE: u32 = 64_000;
+
+/// Highest bit rate, bit/s: above it, PCM is the better choice.
+pub const MAX_BITRATE: u32 = 320_000;
+
+/// libopus's effort, 0 to 10.
+const COMPLEXITY: u8 = 10;
+
+pub(crate) struct Encoder {
+    inner: opusic_c::Encoder,
+    lookahead: u32,
+}
+
+impl Encoder {
+    /// The caller has validated `format`.
+    pub(crate) fn new(format: &StreamFormat, bitrate: u32) -> Result<Self, CodecError> {
+        if !(MIN_BITRATE..=MAX_BITRATE).contains(&bitrate) {
+            return Err(CodecError::Bitrate { bitrate });
+        }
+        let mut inner = opusic_c::Encoder::new(channels(format), SampleRate::Hz48000, Application::Audio)
+            .map_err(library("make an encoder"))?;
+        inner.set_bitrate(Bitrate::Value(bitrate)).map_err(library("set the bit rate"))?;
+        inner.set_complexity(COMPLEXITY).map_err(library("set the complexity"))?;
+        // Packets may vary with the music, but the rate holds over about a second: network and queues are sized by it.
+        inner.set_vbr(true).map_err(library("set variable bit rate"))?;
+        inner.set_vbr_constraint(true).map_err(library("constrain the bit rate"))?;
+        let lookahead = inner.get_look_ahead().map_err(library("tell its lookahead"))?;
+        Ok(Self { inner, lookahead })
+    }
+
+    pub(crate) const fn lookahead(&self) -> u32 {
+        self.lookahead
+    }
+
+    pub(crate) fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.resize(MAX_OPUS_PACKET, 0);
+        let encoded = self.inner.encode_float_to_slice(samples, out).map_err(library("encode"));
+        out.truncate(*encoded.as_ref().unwrap_or(&0));
+        encoded.map(|_len| ())
+    }
+}
+
+pub(crate) struct Decoder(opusic_c::Decoder);
+
+impl Decoder {
+    /// The caller has validated `format`.
+    pub(crate) fn new(format: &StreamFormat) -> Result<Self, CodecError> {
+        opusic_c::Decoder::new(channels(format), SampleRate::Hz48000).map(Self).map_err(library("make a decoder"))
+    }
+
+    pub(crate) fn decode(
+        &mut self,
+        format: &StreamFormat,
+        payload: Option<&[u8]>,
+        out: &mut Vec<f32>,
+    ) -> Result<(), CodecError> {
+        out.resize(samples_in(format), 0.0);
+        // Of an empty payload libopus conceals the loss; a received one is never empty (`check_payload`).
+        let decoded = match self.0.decode_float_to_slice(payload.unwrap_or_default(), out, false) {
+            Ok(frames) if frames == usize::from(format.frames) => Ok(()),
+            // Longer packets do not fit the buffer, shorter ones leave a part of it.
+            Ok(_) | Err(ErrorCode::BufferTooSmall) => Err(CodecError::Duration { format: *format }),
+            Err(ErrorCode::InvalidPacket) => Err(CodecError::Damaged { reason: ErrorCode::InvalidPacket.message() }),
+            Err(other) => Err(library("decode")(other)),
+        };
+        if decoded.is_err() {
+            out.clear();
+        }
+        decoded
+    }
+}
+
+fn channels(format: &StreamFormat) -> Channels {
+    if format.channels == 1 { Channels::Mono } else { Channels::Stereo }
+}
+
+fn library(action: &'static str) -> impl Fn(ErrorCode) -> CodecError {
+    move |code| CodecError::Library { action, reason: code.message() }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("opus::Encoder").field("lookahead", &self.lookahead).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("opus::Decoder").finish_non_exhaustive()
+    }
+}
