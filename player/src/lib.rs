@@ -9,3 +9,8 @@ pub mod log;
 pub mod monotonic;
 pub mod notify;
 pub mod output;
+
+/// Ends a test at once when code under `assert_no_alloc` allocates or frees.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

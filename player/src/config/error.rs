@@ -67,19 +67,8 @@ pub enum ConfigError {
         accepted: String,
     },
     /// The key is known, its value is not accepted.
-    #[error("{place}: key \"{key}\" cannot be {value}: {why}; accepted: {accepted}")]
-    Value {
-        /// Where the value stands.
-        place: Place,
-        /// The key, with its table.
-        key: String,
-        /// The value as written.
-        value: String,
-        /// What is wrong with it.
-        why: String,
-        /// What would be taken.
-        accepted: String,
-    },
+    #[error(transparent)]
+    Value(Box<WrongValue>),
     /// Nothing says where the player may keep its identity.
     #[error("no place for the player's state: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; give --state-dir DIR")]
     NoStateDir,
@@ -91,6 +80,22 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// A known key with a value that is not accepted.
+#[derive(Debug, Error)]
+#[error("{place}: key \"{key}\" cannot be {value}: {why}; accepted: {accepted}")]
+pub struct WrongValue {
+    /// Where the value stands.
+    pub place: Place,
+    /// The key, with its table.
+    pub key: String,
+    /// The value as written.
+    pub value: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// What would be taken.
+    pub accepted: String,
 }
 
 /// The "did you mean" part of a message.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, Place, WrongValue};
 use super::value::{Access, Accepts, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, RoomName, Subscription};
 
 /// The keys of the top level, in the order of the manual.
@@ -168,13 +168,13 @@ struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// The error for `value`, which is this entry's value or an element of it.
     fn refused(&self, value: &Spanned<DeValue<'_>>, why: impl Into<String>, accepted: impl Into<String>) -> ConfigError {
-        ConfigError::Value {
+        ConfigError::Value(Box::new(WrongValue {
             place: self.source.place(value.span().start),
             key: format!("{}{}", self.prefix, self.name),
             value: self.written(value),
             why: why.into(),
             accepted: accepted.into(),
-        }
+        }))
     }
 
     /// The value as it stands in the file, shortened to one line.

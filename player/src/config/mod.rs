@@ -14,7 +14,7 @@ use audera_clock::Span;
 
 use crate::cli::Cli;
 pub use environment::Environment;
-pub use error::{ConfigError, Place};
+pub use error::{ConfigError, Place, WrongValue};
 pub(crate) use file::Layer;
 pub use value::{Access, Accepts, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, Refused, RoomName, Subscription};
 
@@ -178,13 +178,13 @@ fn alsa_timing(layer: &Layer) -> Result<AlsaConfig, ConfigError> {
         None => default.buffer.max(4 * period),
     };
     match &layer.alsa_buffer {
-        Some(given) if buffer < 2 * period => Err(ConfigError::Value {
+        Some(given) if buffer < 2 * period => Err(ConfigError::Value(Box::new(WrongValue {
             place: given.place.clone(),
             key: "alsa.buffer".into(),
             value: given.written.clone(),
             why: format!("it holds less than two periods of {} ms", period.as_secs_f64() * 1000.0),
             accepted: format!("{} to 1000 (milliseconds), or a shorter alsa.period", 2.0 * period.as_secs_f64() * 1000.0),
-        }),
+        }))),
         _ => Ok(AlsaConfig { period, buffer }),
     }
 }

@@ -17,7 +17,7 @@ use audera_playout::Puller;
 use rtrb::RingBuffer;
 
 use super::priority::promote_this_thread;
-use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing};
+use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
 use crate::monotonic;
 use pace::Pace;
 use recording::{Recording, Take};
@@ -73,7 +73,13 @@ impl OpenDevice for OpenFile {
     }
 
     fn start(self: Box<Self>, puller: Puller) -> Result<Playing, OutputError> {
-        let Self { name, format, take } = *self;
+        self.pull_from(puller)
+    }
+}
+
+impl OpenFile {
+    fn pull_from(self, pull: impl Pull + 'static) -> Result<Playing, OutputError> {
+        let Self { name, format, take } = self;
         let health = Arc::new(Health::default());
         let capacity = RING_SECONDS * format.rate as usize * usize::from(format.channels);
         let (to_disk, from_pace) = RingBuffer::new(capacity);
@@ -95,7 +101,7 @@ impl OpenDevice for OpenFile {
         let mut running =
             Running { stop_pulling: Arc::default(), pacer: None, stop_writing, writer: Some(writer.map_err(refused)?) };
 
-        let mut pace = Pace::new(puller, to_disk, format, health.clone());
+        let mut pace = Pace::new(pull, to_disk, format, health.clone());
         let stop = running.stop_pulling.clone();
         let (granted, scheduling) = mpsc::sync_channel(1);
         let pacer = std::thread::Builder::new().name("audera-file".into()).spawn(move || {

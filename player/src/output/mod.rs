@@ -5,6 +5,7 @@
 //! [`Puller`] built for that format and lets the device pull from it.
 //! Both may take some tens of milliseconds, more with sleepy USB devices: keep them off a thread that must stay prompt.
 
+pub mod alsa;
 pub mod file;
 mod health;
 mod priority;

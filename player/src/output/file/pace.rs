@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_stalled_disk_costs_sound_but_not_time() {
-        let (mut pace, mut disk, health) = pace(441 * 2 + 100);
+        let (mut pace, mut disk, health) = pace(441 * 4 + 100);
         pace.begin(PlayerTime::from_nanos(0));
-        for _ in 0..4 {
+        for _ in 0..6 {
             pace.turn();
         }
         let mut file: Vec<f32> = std::iter::from_fn(|| disk.pop().ok()).collect();
@@ -121,10 +121,10 @@ mod tests {
             pace.turn();
             file.extend(std::iter::from_fn(|| disk.pop().ok()));
         }
-        assert_eq!(file.len(), 441 * 6, "six blocks of time are in the file");
+        assert_eq!(file.len(), 441 * 8, "eight blocks of time are in the file");
         for (index, sample) in file.iter().enumerate() {
             let block = index / 441;
-            let expected = if block == 2 || block == 3 { 0.0 } else { (index + 1) as f32 };
+            let expected = if block == 4 || block == 5 { 0.0 } else { (index + 1) as f32 };
             assert_eq!(*sample, expected, "sample {index}");
         }
         assert_eq!(health_xruns(&health), 2);

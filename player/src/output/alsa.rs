@@ -1,0 +1,131 @@
+//! Output straight to an ALSA PCM, by any name that `aplay -D` takes.
+//!
+//! The device is asked for the stream's own rate and channels, without conversion by ALSA, and for the best sample
+//! format of `F32`, `S32`, `S24`, `S24_3LE` and `S16`. If it refuses rate or channels, the PCM is opened once more inside of
+//! ALSA's `plug`, which converts (how well is up to the system's `defaults.pcm.rate_converter`); the log says so.
+//! A PCM without a clock of its own (`null`, or `file` above it) is paced by the monotonic clock.
+
+mod card;
+mod feed;
+mod negotiate;
+mod sample;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use audera_clock::Span;
+use audera_playout::Puller;
+
+use super::priority::promote_this_thread;
+use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
+use crate::config::AlsaConfig;
+use card::PcmCard;
+use feed::Feed;
+use negotiate::{Claimed, claim};
+
+/// An ALSA PCM as output device.
+#[derive(Debug)]
+pub struct AlsaOutput {
+    device: String,
+    timing: AlsaConfig,
+}
+
+impl AlsaOutput {
+    /// An output to the PCM `device`.
+    pub fn new(device: String, timing: AlsaConfig) -> Self {
+        Self { device, timing }
+    }
+}
+
+impl Output for AlsaOutput {
+    fn name(&self) -> String {
+        format!("alsa:{}", self.device)
+    }
+
+    fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError> {
+        let name = self.name();
+        let claimed = claim(&name, &self.device, self.timing, rate, channels)?;
+        tracing::debug!(
+            output = name,
+            rate,
+            channels,
+            sample_format = %claimed.sample,
+            period_frames = claimed.period,
+            buffer_frames = claimed.buffer,
+            converted_by_alsa = claimed.plugged,
+            "the device is open"
+        );
+        Ok(Box::new(OpenAlsa { name, rate, channels, claimed }))
+    }
+}
+
+/// A PCM that is set up but does not run.
+struct OpenAlsa {
+    name: String,
+    rate: u32,
+    channels: u16,
+    claimed: Claimed,
+}
+
+impl OpenDevice for OpenAlsa {
+    fn format(&self) -> DeviceFormat {
+        DeviceFormat {
+            rate: self.rate,
+            channels: self.channels,
+            max_pull: self.claimed.period,
+            latency: Span::from_frames(self.claimed.buffer as i64, self.rate),
+        }
+    }
+
+    fn start(self: Box<Self>, puller: Puller) -> Result<Playing, OutputError> {
+        self.pull_from(puller)
+    }
+}
+
+impl OpenAlsa {
+    fn pull_from(self, pull: impl Pull + 'static) -> Result<Playing, OutputError> {
+        let format = self.format();
+        let Self { name, claimed, .. } = self;
+        let health = Arc::new(Health::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (granted, scheduling) = mpsc::sync_channel(1);
+        let card = PcmCard::new(claimed.pcm, format.rate);
+        let mut feed = Feed::new(card, pull, claimed.sample, format, claimed.buffer, health.clone());
+        let thread = std::thread::Builder::new().name("audera-alsa".into()).spawn({
+            let (health, stop) = (health.clone(), stop.clone());
+            move || {
+                // The receiver waits for exactly this; if it has gone, the sound has nobody to play for.
+                let _ = granted.send(promote_this_thread());
+                if let Err(failure) = feed.run(&stop) {
+                    health.fail(failure.to_string());
+                }
+            }
+        });
+        let thread = thread.map_err(|error| OutputError::Device {
+            output: name.clone(),
+            action: "starting a thread",
+            detail: error.to_string(),
+        })?;
+        let running = Running { stop, thread: Some(thread) };
+        if let Ok(scheduling) = scheduling.recv() {
+            scheduling.log(&name);
+        }
+        Ok(Playing::new(format, health, running))
+    }
+}
+
+/// The audio thread, which owns the PCM; dropping it stops both.
+struct Running {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the audio thread of the ALSA output has panicked");
+        }
+    }
+}
