@@ -1,0 +1,359 @@
+//! The audio thread's half: what is due now, at the device's own rate.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use audera_clock::{
+    ClockMap, FrameClock, Observed, Player, PlayerTime, SenderTime, Servo, ServoConfig, Span,
+};
+
+use crate::fade::Fade;
+use crate::resampler::Resampler;
+use crate::shared::{Shared, State};
+use crate::source::{Position, Source};
+
+/// What one call of [`Puller::pull`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// How many of the frames carry the stream; the others are silence.
+    pub sounding: usize,
+    /// What the playout is doing after this call.
+    pub state: State,
+}
+
+/// The half that is pulled by the audio thread. It neither allocates, frees, locks nor blocks, except that dropping
+/// it may free memory: drop it where that is allowed.
+#[derive(Debug)]
+pub struct Puller {
+    source: Source,
+    resampler: Resampler,
+    shared: Arc<Shared>,
+    device: FrameClock<Player>,
+    servo: Servo,
+    mode: Mode,
+    map: Option<ClockMap>,
+    map_seen: u64,
+    finished: bool,
+    /// Silence now is a hole in something that was being played.
+    interrupted: bool,
+    /// Frames given to the device so far.
+    position: u64,
+    /// Frames since the servo was last updated.
+    since_update: usize,
+    /// Stream frames per output frame.
+    step: f64,
+    output_delay: Span,
+    width: usize,
+    rate: u32,
+}
+
+/// Whether sound is being made.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    /// Nothing sounds. Frames before `resume` are done with.
+    Silent { resume: i64 },
+    /// The stream sounds, within the bounds of the fade.
+    Sounding(Fade),
+}
+
+/// What is to be done about the silence at some frame of a period.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    /// Start at `position` after so many silent frames.
+    Start { silent: usize, position: Position },
+    /// Nothing starts within this period.
+    Beyond,
+}
+
+/// An error beyond this is not made up for by rate but by a jump. To slew it would take more than ten seconds at an
+/// inaudible correction of 1000 ppm, and two rooms further apart than this begin to be heard as an echo; a jump is a
+/// dip of a few milliseconds.
+const RESYNC: Span = Span::from_millis(10);
+
+/// When the device itself has jumped the sound is torn already, and a jump of the stream costs nothing on top.
+const RESYNC_AFTER_JUMP: Span = Span::from_millis(1);
+
+impl Puller {
+    pub(crate) fn new(
+        source: Source,
+        resampler: Resampler,
+        shared: Arc<Shared>,
+        width: usize,
+        rate: u32,
+    ) -> Self {
+        Self {
+            source,
+            resampler,
+            shared,
+            device: FrameClock::new(rate),
+            servo: Servo::new(ServoConfig::default()),
+            mode: Mode::Silent { resume: 0 },
+            map: None,
+            map_seen: 0,
+            finished: false,
+            interrupted: false,
+            position: 0,
+            since_update: 0,
+            step: 1.0,
+            output_delay: Span::ZERO,
+            width,
+            rate,
+        }
+    }
+
+    /// Fills `out` (interleaved, whole frames) with what is due when its first frame leaves the device, which will be
+    /// at `at`, and with silence where nothing is.
+    ///
+    /// `at` may be as noisy as wake-ups are; it is filtered by a [`FrameClock`]. Calls follow on each other without
+    /// a gap in the device's frames, or are preceded by [`device_reset`](Self::device_reset).
+    pub fn pull(&mut self, at: PlayerTime, out: &mut [f32]) -> Pulled {
+        // Before the packets: once the end is seen, all packets are.
+        self.finished = self.shared.finished.load(Ordering::Acquire);
+        self.source.refresh();
+        self.output_delay = Span::from_nanos(self.shared.output_delay.load(Ordering::Relaxed));
+        if let Some(map) = self.shared.clock.newer_than(&mut self.map_seen) {
+            self.map = Some(map);
+        }
+        let jumped = matches!(
+            self.device.observe(self.position, at),
+            Observed::Reanchored { .. }
+        );
+
+        let frames = out.len() / self.width;
+        let (out, incomplete) = out.split_at_mut(frames * self.width);
+        incomplete.fill(0.0);
+        self.steer(jumped);
+        let mut sounding = 0;
+        let mut done = 0;
+        while done < frames {
+            let rest = &mut out[done * self.width..];
+            let (made, sound) = match self.mode {
+                Mode::Silent { resume } => (self.keep_silent(resume, done, rest), 0),
+                Mode::Sounding(fade) => {
+                    let made = self.sound(fade, rest);
+                    (made, made)
+                }
+            };
+            done += made;
+            sounding += sound;
+        }
+        self.position += frames as u64;
+        self.since_update += frames;
+        self.publish(sounding);
+        Pulled {
+            sounding,
+            state: self.state(),
+        }
+    }
+
+    /// Says that the device was re-opened or had an xrun: the next `at` is unrelated to the last. What the device had
+    /// not played is lost; the stream starts anew in its right place.
+    pub fn device_reset(&mut self) {
+        self.device.reset();
+        self.servo.reacquire();
+        if matches!(self.mode, Mode::Sounding(_)) {
+            self.fall_silent(self.resampler.position(self.step).frame);
+            self.interrupted = true;
+        }
+    }
+
+    /// What the sender's clock reads when the sound of the period's frame `offset` is heard.
+    fn heard(&self, offset: usize) -> Option<SenderTime> {
+        let leaves = self.device.time_of(self.position + offset as u64)?;
+        Some(self.map?.to_sender(leaves + self.output_delay))
+    }
+
+    /// Compares what would be played next with what should be, and sets the rate.
+    fn steer(&mut self, jumped: bool) {
+        if jumped {
+            self.servo.reacquire();
+        }
+        let Mode::Sounding(mut fade) = self.mode else {
+            return;
+        };
+        let next = self.resampler.position(self.step);
+        let (Some(heard), Some(due)) = (self.heard(0), self.source.due(next)) else {
+            return;
+        };
+        let error = heard - due;
+        let limit = if jumped { RESYNC_AFTER_JUMP } else { RESYNC };
+        if error.abs() > limit {
+            self.servo.reacquire();
+            let end = next.frame + i64::from(Fade::frames(self.rate));
+            let (run_end, _) = self.source.run_end(next.frame);
+            if fade.end.is_none() && end + Resampler::LOOK_AHEAD < run_end {
+                fade.end = Some(end);
+                self.mode = Mode::Sounding(fade);
+                self.shared.resyncs.fetch_add(1, Ordering::Relaxed);
+            }
+        } else {
+            let elapsed = Span::from_frames(self.since_update as i64, self.rate);
+            self.step = self.servo.update(error, elapsed);
+        }
+        self.since_update = 0;
+        self.shared
+            .sync_error
+            .store(error.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Fills `rest`, which begins at frame `done` of the period, with silence up to where sound starts. Returns the
+    /// number of silent frames.
+    fn keep_silent(&mut self, resume: i64, done: usize, rest: &mut [f32]) -> usize {
+        let frames = rest.len() / self.width;
+        let silent = match self.next_start(resume, done, frames) {
+            Wait::Start { silent, position } => {
+                let (end, _) = self.source.run_end(position.frame);
+                self.resampler
+                    .start(position, self.step, &mut self.source, end);
+                self.mode = Mode::Sounding(Fade::new(position, self.rate));
+                self.since_update = 0;
+                silent
+            }
+            Wait::Beyond => frames,
+        };
+        rest[..silent * self.width].fill(0.0);
+        if self.interrupted && self.state() != State::Drained {
+            self.shared
+                .lost_frames
+                .fetch_add(silent as u64, Ordering::Relaxed);
+        }
+        if let Mode::Sounding(_) = self.mode {
+            self.interrupted = false;
+        }
+        silent
+    }
+
+    /// Finds where sound starts within the `frames` from frame `done` of the period on. Skips what is too late.
+    fn next_start(&mut self, mut resume: i64, done: usize, frames: usize) -> Wait {
+        let Some(map) = self.map else {
+            return Wait::Beyond;
+        };
+        let Some(heard) = self.heard(done) else {
+            return Wait::Beyond;
+        };
+        let start = loop {
+            self.source.forget_before(resume);
+            if let Some(later) = self.source.superseded_at() {
+                resume = later;
+                continue;
+            }
+            let Some(front) = self.source.front().copied() else {
+                break None;
+            };
+            let first = front.first.max(resume);
+            let Some(due) = self.source.due(Position::of(first)) else {
+                break None;
+            };
+            if due > heard {
+                let leaves = map.to_player(due) - self.output_delay;
+                let Some(now) = self.device.time_of(self.position + done as u64) else {
+                    break None;
+                };
+                let wait =
+                    (leaves - now).as_frames(self.rate) * (1.0 + self.device.rate_ppm() * 1e-6);
+                let silent = wait.ceil();
+                if silent >= frames as f64 {
+                    break None;
+                }
+                let position = Position::of(first).plus((silent - wait) * self.step);
+                break Some((silent as usize, position));
+            }
+            let missed = (heard - due).as_frames(self.rate);
+            let position = Position::of(first).plus(missed);
+            let skipped = position.frame.min(front.end()) - first;
+            self.shared
+                .late_frames
+                .fetch_add(skipped.max(0) as u64, Ordering::Relaxed);
+            resume = first + skipped;
+            if position.frame < front.end() {
+                break Some((0, position));
+            }
+        };
+        self.fall_silent(resume);
+        match start {
+            Some((silent, position)) if self.is_worth_starting(position, frames - silent) => {
+                Wait::Start { silent, position }
+            }
+            _ => Wait::Beyond,
+        }
+    }
+
+    /// Whether enough is buffered at `position` to sound for the `frames` left of this period, so that the buffer
+    /// does not run dry at once.
+    fn is_worth_starting(&self, position: Position, frames: usize) -> bool {
+        let (end, closed) = self.source.run_end(position.frame);
+        let fades = 2 * i64::from(Fade::frames(self.rate));
+        closed
+            || self.finished
+            || end - position.frame >= frames as i64 + Resampler::LOOK_AHEAD + fades
+    }
+
+    fn fall_silent(&mut self, resume: i64) {
+        self.source
+            .discard_before(resume, 2 * Resampler::LOOK_AHEAD);
+        self.mode = Mode::Silent { resume };
+    }
+
+    /// Makes sound at the beginning of `rest` and returns how many frames of it; zero when the sound has ended.
+    fn sound(&mut self, mut fade: Fade, rest: &mut [f32]) -> usize {
+        let position = self.resampler.position(self.step);
+        let (run_end, closed) = self.source.run_end(position.frame);
+        let mut wanted = (rest.len() / self.width).min(Resampler::CHUNK);
+        if fade.end.is_none() && (closed || self.finished) {
+            fade.end = Some(run_end);
+        }
+        if fade.end.is_none() {
+            let reserve = Resampler::LOOK_AHEAD + i64::from(Fade::frames(self.rate));
+            let spare = ((run_end - reserve) as f64 - Position::minus(position, Position::of(0)))
+                / self.step;
+            if spare >= 1.0 {
+                wanted = wanted.min(spare as usize);
+            } else {
+                fade.end = Some(run_end);
+                self.shared.underruns.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(end) = fade.end {
+            let left = (Position::of(end).minus(position) / self.step).ceil();
+            if left < 1.0 {
+                self.fall_silent(end);
+                self.interrupted = !self.finished || closed;
+                return 0;
+            }
+            wanted = wanted.min(left as usize);
+        }
+        self.mode = Mode::Sounding(fade);
+        let chunk = &mut rest[..wanted * self.width];
+        let end = fade.end.unwrap_or(run_end);
+        self.resampler
+            .process(chunk, self.step, &mut self.source, end);
+        fade.apply(chunk, self.width, position, self.step);
+        self.source.forget_before(position.frame);
+        wanted
+    }
+
+    fn state(&self) -> State {
+        match (self.mode, self.finished) {
+            (Mode::Sounding(_), false) => State::Playing,
+            (Mode::Sounding(_), true) => State::Draining,
+            (Mode::Silent { .. }, false) => State::Waiting,
+            (Mode::Silent { .. }, true) if self.source.front().is_some() => State::Draining,
+            (Mode::Silent { .. }, true) => State::Drained,
+        }
+    }
+
+    fn publish(&self, sounding: usize) {
+        let position = match self.mode {
+            Mode::Silent { resume } => resume,
+            Mode::Sounding(_) => self.resampler.position(self.step).frame,
+        };
+        self.shared.position.store(position, Ordering::Relaxed);
+        self.shared
+            .ratio_ppm
+            .store(((self.step - 1.0) * 1e6).to_bits(), Ordering::Relaxed);
+        self.shared
+            .played_frames
+            .fetch_add(sounding as u64, Ordering::Relaxed);
+        self.shared.set_state(self.state());
+    }
+}

@@ -1,0 +1,214 @@
+//! What the two halves tell each other besides sound: the clock map one way, statistics the other, all by atomics.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence};
+
+use audera_clock::{ClockMap, PlayerTime, SenderTime, Span};
+
+/// What a playout is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Silent: nothing is buffered, nothing is due yet, or the sender's clock is not known yet.
+    #[default]
+    Waiting,
+    /// Sound is played.
+    Playing,
+    /// The stream has been finished; what is buffered still plays.
+    Draining,
+    /// The stream has been finished and everything was played.
+    Drained,
+}
+
+impl State {
+    fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::Playing,
+            2 => Self::Draining,
+            3 => Self::Drained,
+            _ => Self::Waiting,
+        }
+    }
+}
+
+/// Figures about a playout. Counters run from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// What it is doing.
+    pub state: State,
+    /// How far the sound is behind its time (negative: ahead), as the servo saw it last.
+    pub sync_error: Span,
+    /// How much sound lies ahead of what is being played.
+    pub buffered: Span,
+    /// How much faster than nominal the stream is consumed, in ppm: the difference of the clocks and the servo's
+    /// present correction.
+    pub ratio_ppm: f64,
+    /// Frames that were skipped because their time had passed, or had been filled by earlier packets.
+    pub late_frames: u64,
+    /// Frames of silence between two sounds: gaps in the stamps, and waiting for late packets.
+    pub lost_frames: u64,
+    /// How often the buffer ran dry while playing.
+    pub underruns: u64,
+    /// How often playback jumped because its error was too large to be made up for by rate.
+    pub resyncs: u64,
+    /// Frames of sound that were played.
+    pub played_frames: u64,
+}
+
+/// Written by one half and read by the other.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub clock: ClockCell,
+    /// Extra delay behind the device, ns.
+    pub output_delay: AtomicI64,
+    /// Set after the last packet was pushed.
+    pub finished: AtomicBool,
+    state: AtomicU8,
+    pub sync_error: AtomicI64,
+    /// Bits of an `f64`.
+    pub ratio_ppm: AtomicU64,
+    /// Index of the next frame to be played.
+    pub position: AtomicI64,
+    /// Both halves add to this one.
+    pub late_frames: AtomicU64,
+    pub lost_frames: AtomicU64,
+    pub underruns: AtomicU64,
+    pub resyncs: AtomicU64,
+    pub played_frames: AtomicU64,
+}
+
+impl Shared {
+    pub fn new() -> Self {
+        Self {
+            clock: ClockCell::new(),
+            output_delay: AtomicI64::new(0),
+            finished: AtomicBool::new(false),
+            state: AtomicU8::new(State::Waiting as u8),
+            sync_error: AtomicI64::new(0),
+            ratio_ppm: AtomicU64::new(0),
+            position: AtomicI64::new(0),
+            late_frames: AtomicU64::new(0),
+            lost_frames: AtomicU64::new(0),
+            underruns: AtomicU64::new(0),
+            resyncs: AtomicU64::new(0),
+            played_frames: AtomicU64::new(0),
+        }
+    }
+
+    pub fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    pub fn state(&self) -> State {
+        State::from_code(self.state.load(Ordering::Acquire))
+    }
+
+    /// The figures, where `pushed` frames have gone into the buffer so far.
+    pub fn stats(&self, pushed: i64, rate: u32) -> Stats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let ahead = pushed
+            .saturating_sub(self.position.load(Ordering::Relaxed))
+            .max(0);
+        Stats {
+            state: self.state(),
+            sync_error: Span::from_nanos(self.sync_error.load(Ordering::Relaxed)),
+            buffered: Span::from_frames(ahead, rate),
+            ratio_ppm: f64::from_bits(count(&self.ratio_ppm)),
+            late_frames: count(&self.late_frames),
+            lost_frames: count(&self.lost_frames),
+            underruns: count(&self.underruns),
+            resyncs: count(&self.resyncs),
+            played_frames: count(&self.played_frames),
+        }
+    }
+}
+
+/// The newest clock map, written by one thread and read by another without either waiting.
+///
+/// A sequence lock over atomics. A ring would do for the hand-over but holds back the newest map when the audio
+/// thread has been idle and the ring is full of old ones.
+#[derive(Debug)]
+pub(crate) struct ClockCell {
+    /// Odd while a map is being written; zero before the first.
+    sequence: AtomicU64,
+    sender_ref: AtomicI64,
+    player_ref: AtomicI64,
+    skew: AtomicU64,
+}
+
+impl ClockCell {
+    fn new() -> Self {
+        Self {
+            sequence: AtomicU64::new(0),
+            sender_ref: AtomicI64::new(0),
+            player_ref: AtomicI64::new(0),
+            skew: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts `map` in. Only one thread may do so; the [`Feeder`](crate::Feeder) does it by `&mut self`.
+    pub fn set(&self, map: ClockMap) {
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.sender_ref
+            .store(map.sender_ref().as_nanos(), Ordering::Relaxed);
+        self.player_ref
+            .store(map.player_ref().as_nanos(), Ordering::Relaxed);
+        self.skew.store(map.skew().to_bits(), Ordering::Relaxed);
+        self.sequence
+            .store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// The map, if there is one that was put in after `seen`, which is brought up to date. A map that is being
+    /// written at this moment is left for the next call: the reader never waits.
+    pub fn newer_than(&self, seen: &mut u64) -> Option<ClockMap> {
+        let before = self.sequence.load(Ordering::Acquire);
+        if before == *seen || before % 2 == 1 {
+            return None;
+        }
+        let sender_ref = self.sender_ref.load(Ordering::Relaxed);
+        let player_ref = self.player_ref.load(Ordering::Relaxed);
+        let skew = f64::from_bits(self.skew.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        if self.sequence.load(Ordering::Relaxed) != before {
+            return None;
+        }
+        *seen = before;
+        Some(ClockMap::new(
+            SenderTime::from_nanos(sender_ref),
+            PlayerTime::from_nanos(player_ref),
+            skew,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_map_is_never_seen() {
+        let cell = ClockCell::new();
+        let rounds = 200_000;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 1..=rounds {
+                    let (sender, player) = (SenderTime::from_nanos(n), PlayerTime::from_nanos(-n));
+                    cell.set(ClockMap::new(sender, player, n as f64 * 1e-9));
+                }
+            });
+            let (mut seen, mut last) = (0, 0);
+            while last < rounds {
+                let Some(map) = cell.newer_than(&mut seen) else {
+                    continue;
+                };
+                let n = map.sender_ref().as_nanos();
+                assert!(n > last, "the newest wins");
+                assert_eq!(map.player_ref(), PlayerTime::from_nanos(-n));
+                assert_eq!(map.skew(), n as f64 * 1e-9);
+                last = n;
+            }
+        });
+    }
+}
