@@ -12,10 +12,12 @@
 mod admission;
 mod connection;
 mod dial;
+mod drive;
 mod endpoint;
 mod identity;
 mod limits;
 mod listener;
+mod pause;
 mod peer_id;
 mod socket;
 mod state_file;
@@ -24,10 +26,12 @@ mod verifier;
 
 pub use connection::{Connection, HandshakeError, Reader, Writer};
 pub use dial::{DialError, Stage, Target, TargetError, dial};
+pub use drive::{DriveError, Protocol, drive};
 pub use endpoint::{Endpoint, EndpointError};
 pub use identity::{Identity, IdentityError};
 pub use limits::Limits;
 pub use listener::{BindError, Cause, Failure, Listener};
+pub use pause::Pause;
 pub use peer_id::{ParsePeerIdError, PeerId};
 pub use state_file::StateFileError;
 pub use trust::{ChangedId, Pinned, PinError, TRUSTED_FILE, TrustError, TrustStore, TrustedPeer};

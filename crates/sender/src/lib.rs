@@ -1,1 +1,37 @@
-//! From the audio thread to any number of Audera players: ring, encoder, fan-out
+//! From an audio thread to any number of Audera players: ring, encoder, fan-out. Shared by everything that streams.
+//!
+//! A [`Hub`] owns the one network thread of its process. On it live the connections to all players (dialled, or accepted from
+//! players that dial in), the list of players from Avahi and from the configuration, and the streams:
+//!
+//! ```text
+//! audio thread            network thread
+//! Tap::push ──ring──▶ Pump: frame clock, gate, ──▶ one bounded queue ──▶ TLS connection ──▶ player
+//!           ─eventfd▶ one encoder per format        for each player
+//! ```
+//!
+//! [`Hub::open_stream`] gives a [`Tap`] for the audio thread and a [`Stream`] to control it. A packet is encoded once for each
+//! format in use and queued for each player by reference; what is too late for its player is dropped from that player's queue
+//! and from no other. What happens is told as [`HubEvent`]s.
+
+mod connect;
+mod core;
+mod discovery;
+mod gate;
+mod hub;
+mod inbound;
+mod player;
+mod pump;
+mod select;
+mod signals;
+mod stream;
+mod tap;
+mod types;
+
+pub use gate::GateConfig;
+pub use hub::{Hub, HubError, Stream};
+pub use select::EVERYWHERE;
+pub use tap::Tap;
+pub use types::{
+    CodecChoice, Encoding, HubConfig, HubEvent, Listen, Member, MemberState, PlayerInfo, PlayerKey,
+    Reach, StreamConfig, StreamKey, StreamStatus, Target,
+};

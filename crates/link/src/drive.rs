@@ -1,0 +1,135 @@
+//! Runs a sans-IO protocol over a connection until either side ends it; knows no messages.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::Connection;
+
+/// A peer that takes nothing for this long is given up.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// What is left to say (a farewell) after the protocol has ended may take this long.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
+const READ_SIZE: usize = 16 * 1024;
+
+/// A protocol without I/O of its own, as [`drive`] needs it. Methods take `&self`: the owner speaks to the same protocol
+/// meanwhile, on the same thread, and rings [`Notify`] when it has something to say.
+pub trait Protocol {
+    /// Why the protocol gave up.
+    type Error: std::error::Error;
+
+    /// Takes bytes as they arrived.
+    ///
+    /// # Errors
+    /// The peer broke the protocol; what [`transmit`](Self::transmit) still gives (a farewell) is sent before the connection closes.
+    fn receive(&self, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// Appends what is to be sent now; nothing when there is nothing. Called again as long as it appends.
+    fn transmit(&self, out: &mut Vec<u8>);
+
+    /// Time until [`handle_timeout`](Self::handle_timeout) wants to be called.
+    fn next_timeout(&self) -> Option<Duration>;
+
+    /// Lets the protocol act on time that has passed.
+    ///
+    /// # Errors
+    /// The peer was silent for too long.
+    fn handle_timeout(&self) -> Result<(), Self::Error>;
+
+    /// Whether the protocol has ended: what is left is sent, then the connection is closed.
+    fn is_closed(&self) -> bool;
+}
+
+/// Why a driven connection ended, when it did not end by the protocol's own will.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError<E: std::error::Error> {
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(#[from] std::io::Error),
+    /// The peer closed the connection without a farewell.
+    #[error("the peer closed the connection without a farewell")]
+    Hangup,
+    /// The peer's receive window stayed shut.
+    #[error("the peer took nothing for {} s", WRITE_LIMIT.as_secs())]
+    Stalled,
+    /// The protocol refused what the peer did.
+    #[error("{0}")]
+    Protocol(E),
+}
+
+/// Drives `protocol` over `connection`. Returns when the protocol is closed, the peer is gone, or an error ended it; the
+/// connection is closed by then.
+///
+/// Dropping the future closes the connection at once, without farewell.
+///
+/// # Errors
+/// See [`DriveError`].
+pub async fn drive<P: Protocol>(connection: Connection, protocol: &P, wake: &Notify) -> Result<(), DriveError<P::Error>> {
+    let (mut reader, mut writer) = connection.into_split();
+    let reading = async {
+        let mut bytes = vec![0; READ_SIZE];
+        loop {
+            if protocol.is_closed() {
+                return Ok(());
+            }
+            let due = async {
+                match protocol.next_timeout() {
+                    Some(after) => sleep(after).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                read = reader.read(&mut bytes) => match read? {
+                    0 if protocol.is_closed() => return Ok(()),
+                    0 => return Err(DriveError::Hangup),
+                    count => protocol.receive(&bytes[..count]).map_err(DriveError::Protocol)?,
+                },
+                () = due => protocol.handle_timeout().map_err(DriveError::Protocol)?,
+            }
+            wake.notify_one();
+        }
+    };
+    let writing = async {
+        let mut out = Vec::with_capacity(READ_SIZE);
+        loop {
+            out.clear();
+            protocol.transmit(&mut out);
+            if !out.is_empty() {
+                send(&mut writer, &out, WRITE_LIMIT).await?;
+            } else if protocol.is_closed() {
+                return Ok(());
+            } else {
+                wake.notified().await;
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = reading => ended,
+        ended = writing => ended,
+    };
+    let mut farewell = Vec::new();
+    protocol.transmit(&mut farewell);
+    // The connection is over either way; a farewell that cannot be delivered changes nothing.
+    if !farewell.is_empty() && !matches!(ended, Err(DriveError::Io(_) | DriveError::Stalled)) {
+        let _ = send::<P::Error>(&mut writer, &farewell, FAREWELL_LIMIT).await;
+    }
+    let _ = timeout(FAREWELL_LIMIT, writer.shutdown()).await;
+    ended
+}
+
+async fn send<E: std::error::Error>(
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    bytes: &[u8],
+    limit: Duration,
+) -> Result<(), DriveError<E>> {
+    let sending = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    match timeout(limit, sending).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(DriveError::Stalled),
+    }
+}

@@ -1,0 +1,533 @@
+//! The network thread: which players there are, which streams, and who plays what. Everything here lives on one thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use audera_clock::SenderTime;
+use audera_link::{Endpoint, Identity, TrustStore};
+use audera_wire::{CloseCode, SenderEvent, Start, StreamId};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::time::{interval, timeout};
+
+use crate::hub::{HubError, Order};
+use crate::player::{Player, Route};
+use crate::pump::Turn;
+use crate::select;
+use crate::stream::{Membership, Run, Stream};
+use crate::types::{HubConfig, HubEvent, MemberState, PlayerKey, Reach, StreamKey};
+use crate::{connect, discovery, inbound, signals, tap};
+
+/// What farewells may take when the hub is dropped.
+const FAREWELL: Duration = Duration::from_millis(800);
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
+
+type Events = Box<dyn FnMut(HubEvent) + Send>;
+
+/// What can fail before the thread starts.
+pub(crate) struct Prepared {
+    config: HubConfig,
+    endpoint: Endpoint,
+    trust: TrustStore,
+}
+
+impl Prepared {
+    pub(crate) fn new(config: HubConfig) -> Result<Prepared, HubError> {
+        let identity = Identity::load_or_create(&config.state_dir)?;
+        let endpoint = Endpoint::new(&identity, audera_wire::ALPN)?;
+        let trust = TrustStore::open(config.state_dir.join(audera_link::TRUSTED_FILE))?;
+        Ok(Prepared {
+            config,
+            endpoint,
+            trust,
+        })
+    }
+}
+
+/// Runs the network thread until the owner shuts it down or is gone.
+pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut events: Events) {
+    signals::block_all();
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => {
+            LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders))
+        }
+        Err(error) => events(HubEvent::Trouble(format!(
+            "the network thread cannot start: {error}"
+        ))),
+    }
+}
+
+/// The sender's monotonic clock, the one that PipeWire and ALSA stamp with.
+pub(crate) fn now() -> SenderTime {
+    let now = clock_gettime(ClockId::Monotonic);
+    SenderTime::from_nanos(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+}
+
+/// All that the network thread knows.
+pub(crate) struct Core {
+    pub(crate) config: HubConfig,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) trust: RefCell<TrustStore>,
+    players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
+    streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
+    events: RefCell<Events>,
+    next_id: Cell<u32>,
+    /// Rung when a connection has ended.
+    pub(crate) departed: Notify,
+}
+
+impl Core {
+    fn new(prepared: Prepared, events: Events) -> Rc<Core> {
+        Rc::new(Core {
+            config: prepared.config,
+            endpoint: prepared.endpoint,
+            trust: RefCell::new(prepared.trust),
+            players: RefCell::default(),
+            streams: RefCell::default(),
+            events: RefCell::new(events),
+            next_id: Cell::new(1),
+            departed: Notify::new(),
+        })
+    }
+
+    async fn serve(self: Rc<Self>, mut orders: UnboundedReceiver<Order>) {
+        // Aborted when this scope ends.
+        let mut services = JoinSet::new();
+        for address in &self.config.players {
+            let route = Route::Configured(address.clone());
+            self.add_player(PlayerKey::Address(address.clone()), address.clone(), route);
+        }
+        if self.config.discover {
+            services.spawn_local(discovery::run(self.clone()));
+        }
+        if let Some(listen) = self.config.listen.clone() {
+            services.spawn_local(inbound::run(self.clone(), listen));
+        }
+        services.spawn_local(self.clone().report());
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Shutdown => break,
+                order => self.obey(order),
+            }
+        }
+        services.abort_all();
+        self.say_farewell().await;
+    }
+
+    fn obey(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Open(key, parts) => {
+                let (pump, config) = *parts;
+                let stream = Rc::new(Stream::new(key, config, pump));
+                let task = spawn_local(pump_blocks(self.clone(), stream.clone())).abort_handle();
+                self.streams.borrow_mut().insert(key, (stream, task));
+            }
+            Order::Begin(key) => self.with_stream(key, |stream| {
+                stream.wanted.set(true);
+                self.begin(stream);
+            }),
+            Order::End(key) => self.with_stream(key, |stream| {
+                stream.wanted.set(false);
+                self.end(stream);
+            }),
+            Order::Retarget(key, target) => self.with_stream(key, |stream| {
+                stream.config.borrow_mut().target = target;
+                self.rematch(stream);
+            }),
+            Order::Forbid(key, reason) => self.with_stream(key, |stream| {
+                let lifted = reason.is_none();
+                stream.forbidden.replace(reason);
+                if !lifted {
+                    self.end(stream);
+                } else if stream.wanted.get() {
+                    self.begin(stream);
+                }
+            }),
+            Order::Close(key) => {
+                self.with_stream(key, |stream| self.end(stream));
+                if let Some((_, task)) = self.streams.borrow_mut().remove(&key) {
+                    task.abort();
+                }
+            }
+            Order::Forget(key) => self.forget(&key),
+            Order::Shutdown => {}
+        }
+    }
+
+    fn with_stream(&self, key: StreamKey, act: impl FnOnce(&Rc<Stream>)) {
+        let stream = self
+            .streams
+            .borrow()
+            .get(&key)
+            .map(|(stream, _)| stream.clone());
+        if let Some(stream) = stream {
+            act(&stream);
+        }
+    }
+
+    fn all_streams(&self) -> Vec<Rc<Stream>> {
+        self.streams
+            .borrow()
+            .values()
+            .map(|(stream, _)| stream.clone())
+            .collect()
+    }
+
+    pub(crate) fn all_players(&self) -> Vec<Rc<Player>> {
+        self.players.borrow().values().cloned().collect()
+    }
+
+    pub(crate) fn player(&self, key: &PlayerKey) -> Option<Rc<Player>> {
+        self.players.borrow().get(key).cloned()
+    }
+
+    pub(crate) fn tell(&self, event: HubEvent) {
+        (self.events.borrow_mut())(event);
+    }
+
+    // Players
+
+    /// Begins to keep track of a player and, unless it is the one who dials, to connect to it.
+    pub(crate) fn add_player(
+        self: &Rc<Self>,
+        key: PlayerKey,
+        room: String,
+        route: Route,
+    ) -> Rc<Player> {
+        let player = Player::new(key.clone(), room, route);
+        self.players.borrow_mut().insert(key, player.clone());
+        self.tell(HubEvent::Player(player.info.borrow().clone()));
+        if !matches!(*player.route.borrow(), Route::Inbound) {
+            let task = spawn_local(connect::keep(self.clone(), player.clone()));
+            player.task.replace(Some(task.abort_handle()));
+        }
+        player
+    }
+
+    /// Changes what is known of a player, and tells if it did change.
+    pub(crate) fn update(
+        &self,
+        player: &Player,
+        change: impl FnOnce(&mut crate::types::PlayerInfo),
+    ) {
+        let before = player.info.borrow().clone();
+        change(&mut player.info.borrow_mut());
+        let after = player.info.borrow().clone();
+        if before != after {
+            self.tell(HubEvent::Player(after));
+        }
+    }
+
+    /// Stops keeping track of a player, unless it is there.
+    fn forget(&self, key: &PlayerKey) {
+        let Some(player) = self.player(key) else {
+            return;
+        };
+        if !player.info.borrow().is_present() {
+            self.remove_player(&player);
+        }
+    }
+
+    pub(crate) fn remove_player(&self, player: &Player) {
+        self.left(player);
+        let key = player.key();
+        self.players.borrow_mut().remove(&key);
+        if let Some(task) = player.task.take() {
+            task.abort();
+        }
+        self.tell(HubEvent::Forgotten(key));
+    }
+
+    /// The player's connection is gone: it plays nothing until it is back.
+    pub(crate) fn left(&self, player: &Player) {
+        player.disconnect();
+        let key = player.key();
+        for stream in self.all_streams() {
+            let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
+                // Who was preempted stays so: the player has chosen another stream, a lost connection does not undo it.
+                run.members.get(&key).is_some_and(Membership::listens)
+                    && run.members.remove(&key).is_some()
+            });
+            if was_member {
+                self.tell(HubEvent::Stream(stream.status()));
+            }
+        }
+    }
+
+    /// Acts on what a player's session tells.
+    pub(crate) fn heard(&self, player: &Rc<Player>, event: SenderEvent) {
+        match event {
+            SenderEvent::PlayerReady(hello) => {
+                player.hello.replace(Some(hello.clone()));
+                self.update(player, |info| {
+                    info.room = hello.name;
+                    info.groups = hello.groups;
+                    info.reach = Reach::Ready;
+                });
+                for stream in self.all_streams() {
+                    self.attach(&stream, player);
+                }
+            }
+            SenderEvent::Accepted(id) => {
+                self.member(player, id, |member| member.state = MemberState::Playing)
+            }
+            SenderEvent::Refused { id, reason } => {
+                player.purge(id);
+                self.member(player, id, |member| {
+                    member.state = MemberState::Refused(reason)
+                });
+            }
+            SenderEvent::Preempted { id, by } => {
+                player.purge(id);
+                self.member(player, id, |member| {
+                    member.state = MemberState::Preempted(by)
+                });
+            }
+            SenderEvent::Status(status) => {
+                if let Some(id) = status.stream {
+                    for stream in self.all_streams() {
+                        stream.member(id, &player.key(), |member| {
+                            member.status = Some(status.clone())
+                        });
+                    }
+                }
+            }
+            SenderEvent::Closed { code, reason } => {
+                let reach = match code {
+                    CloseCode::NotPaired => Reach::Refused(reason),
+                    _ => Reach::Away(reason),
+                };
+                self.update(player, |info| info.reach = reach);
+            }
+        }
+    }
+
+    fn member(&self, player: &Player, id: StreamId, change: impl FnOnce(&mut Membership)) {
+        if let Some(stream) = self
+            .all_streams()
+            .into_iter()
+            .find(|stream| stream.runs(id))
+        {
+            stream.member(id, &player.key(), change);
+            self.tell(HubEvent::Stream(stream.status()));
+        }
+    }
+
+    // Streams
+
+    fn begin(&self, stream: &Rc<Stream>) {
+        if stream.run.borrow().is_some() {
+            return;
+        }
+        if let Some(reason) = &*stream.forbidden.borrow() {
+            self.tell(HubEvent::Trouble(reason.clone()));
+            return;
+        }
+        let id = StreamId(self.next_id.get());
+        self.next_id.set(id.0.wrapping_add(1).max(1));
+        stream.run.replace(Some(Run {
+            id,
+            members: BTreeMap::new(),
+        }));
+        stream.pump.borrow_mut().begin();
+        self.rematch(stream);
+        self.tell(HubEvent::Stream(stream.status()));
+    }
+
+    fn end(&self, stream: &Stream) {
+        let Some(run) = stream.run.take() else { return };
+        stream.pump.borrow_mut().end();
+        for (key, member) in &run.members {
+            if member.listens()
+                && let Some(player) = self.player(key)
+            {
+                player.enqueue_end(run.id);
+            }
+        }
+        self.tell(HubEvent::Stream(stream.status()));
+    }
+
+    /// Brings the members of a playing stream in line with its target.
+    pub(crate) fn rematch(&self, stream: &Rc<Stream>) {
+        for player in self.all_players() {
+            if select::belongs(&stream.config.borrow().target, &player.info.borrow()) {
+                self.attach(stream, &player);
+            } else {
+                self.detach(stream, &player);
+            }
+        }
+    }
+
+    /// Makes a connected player a member of a playing stream that is for it.
+    fn attach(&self, stream: &Stream, player: &Player) {
+        let config = stream.config.borrow();
+        let hello = player.hello.borrow();
+        let (Some(hello), true) = (
+            &*hello,
+            select::belongs(&config.target, &player.info.borrow()),
+        ) else {
+            return;
+        };
+        let mut run = stream.run.borrow_mut();
+        let Some(run) = run.as_mut() else { return };
+        let key = player.key();
+        if run.members.contains_key(&key) {
+            return;
+        }
+        let started = select::format_for(
+            &config.encoding,
+            config.rate,
+            config.channels,
+            &hello.formats,
+        )
+        .and_then(|format| {
+            let mut pump = stream.pump.borrow_mut();
+            pump.add_format(format, config.encoding.opus_kbps * 1000)
+                .map_err(|error| error.to_string())?;
+            let start = Start {
+                id: run.id,
+                format,
+                latency: pump.delay(),
+                title: config.title.clone(),
+            };
+            let started = player.with_session(|session| session.start(start));
+            started
+                .ok_or("not connected")?
+                .map_err(|error| error.to_string())?;
+            Ok(format)
+        });
+        let state = match &started {
+            Ok(_) => MemberState::Starting,
+            Err(reason) => MemberState::Refused(reason.clone()),
+        };
+        let membership = Membership {
+            room: player.room(),
+            state,
+            format: started.ok(),
+            status: None,
+            dropped_before: player.dropped(),
+            dropped: player.dropped(),
+        };
+        run.members.insert(key, membership);
+    }
+
+    fn detach(&self, stream: &Stream, player: &Player) {
+        if let Some(run) = stream.run.borrow_mut().as_mut()
+            && let Some(member) = run.members.remove(&player.key())
+            && member.listens()
+        {
+            player.enqueue_end(run.id);
+        }
+    }
+
+    /// Turns the blocks that wait into packets in the players' queues.
+    fn pump(&self, stream: &Rc<Stream>) {
+        loop {
+            let Some(turn) = stream.pump.borrow_mut().pull() else {
+                return;
+            };
+            match turn {
+                Turn::Quiet => continue,
+                Turn::Closing => {
+                    stream.wanted.set(false);
+                    self.end(stream);
+                    continue;
+                }
+                Turn::Opened => {
+                    stream.wanted.set(true);
+                    self.begin(stream);
+                }
+                Turn::Play => {}
+            }
+            let run = stream.run.borrow();
+            let Some(run) = run.as_ref() else { continue };
+            let players = self.players.borrow();
+            let encoded = stream.pump.borrow_mut().encode(run.id, |format, packet| {
+                let packet = Rc::new(packet);
+                for (key, member) in &run.members {
+                    if member.listens()
+                        && member.format.as_ref() == Some(format)
+                        && let Some(player) = players.get(key)
+                    {
+                        player.enqueue(run.id, packet.clone());
+                    }
+                }
+            });
+            if let Err(error) = encoded {
+                tracing::warn!(%error, "a packet could not be encoded");
+            }
+        }
+    }
+
+    /// Tells the state of playing streams once a second.
+    async fn report(self: Rc<Self>) {
+        let mut period = interval(STATUS_PERIOD);
+        loop {
+            period.tick().await;
+            for stream in self.all_streams() {
+                if let Some(run) = stream.run.borrow_mut().as_mut() {
+                    for (key, member) in &mut run.members {
+                        member.dropped = self
+                            .player(key)
+                            .map_or(member.dropped, |player| player.dropped());
+                    }
+                } else {
+                    continue;
+                }
+                self.tell(HubEvent::Stream(stream.status()));
+            }
+        }
+    }
+
+    /// Ends all streams and sessions in good order, as far as the players take part.
+    async fn say_farewell(&self) {
+        for stream in self.all_streams() {
+            self.end(&stream);
+        }
+        let players = self.all_players();
+        for player in &players {
+            player.with_session(|session| {
+                session.close(CloseCode::Shutdown, "the sender shuts down")
+            });
+        }
+        let connections_end = async {
+            while players
+                .iter()
+                .any(|player| player.session.borrow().is_some())
+            {
+                self.departed.notified().await;
+            }
+        };
+        // Those who do not read in time see the connection closed.
+        let _ = timeout(FAREWELL, connections_end).await;
+    }
+}
+
+async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
+    let doorbell = stream.pump.borrow().doorbell();
+    // SAFETY: the eventfd is open, owned by the `Arc` that the `AsyncFd` takes, and `Arc` always gives the same one.
+    let registered = unsafe { AsyncFd::register(doorbell) };
+    let doorbell = match registered {
+        Ok(doorbell) => doorbell,
+        Err(error) => {
+            core.tell(HubEvent::Trouble(format!(
+                "a stream cannot be served: {error}"
+            )));
+            return;
+        }
+    };
+    // Fails only when the runtime shuts down.
+    while let Ok(mut ready) = doorbell.readable().await {
+        tap::silence(doorbell.get_ref());
+        ready.clear_ready();
+        core.pump(&stream);
+    }
+}

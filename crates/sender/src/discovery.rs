@@ -1,0 +1,77 @@
+//! Finds players with Avahi and keeps the network thread's list in step with what is announced.
+
+use std::rc::Rc;
+
+use audera_link::PeerId;
+use avahi_zbus::{Browser, Event, Service, ServiceType};
+use futures_util::StreamExt;
+
+use crate::core::Core;
+use crate::player::Route;
+use crate::types::{HubEvent, PlayerKey, Reach};
+
+/// Follows the announcements for as long as the hub runs.
+pub(crate) async fn run(core: Rc<Core>) {
+    let service_type = match ServiceType::new(audera_wire::SERVICE_PLAYER) {
+        Ok(service_type) => service_type,
+        Err(error) => return core.tell(HubEvent::Trouble(error.to_string())),
+    };
+    let mut browser = Browser::new(service_type);
+    while let Some(event) = browser.next().await {
+        match event {
+            Event::Added(service) | Event::Changed(service) => announced(&core, service),
+            Event::Removed(key) => withdrawn(&core, key.name),
+            Event::Lost => tracing::info!("Avahi is not reachable: players found so far are kept"),
+            Event::Restored => tracing::info!("Avahi is back"),
+        }
+    }
+}
+
+fn announced(core: &Rc<Core>, service: Service) {
+    let id: Option<PeerId> = service
+        .txt
+        .get_str(audera_wire::TXT_ID)
+        .and_then(|text| text.parse().ok());
+    let groups = service
+        .txt
+        .get_str(audera_wire::TXT_GROUPS)
+        .map_or_else(Vec::new, audera_wire::groups_from_txt);
+    if is_configured(core, &service) {
+        tracing::debug!(room = %service.name, "announced, and in the configuration by address: one connection is enough");
+        return;
+    }
+    let key = PlayerKey::Discovered(service.name.clone());
+    let route = Route::Announced(service.addresses, id);
+    let player = match core.player(&key) {
+        Some(player) => {
+            player.route.replace(route);
+            player
+        }
+        None => core.add_player(key, service.name, route),
+    };
+    core.update(&player, |info| {
+        info.announced = true;
+        // Once connected, the player's own word counts.
+        if info.reach != Reach::Ready {
+            info.groups = groups;
+        }
+    });
+    player.retry.notify_one();
+}
+
+fn withdrawn(core: &Core, room: String) {
+    if let Some(player) = core.player(&PlayerKey::Discovered(room)) {
+        core.update(&player, |info| info.announced = false);
+    }
+}
+
+/// Whether this very player is already connected through a fixed address.
+fn is_configured(core: &Core, service: &Service) -> bool {
+    core.all_players().iter().any(|player| {
+        matches!(&*player.route.borrow(), Route::Configured(_))
+            && player
+                .peer
+                .get()
+                .is_some_and(|peer| service.addresses.contains(&peer))
+    })
+}

@@ -1,0 +1,234 @@
+//! The owner's handle: starts and joins the one network thread, opens streams.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use audera_clock::Span;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::core;
+use crate::pump::Pump;
+use crate::tap::{Tap, tap};
+use crate::types::{HubConfig, HubEvent, PlayerKey, StreamConfig, StreamKey, Target};
+
+/// Audio that fits into the rings before the network thread must have taken it.
+const RING: Span = Span::from_millis(1000);
+
+/// Why a hub or a stream could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The identity could not be read or made.
+    #[error(transparent)]
+    Identity(#[from] audera_link::IdentityError),
+    /// The list of trusted peers could not be read.
+    #[error(transparent)]
+    Trust(#[from] audera_link::TrustError),
+    /// TLS could not be set up from the identity.
+    #[error(transparent)]
+    Tls(#[from] audera_link::EndpointError),
+    /// The system refused a thread, an event descriptor or a runtime.
+    #[error("the system refused what the network thread needs: {0}")]
+    System(#[from] std::io::Error),
+    /// A value is out of range.
+    #[error("{key} is {value}: accepted is {accepted}")]
+    Invalid {
+        /// What was wrong.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        accepted: &'static str,
+    },
+    /// The network thread has ended.
+    #[error("the network thread has ended")]
+    Ended,
+}
+
+/// Orders to the network thread.
+pub(crate) enum Order {
+    Open(StreamKey, Box<(Pump, StreamConfig)>),
+    Begin(StreamKey),
+    End(StreamKey),
+    Retarget(StreamKey, Target),
+    Forbid(StreamKey, Option<String>),
+    Close(StreamKey),
+    Forget(PlayerKey),
+    Shutdown,
+}
+
+/// One network thread with the connections to all players this process plays to.
+///
+/// Everything it learns is told through the event function given to [`Hub::start`]. Dropping the hub says farewell to the players,
+/// which takes a second at most, and joins the thread.
+#[derive(Debug)]
+pub struct Hub {
+    orders: UnboundedSender<Order>,
+    thread: Option<JoinHandle<()>>,
+    next_key: AtomicU64,
+}
+
+impl Hub {
+    /// Starts the network thread. `events` is called on that thread and must not block.
+    ///
+    /// # Errors
+    /// The state directory cannot be used (see [`audera_link::IdentityError`]), or the system refused a resource.
+    pub fn start(
+        config: HubConfig,
+        events: impl FnMut(HubEvent) + Send + 'static,
+    ) -> Result<Hub, HubError> {
+        let prepared = core::Prepared::new(config)?;
+        let (orders, inbox) = unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name("audera-net".to_owned())
+            .spawn(move || core::run(prepared, inbox, Box::new(events)))?;
+        Ok(Hub {
+            orders,
+            thread: Some(thread),
+            next_key: AtomicU64::new(1),
+        })
+    }
+
+    /// Opens a stream: its real-time half for the audio thread and its control half.
+    ///
+    /// # Errors
+    /// [`HubError::Invalid`] names a value out of range.
+    pub fn open_stream(&self, config: StreamConfig) -> Result<(Tap, Stream), HubError> {
+        check(&config)?;
+        let frames = (RING.as_secs_f64() * f64::from(config.rate)) as usize;
+        let (tap, outflow) =
+            tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
+        let pump = Pump::new(outflow, config.rate, config.latency, config.gate);
+        let key = StreamKey(self.next_key.fetch_add(1, Ordering::Relaxed));
+        self.orders
+            .send(Order::Open(key, Box::new((pump, config))))
+            .map_err(|_| HubError::Ended)?;
+        Ok((
+            tap,
+            Stream {
+                key,
+                orders: self.orders.clone(),
+            },
+        ))
+    }
+
+    /// Stops keeping track of a player that is neither announced nor connected; one that is, stays.
+    pub fn forget(&self, key: PlayerKey) {
+        self.order(Order::Forget(key));
+    }
+
+    fn order(&self, order: Order) {
+        // A network thread that has ended has nothing left to change.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.order(Order::Shutdown);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the network thread panicked");
+        }
+    }
+}
+
+/// The control half of a stream. Dropping it ends and closes the stream.
+#[derive(Debug)]
+pub struct Stream {
+    key: StreamKey,
+    orders: UnboundedSender<Order>,
+}
+
+impl Stream {
+    /// What names the stream in events.
+    #[must_use]
+    pub fn key(&self) -> StreamKey {
+        self.key
+    }
+
+    /// Begins to play. Players are asked now, and as they come; no effect while it plays or on a stream with a gate.
+    pub fn begin(&self) {
+        self.order(Order::Begin(self.key));
+    }
+
+    /// Ends playing; the players play out what they have.
+    pub fn end(&self) {
+        self.order(Order::End(self.key));
+    }
+
+    /// Changes the players; a playing stream ends at those left out and begins at the new ones.
+    pub fn retarget(&self, target: Target) {
+        self.order(Order::Retarget(self.key, target));
+    }
+
+    /// Keeps the stream from playing for the given reason, or lets it play again.
+    pub fn forbid(&self, reason: Option<String>) {
+        self.order(Order::Forbid(self.key, reason));
+    }
+
+    fn order(&self, order: Order) {
+        // See `Hub::order`.
+        let _ = self.orders.send(order);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.order(Order::Close(self.key));
+    }
+}
+
+fn check(config: &StreamConfig) -> Result<(), HubError> {
+    let invalid = |key, value: String, accepted| {
+        Err(HubError::Invalid {
+            key,
+            value,
+            accepted,
+        })
+    };
+    let encoding = &config.encoding;
+    if !(44_100..=192_000).contains(&config.rate) {
+        return invalid("rate", config.rate.to_string(), "44100 to 192000 Hz");
+    }
+    if !(1..=8).contains(&config.channels) {
+        return invalid("channels", config.channels.to_string(), "1 to 8");
+    }
+    if !(Span::from_millis(20)..=Span::from_millis(2000)).contains(&config.latency) {
+        return invalid("latency", config.latency.to_string(), "20 to 2000 ms");
+    }
+    if !(64..=320).contains(&encoding.opus_kbps) {
+        return invalid(
+            "opus bit rate",
+            encoding.opus_kbps.to_string(),
+            "64 to 320 kb/s",
+        );
+    }
+    if ![5, 10, 20].contains(&encoding.packet_msec) {
+        return invalid(
+            "packet length",
+            encoding.packet_msec.to_string(),
+            "5, 10 or 20 ms",
+        );
+    }
+    if let Some(gate) = config.gate {
+        if !(-90.0..=0.0).contains(&gate.threshold_dbfs) {
+            return invalid(
+                "threshold",
+                gate.threshold_dbfs.to_string(),
+                "-90 to 0 dBFS",
+            );
+        }
+        if gate.preroll < Span::ZERO || config.latency + gate.preroll > audera_wire::MAX_LATENCY {
+            return invalid(
+                "preroll",
+                gate.preroll.to_string(),
+                "0 to 2000 ms less the latency",
+            );
+        }
+        if gate.hold < Span::ZERO {
+            return invalid("hold", gate.hold.to_string(), "0 ms and more");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Which players belong to a target, and which format a player gets.
+
+use audera_wire::{Coding, Formats, StreamFormat};
+
+use crate::types::{CodecChoice, Encoding, PlayerInfo, PlayerKey, Target};
+
+/// The name under which all players are addressed.
+pub const EVERYWHERE: &str = "Everywhere";
+
+/// Whether `player` is among those meant by `target`. A player that dialled in asked for this source and always belongs.
+pub(crate) fn belongs(target: &Target, player: &PlayerInfo) -> bool {
+    if matches!(player.key, PlayerKey::Caller(..)) {
+        return true;
+    }
+    match target {
+        Target::Everywhere => true,
+        Target::Player(key) => player.key == *key,
+        Target::Named(names) => names.iter().any(|name| {
+            name == EVERYWHERE
+                || player.room == *name
+                || player.groups.contains(name)
+                || matches!(&player.key, PlayerKey::Address(address) if address == name)
+        }),
+    }
+}
+
+/// The format for one player, or why there is none.
+pub(crate) fn format_for(
+    encoding: &Encoding,
+    rate: u32,
+    channels: u8,
+    player: &Formats,
+) -> Result<StreamFormat, String> {
+    let takes = |coding: Coding| player.codings.contains(&coding);
+    let opus_fits = rate == 48_000 && channels <= 2;
+    let pcm = [Coding::PcmS24le, Coding::PcmF32le, Coding::PcmS16le]
+        .into_iter()
+        .find(|&coding| takes(coding));
+    let coding = match encoding.codec {
+        CodecChoice::Opus if !opus_fits => {
+            return Err(format!(
+                "Opus takes 48000 Hz mono or stereo, not {rate} Hz with {channels} channels"
+            ));
+        }
+        CodecChoice::Opus if !takes(Coding::Opus) => {
+            return Err("the player does not take Opus".to_owned());
+        }
+        CodecChoice::Opus => Coding::Opus,
+        CodecChoice::Auto if opus_fits && takes(Coding::Opus) => Coding::Opus,
+        CodecChoice::Auto | CodecChoice::Pcm => pcm.ok_or("the player takes no PCM format")?,
+    };
+    if rate > player.max_rate || channels > player.max_channels {
+        return Err(format!(
+            "the player takes at most {} Hz and {} channels, not {rate} Hz and {channels}",
+            player.max_rate, player.max_channels
+        ));
+    }
+    let frames = (u64::from(rate) * u64::from(encoding.packet_msec) / 1000) as u16;
+    let format = StreamFormat {
+        coding,
+        rate,
+        channels,
+        frames,
+    };
+    format.validate().map_err(|error| error.to_string())?;
+    Ok(format)
+}

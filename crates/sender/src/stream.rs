@@ -1,0 +1,101 @@
+//! One stream as the network thread holds it: its pump, and its players while it plays.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use audera_wire::{PlayerStatus, StreamFormat, StreamId};
+
+use crate::pump::Pump;
+use crate::types::{Member, MemberState, PlayerKey, StreamConfig, StreamKey, StreamStatus};
+
+/// A player of a playing stream.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) room: String,
+    pub(crate) state: MemberState,
+    pub(crate) format: Option<StreamFormat>,
+    pub(crate) status: Option<PlayerStatus>,
+    /// The player's count of dropped packets when it joined.
+    pub(crate) dropped_before: u64,
+    pub(crate) dropped: u64,
+}
+
+impl Membership {
+    /// Whether packets are for it.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self.state, MemberState::Starting | MemberState::Playing)
+    }
+}
+
+/// The time between a stream's begin and end; each has an id of its own on the wire.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: StreamId,
+    pub(crate) members: BTreeMap<PlayerKey, Membership>,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) key: StreamKey,
+    pub(crate) config: RefCell<StreamConfig>,
+    pub(crate) pump: RefCell<Pump>,
+    pub(crate) run: RefCell<Option<Run>>,
+    /// Why it must not play, if so.
+    pub(crate) forbidden: RefCell<Option<String>>,
+    /// Begun by its owner (streams without a gate) or by the signal.
+    pub(crate) wanted: Cell<bool>,
+}
+
+impl Stream {
+    pub(crate) fn new(key: StreamKey, config: StreamConfig, pump: Pump) -> Stream {
+        Stream {
+            key,
+            config: RefCell::new(config),
+            pump: RefCell::new(pump),
+            run: RefCell::default(),
+            forbidden: RefCell::default(),
+            wanted: Cell::new(false),
+        }
+    }
+
+    /// Whether the present run is the one called `id` on the wire.
+    pub(crate) fn runs(&self, id: StreamId) -> bool {
+        self.run.borrow().as_ref().is_some_and(|run| run.id == id)
+    }
+
+    /// Changes the membership of a player in the present run, if it is the one called `id`.
+    pub(crate) fn member(
+        &self,
+        id: StreamId,
+        key: &PlayerKey,
+        change: impl FnOnce(&mut Membership),
+    ) {
+        if let Some(run) = self.run.borrow_mut().as_mut().filter(|run| run.id == id)
+            && let Some(member) = run.members.get_mut(key)
+        {
+            change(member);
+        }
+    }
+
+    pub(crate) fn status(&self) -> StreamStatus {
+        let run = self.run.borrow();
+        let members = run
+            .iter()
+            .flat_map(|run| &run.members)
+            .map(|(key, member)| Member {
+                key: key.clone(),
+                room: member.room.clone(),
+                state: member.state.clone(),
+                format: member.format,
+                status: member.status.clone(),
+                dropped_packets: member.dropped.saturating_sub(member.dropped_before),
+            });
+        StreamStatus {
+            key: self.key,
+            active: run.is_some(),
+            members: members.collect(),
+            discarded_frames: self.pump.borrow().discarded(),
+        }
+    }
+}

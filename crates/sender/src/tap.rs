@@ -1,0 +1,185 @@
+//! The audio thread's half of a stream: samples and their times go into lock-free rings, and the network thread is rung.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use audera_clock::SenderTime;
+use rtrb::{Consumer, Producer, RingBuffer};
+use rustix::event::{EventfdFlags, eventfd};
+
+/// Blocks that may wait for the network thread, besides the limit in frames.
+const MARKS: usize = 512;
+
+/// Where and when a block of audio stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    /// Index of the block's first frame since the stream was opened. A jump between blocks means that frames were discarded.
+    pub(crate) position: u64,
+    /// When the block's first frame passed the graph, on the sender's monotonic clock.
+    pub(crate) at: SenderTime,
+    /// Frames in the block.
+    pub(crate) frames: usize,
+}
+
+/// What the audio thread holds of a stream: real-time safe from end to end.
+///
+/// [`push`](Tap::push) copies into preallocated rings and writes to a non-blocking eventfd; it never allocates, locks,
+/// waits, logs or frees.
+#[derive(Debug)]
+pub struct Tap {
+    channels: usize,
+    samples: Producer<f32>,
+    marks: Producer<Mark>,
+    doorbell: Arc<OwnedFd>,
+    position: u64,
+    discarded: Arc<AtomicU64>,
+}
+
+/// The network thread's end of the rings.
+#[derive(Debug)]
+pub(crate) struct Outflow {
+    pub(crate) channels: usize,
+    samples: Consumer<f32>,
+    marks: Consumer<Mark>,
+    doorbell: Arc<OwnedFd>,
+    discarded: Arc<AtomicU64>,
+}
+
+/// Makes both ends, with room for `frames` frames of `channels` channels.
+pub(crate) fn tap(channels: usize, frames: usize) -> rustix::io::Result<(Tap, Outflow)> {
+    let (samples_in, samples_out) = RingBuffer::new(channels * frames);
+    let (marks_in, marks_out) = RingBuffer::new(MARKS);
+    let doorbell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let discarded = Arc::new(AtomicU64::new(0));
+    Ok((
+        Tap {
+            channels,
+            samples: samples_in,
+            marks: marks_in,
+            doorbell: doorbell.clone(),
+            position: 0,
+            discarded: discarded.clone(),
+        },
+        Outflow {
+            channels,
+            samples: samples_out,
+            marks: marks_out,
+            doorbell,
+            discarded,
+        },
+    ))
+}
+
+impl Tap {
+    /// Hands over one block of interleaved samples whose first frame passes the graph at `at`.
+    ///
+    /// A block that finds no room (the network thread was stalled for longer than the ring) is discarded whole and
+    /// counted; the players then hear silence of exactly its length.
+    pub fn push(&mut self, at: SenderTime, samples: &[f32]) {
+        let frames = samples.len() / self.channels;
+        let samples = &samples[..frames * self.channels];
+        let mark = Mark {
+            position: self.position,
+            at,
+            frames,
+        };
+        self.position += frames as u64;
+        if frames == 0 {
+            return;
+        }
+        let room = !self.marks.is_full();
+        match self.samples.write_chunk(samples.len()) {
+            Ok(mut chunk) if room => {
+                let (first, second) = chunk.as_mut_slices();
+                let (head, tail) = samples.split_at(first.len());
+                first.copy_from_slice(head);
+                second.copy_from_slice(tail);
+                chunk.commit_all();
+                // There is room: this is the only producer, and it was checked above.
+                let _ = self.marks.push(mark);
+            }
+            _ => {
+                self.discarded.fetch_add(frames as u64, Ordering::Relaxed);
+            }
+        }
+        // The counter of an eventfd cannot fill up by ones, and a full one has rung already.
+        let _ = rustix::io::write(&self.doorbell, &1u64.to_ne_bytes());
+    }
+
+    /// Channels of each frame.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+}
+
+impl Outflow {
+    /// Takes the next block: its mark, with the samples appended to `out`.
+    pub(crate) fn next(&mut self, out: &mut Vec<f32>) -> Option<Mark> {
+        let mark = self.marks.pop().ok()?;
+        // The samples were committed before their mark, so they are there.
+        let chunk = self.samples.read_chunk(mark.frames * self.channels).ok()?;
+        let (first, second) = chunk.as_slices();
+        out.extend_from_slice(first);
+        out.extend_from_slice(second);
+        chunk.commit_all();
+        Some(mark)
+    }
+
+    /// The descriptor that becomes readable when blocks wait.
+    pub(crate) fn doorbell(&self) -> Arc<OwnedFd> {
+        self.doorbell.clone()
+    }
+
+    /// Frames the audio thread had to discard so far.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.discarded.load(Ordering::Relaxed)
+    }
+}
+
+/// Resets a doorbell that has rung.
+pub(crate) fn silence(doorbell: &impl AsFd) {
+    let mut count = [0u8; 8];
+    // Nothing to read means that somebody was faster: the blocks are looked for anyway.
+    let _ = rustix::io::read(doorbell, &mut count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_arrive_in_order_with_their_marks() {
+        let (mut tap, mut outflow) = tap(2, 8).unwrap();
+        tap.push(SenderTime::from_nanos(5), &[1.0, 2.0, 3.0, 4.0]);
+        tap.push(SenderTime::from_nanos(9), &[5.0, 6.0]);
+        let mut out = Vec::new();
+        let first = outflow.next(&mut out).unwrap();
+        assert_eq!(
+            (first.position, first.at.as_nanos(), first.frames),
+            (0, 5, 2)
+        );
+        let second = outflow.next(&mut out).unwrap();
+        assert_eq!(
+            (second.position, second.at.as_nanos(), second.frames),
+            (2, 9, 1)
+        );
+        assert_eq!(out, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert!(outflow.next(&mut out).is_none());
+    }
+
+    #[test]
+    fn a_block_without_room_is_discarded_whole_and_leaves_a_jump() {
+        let (mut tap, mut outflow) = tap(1, 4).unwrap();
+        tap.push(SenderTime::from_nanos(0), &[1.0; 3]);
+        tap.push(SenderTime::from_nanos(0), &[2.0; 2]);
+        let mut out = Vec::new();
+        assert_eq!(outflow.next(&mut out).unwrap().frames, 3);
+        assert!(outflow.next(&mut out).is_none());
+        assert_eq!(outflow.discarded(), 2);
+        tap.push(SenderTime::from_nanos(0), &[3.0; 1]);
+        assert_eq!(outflow.next(&mut out).unwrap().position, 5);
+        assert_eq!(out, [1.0, 1.0, 1.0, 3.0]);
+    }
+}

@@ -1,0 +1,221 @@
+//! What a user of the hub configures, asks for and is told.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use audera_clock::Span;
+use audera_link::PeerId;
+use audera_wire::{PlayerStatus, StreamFormat};
+
+use crate::gate::GateConfig;
+
+/// How a hub is set up, once.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// How this sender shows itself to players, for example the host's name.
+    pub name: String,
+    /// Program and version, for the other end's log.
+    pub software: String,
+    /// Where the identity and the list of trusted peers live.
+    pub state_dir: PathBuf,
+    /// Whether players are looked for with Avahi.
+    pub discover: bool,
+    /// Players at fixed addresses, `host` or `host:port`.
+    pub players: Vec<String>,
+    /// Lets players dial in.
+    pub listen: Option<Listen>,
+}
+
+/// How players may dial in.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Where to listen; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Whether strangers are let in; else only players in the list of trusted peers and of this very user.
+    pub open: bool,
+    /// Whether the source is announced with Avahi under the hub's name.
+    pub announce: bool,
+}
+
+/// Which codec a stream uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CodecChoice {
+    /// Opus where the player takes it and the stream is 48 kHz mono or stereo, else PCM.
+    #[default]
+    Auto,
+    /// PCM with 24 bits (or the best the player takes).
+    Pcm,
+    /// Opus; players that do not take it, or streams that are not 48 kHz mono or stereo, are refused.
+    Opus,
+}
+
+/// How sound is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// The codec.
+    pub codec: CodecChoice,
+    /// Opus bit rate in kb/s, 64..=320.
+    pub opus_kbps: u32,
+    /// Length of a packet in ms: 5, 10 or 20.
+    pub packet_msec: u16,
+}
+
+impl Default for Encoding {
+    fn default() -> Self {
+        Encoding {
+            codec: CodecChoice::Auto,
+            opus_kbps: 160,
+            packet_msec: 10,
+        }
+    }
+}
+
+/// Which players a stream is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Every player this hub knows.
+    Everywhere,
+    /// One player.
+    Player(PlayerKey),
+    /// Rooms and groups by name, and players at fixed addresses.
+    Named(Vec<String>),
+}
+
+/// How one stream is set up.
+#[derive(Debug, Clone)]
+pub struct StreamConfig {
+    /// What the players are told is playing.
+    pub title: String,
+    /// Frames per second of the input.
+    pub rate: u32,
+    /// Channels of the input, 1..=8.
+    pub channels: u8,
+    /// From the graph to the speaker, the same for all players.
+    pub latency: Span,
+    /// Codec and packets.
+    pub encoding: Encoding,
+    /// The players.
+    pub target: Target,
+    /// Lets the stream begin and end with the signal; without a gate [`crate::Stream::begin`] and [`crate::Stream::end`] decide.
+    pub gate: Option<GateConfig>,
+}
+
+/// What names a player to its sender.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PlayerKey {
+    /// The DNS-SD instance name, which is the room's name.
+    Discovered(String),
+    /// A fixed address from the configuration.
+    Address(String),
+    /// A player that dialled in.
+    Caller(PeerId, String),
+}
+
+impl fmt::Display for PlayerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlayerKey::Discovered(room) => f.write_str(room),
+            PlayerKey::Address(address) => f.write_str(address),
+            PlayerKey::Caller(_, address) => write!(f, "caller {address}"),
+        }
+    }
+}
+
+/// Whether a player can be played to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Known, not connected yet.
+    Searching,
+    /// Connected and ready to play.
+    Ready,
+    /// It does not answer; tried again by itself.
+    Away(String),
+    /// It answers but does not take us, or we do not take it; the text says what to do.
+    Refused(String),
+}
+
+/// A player as its sender sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayerInfo {
+    /// What names it.
+    pub key: PlayerKey,
+    /// The room's name; the address until a player at a fixed address has told it.
+    pub room: String,
+    /// The groups it says it belongs to.
+    pub groups: Vec<String>,
+    /// Its identity, once connected.
+    pub id: Option<PeerId>,
+    /// Whether it is announced (or configured) now.
+    pub announced: bool,
+    /// Whether it can be played to.
+    pub reach: Reach,
+}
+
+impl PlayerInfo {
+    /// Whether anything is known of the player now: it is announced, or connected all the same.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.announced || self.reach == Reach::Ready
+    }
+}
+
+/// How far a player has come with a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberState {
+    /// Asked to play.
+    Starting,
+    /// It plays.
+    Playing,
+    /// It does not play this stream, and why.
+    Refused(String),
+    /// A newer stream, of the named sender, took the player.
+    Preempted(String),
+}
+
+/// One player of a stream.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The player.
+    pub key: PlayerKey,
+    /// Its room.
+    pub room: String,
+    /// How far it has come.
+    pub state: MemberState,
+    /// What is sent to it.
+    pub format: Option<StreamFormat>,
+    /// What it reported last about this stream.
+    pub status: Option<PlayerStatus>,
+    /// Packets that were too late before they could be sent.
+    pub dropped_packets: u64,
+}
+
+/// What names a stream of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey(pub(crate) u64);
+
+/// The state of a stream.
+#[derive(Debug, Clone)]
+pub struct StreamStatus {
+    /// The stream.
+    pub key: StreamKey,
+    /// Whether it plays now (its gate is open, or it was begun).
+    pub active: bool,
+    /// Its players while it plays.
+    pub members: Vec<Member>,
+    /// Frames that were discarded because the network thread was stalled.
+    pub discarded_frames: u64,
+}
+
+/// What a hub tells its owner, on the network thread.
+#[derive(Debug, Clone)]
+pub enum HubEvent {
+    /// A player appeared or changed.
+    Player(PlayerInfo),
+    /// A player is no longer kept track of.
+    Forgotten(PlayerKey),
+    /// A stream began, ended or changed; once a second while it plays.
+    Stream(StreamStatus),
+    /// Something the owner must tell its user; the hub goes on.
+    Trouble(String),
+}
