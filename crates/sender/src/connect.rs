@@ -50,15 +50,12 @@ async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
     let (target, announced_id) = match route {
         Route::Announced(addresses, id) => (addresses.into(), id),
         Route::Configured(address) => {
-            let target = Target::parse(&address, audera_wire::PORT)
-                .map_err(|e| Reach::Refused(e.to_string()))?;
+            let target = Target::parse(&address, audera_wire::PORT).map_err(|e| Reach::Refused(e.to_string()))?;
             (target, None)
         }
         Route::Inbound => return Err(Reach::Away("the player dials".to_owned())),
     };
-    let connection = dial(&core.endpoint, &target, DIAL_LIMIT)
-        .await
-        .map_err(|error| Reach::Away(error.to_string()))?;
+    let connection = dial(&core.endpoint, &target, DIAL_LIMIT).await.map_err(|error| Reach::Away(error.to_string()))?;
     let peer = connection.peer();
     if let Some(announced) = announced_id
         && announced != peer
@@ -77,27 +74,17 @@ async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
 }
 
 /// Speaks with a connected player until the connection ends; one that is not welcome is told so. Tells whether the two came to terms.
-pub(crate) async fn serve(
-    core: &Rc<Core>,
-    player: &Rc<Player>,
-    connection: Connection,
-    welcome: bool,
-) -> bool {
+pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Connection, welcome: bool) -> bool {
     let peer = connection.peer();
     player.peer.set(Some(connection.addr()));
     let hello = SenderHello::new(&core.config.name, &core.config.software);
-    player
-        .session
-        .replace(Some(SenderSession::new(hello, now())));
+    player.session.replace(Some(SenderSession::new(hello, now())));
     core.update(player, |info| info.id = Some(peer));
     if !welcome {
         let reason = format!("this source is paired and does not know the id {peer}");
         player.with_session(|session| session.close(CloseCode::NotPaired, &reason));
     }
-    let socket = Socket {
-        core: core.clone(),
-        player: player.clone(),
-    };
+    let socket = Socket { core: core.clone(), player: player.clone() };
     let ended = drive(connection, &socket, &player.wake).await;
     let came_to_terms = player.hello.borrow().is_some();
     core.left(player);
@@ -123,9 +110,7 @@ impl Protocol for Socket {
     type Error = SessionError;
 
     fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
-        let received = self
-            .player
-            .with_session(|session| session.receive(now(), bytes));
+        let received = self.player.with_session(|session| session.receive(now(), bytes));
         self.deliver();
         received.unwrap_or(Ok(()))
     }
@@ -140,19 +125,13 @@ impl Protocol for Socket {
     }
 
     fn handle_timeout(&self) -> Result<(), SessionError> {
-        let handled = self
-            .player
-            .with_session(|session| session.handle_timeout(now()));
+        let handled = self.player.with_session(|session| session.handle_timeout(now()));
         self.deliver();
         handled.unwrap_or(Ok(()))
     }
 
     fn is_closed(&self) -> bool {
-        self.player
-            .session
-            .borrow()
-            .as_ref()
-            .is_none_or(SenderSession::is_closed)
+        self.player.session.borrow().as_ref().is_none_or(SenderSession::is_closed)
     }
 }
 

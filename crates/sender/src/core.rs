@@ -41,27 +41,16 @@ impl Prepared {
         let identity = Identity::load_or_create(&config.state_dir)?;
         let endpoint = Endpoint::new(&identity, audera_wire::ALPN)?;
         let trust = TrustStore::open(config.state_dir.join(audera_link::TRUSTED_FILE))?;
-        Ok(Prepared {
-            config,
-            endpoint,
-            trust,
-        })
+        Ok(Prepared { config, endpoint, trust })
     }
 }
 
 /// Runs the network thread until the owner shuts it down or is gone.
 pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut events: Events) {
     signals::block_all();
-    match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => {
-            LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders))
-        }
-        Err(error) => events(HubEvent::Trouble(format!(
-            "the network thread cannot start: {error}"
-        ))),
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders)),
+        Err(error) => events(HubEvent::Trouble(format!("the network thread cannot start: {error}"))),
     }
 }
 
@@ -163,22 +152,14 @@ impl Core {
     }
 
     fn with_stream(&self, key: StreamKey, act: impl FnOnce(&Rc<Stream>)) {
-        let stream = self
-            .streams
-            .borrow()
-            .get(&key)
-            .map(|(stream, _)| stream.clone());
+        let stream = self.streams.borrow().get(&key).map(|(stream, _)| stream.clone());
         if let Some(stream) = stream {
             act(&stream);
         }
     }
 
     fn all_streams(&self) -> Vec<Rc<Stream>> {
-        self.streams
-            .borrow()
-            .values()
-            .map(|(stream, _)| stream.clone())
-            .collect()
+        self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
     }
 
     pub(crate) fn all_players(&self) -> Vec<Rc<Player>> {
@@ -196,12 +177,7 @@ impl Core {
     // Players
 
     /// Begins to keep track of a player and, unless it is the one who dials, to connect to it.
-    pub(crate) fn add_player(
-        self: &Rc<Self>,
-        key: PlayerKey,
-        room: String,
-        route: Route,
-    ) -> Rc<Player> {
+    pub(crate) fn add_player(self: &Rc<Self>, key: PlayerKey, room: String, route: Route) -> Rc<Player> {
         let player = Player::new(key.clone(), room, route);
         self.players.borrow_mut().insert(key, player.clone());
         self.tell(HubEvent::Player(player.info.borrow().clone()));
@@ -213,11 +189,7 @@ impl Core {
     }
 
     /// Changes what is known of a player, and tells if it did change.
-    pub(crate) fn update(
-        &self,
-        player: &Player,
-        change: impl FnOnce(&mut crate::types::PlayerInfo),
-    ) {
+    pub(crate) fn update(&self, player: &Player, change: impl FnOnce(&mut crate::types::PlayerInfo)) {
         let before = player.info.borrow().clone();
         change(&mut player.info.borrow_mut());
         let after = player.info.borrow().clone();
@@ -253,8 +225,7 @@ impl Core {
         for stream in self.all_streams() {
             let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
                 // Who was preempted stays so: the player has chosen another stream, a lost connection does not undo it.
-                run.members.get(&key).is_some_and(Membership::listens)
-                    && run.members.remove(&key).is_some()
+                run.members.get(&key).is_some_and(Membership::listens) && run.members.remove(&key).is_some()
             });
             if was_member {
                 self.tell(HubEvent::Stream(stream.status()));
@@ -276,27 +247,19 @@ impl Core {
                     self.attach(&stream, player);
                 }
             }
-            SenderEvent::Accepted(id) => {
-                self.member(player, id, |member| member.state = MemberState::Playing)
-            }
+            SenderEvent::Accepted(id) => self.member(player, id, |member| member.state = MemberState::Playing),
             SenderEvent::Refused { id, reason } => {
                 player.purge(id);
-                self.member(player, id, |member| {
-                    member.state = MemberState::Refused(reason)
-                });
+                self.member(player, id, |member| member.state = MemberState::Refused(reason));
             }
             SenderEvent::Preempted { id, by } => {
                 player.purge(id);
-                self.member(player, id, |member| {
-                    member.state = MemberState::Preempted(by)
-                });
+                self.member(player, id, |member| member.state = MemberState::Preempted(by));
             }
             SenderEvent::Status(status) => {
                 if let Some(id) = status.stream {
                     for stream in self.all_streams() {
-                        stream.member(id, &player.key(), |member| {
-                            member.status = Some(status.clone())
-                        });
+                        stream.member(id, &player.key(), |member| member.status = Some(status.clone()));
                     }
                 }
             }
@@ -311,11 +274,7 @@ impl Core {
     }
 
     fn member(&self, player: &Player, id: StreamId, change: impl FnOnce(&mut Membership)) {
-        if let Some(stream) = self
-            .all_streams()
-            .into_iter()
-            .find(|stream| stream.runs(id))
-        {
+        if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
             stream.member(id, &player.key(), change);
             self.tell(HubEvent::Stream(stream.status()));
         }
@@ -333,10 +292,7 @@ impl Core {
         }
         let id = StreamId(self.next_id.get());
         self.next_id.set(id.0.wrapping_add(1).max(1));
-        stream.run.replace(Some(Run {
-            id,
-            members: BTreeMap::new(),
-        }));
+        stream.run.replace(Some(Run { id, members: BTreeMap::new() }));
         stream.pump.borrow_mut().begin();
         self.rematch(stream);
         self.tell(HubEvent::Stream(stream.status()));
@@ -370,10 +326,7 @@ impl Core {
     fn attach(&self, stream: &Stream, player: &Player) {
         let config = stream.config.borrow();
         let hello = player.hello.borrow();
-        let (Some(hello), true) = (
-            &*hello,
-            select::belongs(&config.target, &player.info.borrow()),
-        ) else {
+        let (Some(hello), true) = (&*hello, select::belongs(&config.target, &player.info.borrow())) else {
             return;
         };
         let mut run = stream.run.borrow_mut();
@@ -382,28 +335,15 @@ impl Core {
         if run.members.contains_key(&key) {
             return;
         }
-        let started = select::format_for(
-            &config.encoding,
-            config.rate,
-            config.channels,
-            &hello.formats,
-        )
-        .and_then(|format| {
-            let mut pump = stream.pump.borrow_mut();
-            pump.add_format(format, config.encoding.opus_kbps * 1000)
-                .map_err(|error| error.to_string())?;
-            let start = Start {
-                id: run.id,
-                format,
-                latency: pump.delay(),
-                title: config.title.clone(),
-            };
-            let started = player.with_session(|session| session.start(start));
-            started
-                .ok_or("not connected")?
-                .map_err(|error| error.to_string())?;
-            Ok(format)
-        });
+        let started =
+            select::format_for(&config.encoding, config.rate, config.channels, &hello.formats).and_then(|format| {
+                let mut pump = stream.pump.borrow_mut();
+                pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
+                let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
+                let started = player.with_session(|session| session.start(start));
+                started.ok_or("not connected")?.map_err(|error| error.to_string())?;
+                Ok(format)
+            });
         let state = match &started {
             Ok(_) => MemberState::Starting,
             Err(reason) => MemberState::Refused(reason.clone()),
@@ -475,9 +415,7 @@ impl Core {
             for stream in self.all_streams() {
                 if let Some(run) = stream.run.borrow_mut().as_mut() {
                     for (key, member) in &mut run.members {
-                        member.dropped = self
-                            .player(key)
-                            .map_or(member.dropped, |player| player.dropped());
+                        member.dropped = self.player(key).map_or(member.dropped, |player| player.dropped());
                     }
                 } else {
                     continue;
@@ -494,15 +432,10 @@ impl Core {
         }
         let players = self.all_players();
         for player in &players {
-            player.with_session(|session| {
-                session.close(CloseCode::Shutdown, "the sender shuts down")
-            });
+            player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
         }
         let connections_end = async {
-            while players
-                .iter()
-                .any(|player| player.session.borrow().is_some())
-            {
+            while players.iter().any(|player| player.session.borrow().is_some()) {
                 self.departed.notified().await;
             }
         };
@@ -518,9 +451,7 @@ async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
     let doorbell = match registered {
         Ok(doorbell) => doorbell,
         Err(error) => {
-            core.tell(HubEvent::Trouble(format!(
-                "a stream cannot be served: {error}"
-            )));
+            core.tell(HubEvent::Trouble(format!("a stream cannot be served: {error}")));
             return;
         }
     };

@@ -28,14 +28,8 @@ pub(crate) async fn run(core: Rc<Core>) {
 }
 
 fn announced(core: &Rc<Core>, service: Service) {
-    let id: Option<PeerId> = service
-        .txt
-        .get_str(audera_wire::TXT_ID)
-        .and_then(|text| text.parse().ok());
-    let groups = service
-        .txt
-        .get_str(audera_wire::TXT_GROUPS)
-        .map_or_else(Vec::new, audera_wire::groups_from_txt);
+    let id: Option<PeerId> = service.txt.get_str(audera_wire::TXT_ID).and_then(|text| text.parse().ok());
+    let groups = service.txt.get_str(audera_wire::TXT_GROUPS).map_or_else(Vec::new, audera_wire::groups_from_txt);
     if is_configured(core, &service) {
         tracing::debug!(room = %service.name, "announced, and in the configuration by address: one connection is enough");
         return;
@@ -69,9 +63,6 @@ fn withdrawn(core: &Core, room: String) {
 fn is_configured(core: &Core, service: &Service) -> bool {
     core.all_players().iter().any(|player| {
         matches!(&*player.route.borrow(), Route::Configured(_))
-            && player
-                .peer
-                .get()
-                .is_some_and(|peer| service.addresses.contains(&peer))
+            && player.peer.get().is_some_and(|peer| service.addresses.contains(&peer))
     })
 }

@@ -106,11 +106,7 @@ mod tests {
     use super::*;
 
     fn gate() -> Gate {
-        let config = GateConfig {
-            threshold_dbfs: -40.0,
-            hold: Span::from_millis(20),
-            preroll: Span::from_millis(5),
-        };
+        let config = GateConfig { threshold_dbfs: -40.0, hold: Span::from_millis(20), preroll: Span::from_millis(5) };
         Gate::new(config, 1000, 1)
     }
 
@@ -123,11 +119,7 @@ mod tests {
         let history = gate.take_history();
         assert_eq!(&history[history.len() - 3..], [0.0, 0.02, 0.0]);
         assert!(history.len() >= 5 + 3, "{}", history.len());
-        assert!(
-            history[..history.len() - 3]
-                .iter()
-                .all(|&sample| sample == 0.002)
-        );
+        assert!(history[..history.len() - 3].iter().all(|&sample| sample == 0.002));
     }
 
     #[test]

@@ -72,20 +72,13 @@ impl Hub {
     ///
     /// # Errors
     /// The state directory cannot be used (see [`audera_link::IdentityError`]), or the system refused a resource.
-    pub fn start(
-        config: HubConfig,
-        events: impl FnMut(HubEvent) + Send + 'static,
-    ) -> Result<Hub, HubError> {
+    pub fn start(config: HubConfig, events: impl FnMut(HubEvent) + Send + 'static) -> Result<Hub, HubError> {
         let prepared = core::Prepared::new(config)?;
         let (orders, inbox) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("audera-net".to_owned())
             .spawn(move || core::run(prepared, inbox, Box::new(events)))?;
-        Ok(Hub {
-            orders,
-            thread: Some(thread),
-            next_key: AtomicU64::new(1),
-        })
+        Ok(Hub { orders, thread: Some(thread), next_key: AtomicU64::new(1) })
     }
 
     /// Opens a stream: its real-time half for the audio thread and its control half.
@@ -95,20 +88,11 @@ impl Hub {
     pub fn open_stream(&self, config: StreamConfig) -> Result<(Tap, Stream), HubError> {
         check(&config)?;
         let frames = (RING.as_secs_f64() * f64::from(config.rate)) as usize;
-        let (tap, outflow) =
-            tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
+        let (tap, outflow) = tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
         let pump = Pump::new(outflow, config.rate, config.latency, config.gate);
         let key = StreamKey(self.next_key.fetch_add(1, Ordering::Relaxed));
-        self.orders
-            .send(Order::Open(key, Box::new((pump, config))))
-            .map_err(|_| HubError::Ended)?;
-        Ok((
-            tap,
-            Stream {
-                key,
-                orders: self.orders.clone(),
-            },
-        ))
+        self.orders.send(Order::Open(key, Box::new((pump, config)))).map_err(|_| HubError::Ended)?;
+        Ok((tap, Stream { key, orders: self.orders.clone() }))
     }
 
     /// Stops keeping track of a player that is neither announced nor connected; one that is, stays.
@@ -180,13 +164,7 @@ impl Drop for Stream {
 }
 
 fn check(config: &StreamConfig) -> Result<(), HubError> {
-    let invalid = |key, value: String, accepted| {
-        Err(HubError::Invalid {
-            key,
-            value,
-            accepted,
-        })
-    };
+    let invalid = |key, value: String, accepted| Err(HubError::Invalid { key, value, accepted });
     let encoding = &config.encoding;
     if !(44_100..=192_000).contains(&config.rate) {
         return invalid("rate", config.rate.to_string(), "44100 to 192000 Hz");
@@ -198,33 +176,17 @@ fn check(config: &StreamConfig) -> Result<(), HubError> {
         return invalid("latency", config.latency.to_string(), "20 to 2000 ms");
     }
     if !(64..=320).contains(&encoding.opus_kbps) {
-        return invalid(
-            "opus bit rate",
-            encoding.opus_kbps.to_string(),
-            "64 to 320 kb/s",
-        );
+        return invalid("opus bit rate", encoding.opus_kbps.to_string(), "64 to 320 kb/s");
     }
     if ![5, 10, 20].contains(&encoding.packet_msec) {
-        return invalid(
-            "packet length",
-            encoding.packet_msec.to_string(),
-            "5, 10 or 20 ms",
-        );
+        return invalid("packet length", encoding.packet_msec.to_string(), "5, 10 or 20 ms");
     }
     if let Some(gate) = config.gate {
         if !(-90.0..=0.0).contains(&gate.threshold_dbfs) {
-            return invalid(
-                "threshold",
-                gate.threshold_dbfs.to_string(),
-                "-90 to 0 dBFS",
-            );
+            return invalid("threshold", gate.threshold_dbfs.to_string(), "-90 to 0 dBFS");
         }
         if gate.preroll < Span::ZERO || config.latency + gate.preroll > audera_wire::MAX_LATENCY {
-            return invalid(
-                "preroll",
-                gate.preroll.to_string(),
-                "0 to 2000 ms less the latency",
-            );
+            return invalid("preroll", gate.preroll.to_string(), "0 to 2000 ms less the latency");
         }
         if gate.hold < Span::ZERO {
             return invalid("hold", gate.hold.to_string(), "0 ms and more");

@@ -16,9 +16,7 @@ pub(crate) async fn run(core: Rc<Core>, listen: Listen) {
     let mut listener = match Listener::bind(&[listen.address], &core.endpoint, Limits::default()) {
         Ok(listener) => listener,
         Err(error) => {
-            return core.tell(HubEvent::Trouble(format!(
-                "players cannot dial in: {error}"
-            )));
+            return core.tell(HubEvent::Trouble(format!("players cannot dial in: {error}")));
         }
     };
     let port = listener.local_addr().port();
@@ -41,18 +39,14 @@ pub(crate) async fn run(core: Rc<Core>, listen: Listen) {
 /// Announces the source; withdrawn when the result is dropped.
 fn announce(core: &Core, port: u16) -> Option<Publication> {
     let published = ServiceType::new(audera_wire::SERVICE_SOURCE).and_then(|service_type| {
-        let txt = Txt::new()
-            .with(audera_wire::TXT_VERSION, "1")
-            .with(audera_wire::TXT_ID, core.endpoint.id().to_string());
-        Publisher::new()
-            .publish(Announcement::new(core.config.name.clone(), service_type, port).txt(txt))
+        let txt =
+            Txt::new().with(audera_wire::TXT_VERSION, "1").with(audera_wire::TXT_ID, core.endpoint.id().to_string());
+        Publisher::new().publish(Announcement::new(core.config.name.clone(), service_type, port).txt(txt))
     });
     match published {
         Ok(publication) => Some(publication),
         Err(error) => {
-            core.tell(HubEvent::Trouble(format!(
-                "the source cannot be announced: {error}"
-            )));
+            core.tell(HubEvent::Trouble(format!("the source cannot be announced: {error}")));
             None
         }
     }

@@ -32,6 +32,6 @@ pub use hub::{Hub, HubError, Stream};
 pub use select::EVERYWHERE;
 pub use tap::Tap;
 pub use types::{
-    CodecChoice, Encoding, HubConfig, HubEvent, Listen, Member, MemberState, PlayerInfo, PlayerKey,
-    Reach, StreamConfig, StreamKey, StreamStatus, Target,
+    CodecChoice, Encoding, HubConfig, HubEvent, Listen, Member, MemberState, PlayerInfo, PlayerKey, Reach,
+    StreamConfig, StreamKey, StreamStatus, Target,
 };

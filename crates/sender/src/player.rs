@@ -59,14 +59,7 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(key: PlayerKey, room: String, route: Route) -> Rc<Player> {
         let announced = !matches!(route, Route::Inbound);
-        let info = PlayerInfo {
-            key,
-            room,
-            groups: Vec::new(),
-            id: None,
-            announced,
-            reach: Reach::Searching,
-        };
+        let info = PlayerInfo { key, room, groups: Vec::new(), id: None, announced, reach: Reach::Searching };
         Rc::new(Player {
             info: RefCell::new(info),
             route: RefCell::new(route),
@@ -105,9 +98,7 @@ impl Player {
     pub(crate) fn enqueue(&self, stream: StreamId, packet: Rc<Packet>) {
         let mut queue = self.queue.borrow_mut();
         if queue.len() >= QUEUE
-            && let Some(oldest) = queue
-                .iter()
-                .position(|queued| matches!(queued, Queued::Packet(..)))
+            && let Some(oldest) = queue.iter().position(|queued| matches!(queued, Queued::Packet(..)))
         {
             queue.remove(oldest);
             self.dropped.set(self.dropped.get() + 1);
@@ -124,9 +115,7 @@ impl Player {
 
     /// Drops what is queued of a stream, for one that does not play here any more.
     pub(crate) fn purge(&self, stream: StreamId) {
-        self.queue
-            .borrow_mut()
-            .retain(|queued| !matches!(queued, Queued::Packet(id, _) if *id == stream));
+        self.queue.borrow_mut().retain(|queued| !matches!(queued, Queued::Packet(id, _) if *id == stream));
     }
 
     /// Forgets the connection and all that waited for it.
@@ -148,12 +137,8 @@ impl Player {
             && let Some(queued) = queue.front()
         {
             match queued {
-                Queued::Packet(_, packet) if packet.useless_after < now => {
-                    self.dropped.set(self.dropped.get() + 1)
-                }
-                Queued::Packet(id, packet) if session.is_streaming(*id) => {
-                    out.extend_from_slice(&packet.bytes)
-                }
+                Queued::Packet(_, packet) if packet.useless_after < now => self.dropped.set(self.dropped.get() + 1),
+                Queued::Packet(id, packet) if session.is_streaming(*id) => out.extend_from_slice(&packet.bytes),
                 // Not accepted yet. A stream that never will be is purged from the queue when the player says so.
                 Queued::Packet(..) => return,
                 Queued::End(id) => {

@@ -70,12 +70,7 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    pub(crate) fn new(
-        outflow: Outflow,
-        rate: u32,
-        latency: Span,
-        gate: Option<GateConfig>,
-    ) -> Self {
+    pub(crate) fn new(outflow: Outflow, rate: u32, latency: Span, gate: Option<GateConfig>) -> Self {
         let channels = outflow.channels;
         Pump {
             outflow,
@@ -104,16 +99,8 @@ impl Pump {
     }
 
     /// Makes sure that packets of `format` are made while the stream plays.
-    pub(crate) fn add_format(
-        &mut self,
-        format: StreamFormat,
-        bitrate: u32,
-    ) -> Result<(), CodecError> {
-        if self
-            .encodings
-            .iter()
-            .any(|encoding| encoding.format == format)
-        {
+    pub(crate) fn add_format(&mut self, format: StreamFormat, bitrate: u32) -> Result<(), CodecError> {
+        if self.encodings.iter().any(|encoding| encoding.format == format) {
             return Ok(());
         }
         let encoder = Encoder::new(format, bitrate)?;
@@ -154,11 +141,7 @@ impl Pump {
             tracing::debug!(%jump, "the graph's clock jumped: the stream is anchored anew");
         }
         let Some(gate) = &mut self.gate else {
-            return Some(if self.playing {
-                Turn::Play
-            } else {
-                Turn::Quiet
-            });
+            return Some(if self.playing { Turn::Play } else { Turn::Quiet });
         };
         Some(match gate.pass(&self.block) {
             Passage::Closed => Turn::Quiet,
@@ -166,9 +149,7 @@ impl Pump {
             Passage::Open => Turn::Quiet,
             Passage::Opened => {
                 self.block = gate.take_history();
-                self.block_at = self
-                    .expected
-                    .saturating_sub((self.block.len() / self.outflow.channels) as u64);
+                self.block_at = self.expected.saturating_sub((self.block.len() / self.outflow.channels) as u64);
                 Turn::Opened
             }
             Passage::Closing => Turn::Closing,
@@ -198,21 +179,12 @@ impl Pump {
                 encoding.payload.clear();
                 encoding.encoder.encode(samples, &mut encoding.payload)?;
                 if let Some(passed) = self.clock.time_of(encoding.pending_at) {
-                    let lookahead = Span::from_frames(
-                        i64::from(encoding.encoder.lookahead()),
-                        encoding.format.rate,
-                    );
+                    let lookahead = Span::from_frames(i64::from(encoding.encoder.lookahead()), encoding.format.rate);
                     let stamp = passed + self.delay - lookahead;
                     let mut bytes = Vec::with_capacity(encoding.payload.len() + 32);
                     encode_audio(id, encoding.seq, stamp, &encoding.payload, &mut bytes)?;
                     let length = Span::from_frames(packet_frames as i64, encoding.format.rate);
-                    emit(
-                        &encoding.format,
-                        Packet {
-                            bytes,
-                            useless_after: stamp + length,
-                        },
-                    );
+                    emit(&encoding.format, Packet { bytes, useless_after: stamp + length });
                 }
                 encoding.seq = encoding.seq.wrapping_add(1);
                 encoding.pending_at += packet_frames;

@@ -33,14 +33,10 @@ pub(crate) fn format_for(
 ) -> Result<StreamFormat, String> {
     let takes = |coding: Coding| player.codings.contains(&coding);
     let opus_fits = rate == 48_000 && channels <= 2;
-    let pcm = [Coding::PcmS24le, Coding::PcmF32le, Coding::PcmS16le]
-        .into_iter()
-        .find(|&coding| takes(coding));
+    let pcm = [Coding::PcmS24le, Coding::PcmF32le, Coding::PcmS16le].into_iter().find(|&coding| takes(coding));
     let coding = match encoding.codec {
         CodecChoice::Opus if !opus_fits => {
-            return Err(format!(
-                "Opus takes 48000 Hz mono or stereo, not {rate} Hz with {channels} channels"
-            ));
+            return Err(format!("Opus takes 48000 Hz mono or stereo, not {rate} Hz with {channels} channels"));
         }
         CodecChoice::Opus if !takes(Coding::Opus) => {
             return Err("the player does not take Opus".to_owned());
@@ -56,12 +52,7 @@ pub(crate) fn format_for(
         ));
     }
     let frames = (u64::from(rate) * u64::from(encoding.packet_msec) / 1000) as u16;
-    let format = StreamFormat {
-        coding,
-        rate,
-        channels,
-        frames,
-    };
+    let format = StreamFormat { coding, rate, channels, frames };
     format.validate().map_err(|error| error.to_string())?;
     Ok(format)
 }

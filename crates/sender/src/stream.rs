@@ -65,12 +65,7 @@ impl Stream {
     }
 
     /// Changes the membership of a player in the present run, if it is the one called `id`.
-    pub(crate) fn member(
-        &self,
-        id: StreamId,
-        key: &PlayerKey,
-        change: impl FnOnce(&mut Membership),
-    ) {
+    pub(crate) fn member(&self, id: StreamId, key: &PlayerKey, change: impl FnOnce(&mut Membership)) {
         if let Some(run) = self.run.borrow_mut().as_mut().filter(|run| run.id == id)
             && let Some(member) = run.members.get_mut(key)
         {
@@ -80,17 +75,14 @@ impl Stream {
 
     pub(crate) fn status(&self) -> StreamStatus {
         let run = self.run.borrow();
-        let members = run
-            .iter()
-            .flat_map(|run| &run.members)
-            .map(|(key, member)| Member {
-                key: key.clone(),
-                room: member.room.clone(),
-                state: member.state.clone(),
-                format: member.format,
-                status: member.status.clone(),
-                dropped_packets: member.dropped.saturating_sub(member.dropped_before),
-            });
+        let members = run.iter().flat_map(|run| &run.members).map(|(key, member)| Member {
+            key: key.clone(),
+            room: member.room.clone(),
+            state: member.state.clone(),
+            format: member.format,
+            status: member.status.clone(),
+            dropped_packets: member.dropped.saturating_sub(member.dropped_before),
+        });
         StreamStatus {
             key: self.key,
             active: run.is_some(),

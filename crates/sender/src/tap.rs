@@ -61,13 +61,7 @@ pub(crate) fn tap(channels: usize, frames: usize) -> rustix::io::Result<(Tap, Ou
             position: 0,
             discarded: discarded.clone(),
         },
-        Outflow {
-            channels,
-            samples: samples_out,
-            marks: marks_out,
-            doorbell,
-            discarded,
-        },
+        Outflow { channels, samples: samples_out, marks: marks_out, doorbell, discarded },
     ))
 }
 
@@ -79,11 +73,7 @@ impl Tap {
     pub fn push(&mut self, at: SenderTime, samples: &[f32]) {
         let frames = samples.len() / self.channels;
         let samples = &samples[..frames * self.channels];
-        let mark = Mark {
-            position: self.position,
-            at,
-            frames,
-        };
+        let mark = Mark { position: self.position, at, frames };
         self.position += frames as u64;
         if frames == 0 {
             return;
@@ -156,15 +146,9 @@ mod tests {
         tap.push(SenderTime::from_nanos(9), &[5.0, 6.0]);
         let mut out = Vec::new();
         let first = outflow.next(&mut out).unwrap();
-        assert_eq!(
-            (first.position, first.at.as_nanos(), first.frames),
-            (0, 5, 2)
-        );
+        assert_eq!((first.position, first.at.as_nanos(), first.frames), (0, 5, 2));
         let second = outflow.next(&mut out).unwrap();
-        assert_eq!(
-            (second.position, second.at.as_nanos(), second.frames),
-            (2, 9, 1)
-        );
+        assert_eq!((second.position, second.at.as_nanos(), second.frames), (2, 9, 1));
         assert_eq!(out, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert!(outflow.next(&mut out).is_none());
     }

@@ -63,11 +63,7 @@ pub struct Encoding {
 
 impl Default for Encoding {
     fn default() -> Self {
-        Encoding {
-            codec: CodecChoice::Auto,
-            opus_kbps: 160,
-            packet_msec: 10,
-        }
+        Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 }
     }
 }
 
