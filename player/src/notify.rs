@@ -2,16 +2,16 @@
 //!
 //! Without a service manager (`$NOTIFY_SOCKET` unset) every call does nothing.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// The line to the service manager.
-#[derive(Debug)]
+/// The line to the service manager; clones share it.
+#[derive(Debug, Clone)]
 pub struct ServiceManager {
     watchdog: Option<Duration>,
-    status: Mutex<String>,
+    status: Arc<Mutex<String>>,
 }
 
 impl ServiceManager {
@@ -21,7 +21,7 @@ impl ServiceManager {
         let watched = sd_notify::watchdog_enabled(false, &mut microseconds) && microseconds > 0;
         Self {
             watchdog: watched.then(|| Duration::from_micros(microseconds)),
-            status: Mutex::default(),
+            status: Arc::default(),
         }
     }
 
@@ -46,7 +46,7 @@ impl ServiceManager {
     /// Shows `line` in `systemctl status`; the same line again is not sent twice.
     pub fn status(&self, line: &str) {
         let line = line.replace(char::is_control, " ");
-        let mut last = self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut last = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if *last != line {
             send(&[NotifyState::Status(&line)]);
             *last = line;

@@ -39,7 +39,7 @@ pub struct Config {
     pub groups: Vec<GroupName>,
     /// The sources to dial. Default: none.
     pub subscribe: Vec<Subscription>,
-    /// Where identity and trust are kept; absolute.
+    /// Where the player keeps its identity and the trusted senders; absolute.
     pub state_dir: PathBuf,
     /// Whether to announce the player and look for sources with Avahi. Default: yes.
     pub discovery: bool,
@@ -132,20 +132,17 @@ impl Config {
         self.state_dir.join("trusted.toml")
     }
 
-    /// The folder that holds the player's own key and certificate.
-    pub fn identity_dir(&self) -> PathBuf {
-        self.state_dir.join("identity")
-    }
-
     /// The keys that differ in `new` and take effect only when the player is started again.
     ///
-    /// All others may be taken over by a running player (`output` and `alsa` with the next stream).
+    /// All others may be taken over by a running player.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         [
-            ("name", self.name != new.name),
+            ("output", self.output != new.output),
             ("listen", self.listen != new.listen),
+            ("subscribe", self.subscribe != new.subscribe),
             ("state-dir", self.state_dir != new.state_dir),
             ("discovery", self.discovery != new.discovery),
+            ("alsa", self.alsa != new.alsa),
         ]
         .into_iter()
         .filter_map(|(key, changed)| changed.then_some(key))
@@ -195,6 +192,10 @@ impl fmt::Display for Config {
         let list = |items: Vec<String>| toml::Value::from(items);
         let path = |path: &Path| toml::Value::from(path.display().to_string());
         let milliseconds = |duration: Duration| toml::Value::from(duration.as_secs_f64() * 1000.0);
+        for file in &self.files {
+            writeln!(f, "# from {}", file.display())?;
+        }
+        writeln!(f, "# trusted senders: {}", self.trusted_file().display())?;
         writeln!(f, "name = {}", toml::Value::from(self.name.as_str()))?;
         writeln!(f, "output = {}", toml::Value::from(self.output.to_string()))?;
         writeln!(f, "listen = {}", toml::Value::from(self.listen.to_string()))?;

@@ -22,6 +22,7 @@ use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull
 use crate::config::AlsaConfig;
 use card::PcmCard;
 use feed::Feed;
+pub(super) use negotiate::quoted;
 use negotiate::{Claimed, claim};
 
 /// An ALSA PCM as output device.
@@ -129,3 +130,7 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "alsa/pcm_tests.rs"]
+mod tests;

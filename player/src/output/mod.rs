@@ -14,6 +14,7 @@ use audera_clock::{PlayerTime, Span};
 use audera_playout::Puller;
 use thiserror::Error;
 
+use crate::config::{AlsaConfig, Config, OutputChoice};
 pub use health::{DeviceGuard, Health, Playing};
 
 /// What a device pulls, fixed while it runs.
@@ -44,6 +45,23 @@ pub trait Output: Send {
     fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError>;
 }
 
+/// The output the configuration asks for; nothing is opened yet.
+pub fn from_config(config: &Config) -> Box<dyn Output> {
+    match &config.output {
+        OutputChoice::PipeWire { target } => Box::new(alsa::AlsaOutput::new(pipewire_pcm(target.as_deref()), AlsaConfig::default())),
+        OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa)),
+        OutputChoice::File { path } => Box::new(file::FileOutput::new(path.clone())),
+    }
+}
+
+/// The ALSA PCM by which PipeWire offers its graph.
+fn pipewire_pcm(target: Option<&str>) -> String {
+    match target {
+        None => "pipewire".to_owned(),
+        Some(target) => format!("pipewire:NODE={}", alsa::quoted(target)),
+    }
+}
+
 /// A claimed device that does not run yet; dropping it releases it.
 pub trait OpenDevice: Send {
     /// What the playout is to be built for.
@@ -53,7 +71,7 @@ pub trait OpenDevice: Send {
     ///
     /// # Errors
     /// [`OutputError`] if the device refuses after all.
-    fn start(self: Box<Self>, puller: Puller) -> Result<Playing, OutputError>;
+    fn start(self: Box<Self>, source: Box<dyn Pull>) -> Result<Playing, OutputError>;
 }
 
 /// What a device pulls from: the audio thread's view of the playout, so that tests can put a probe in its place.

@@ -56,7 +56,12 @@ pub(super) fn claim(output: &str, device: &str, timing: AlsaConfig, rate: u32, c
 
 /// The name of `device` inside of ALSA's converting plug-in.
 fn plug(device: &str) -> String {
-    format!("plug:SLAVE=\"{}\"", device.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("plug:SLAVE={}", quoted(device))
+}
+
+/// `text` as one argument of a PCM name, whatever characters it holds.
+pub(in crate::output) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The formats a PCM takes without conversion by itself, best first.

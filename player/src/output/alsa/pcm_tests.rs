@@ -1,0 +1,121 @@
+//! The ALSA output on real PCMs of alsa-lib, which need no hardware.
+
+use std::path::Path;
+use std::sync::Condvar;
+use std::sync::Mutex;
+
+use audera_clock::PlayerTime;
+
+use super::*;
+
+/// Plays a ramp on the left and its negative on the right, and tells how much was pulled and when.
+#[derive(Default)]
+struct Seen {
+    ats: Vec<PlayerTime>,
+    frames: u64,
+}
+
+#[derive(Clone, Default)]
+struct Ramp(Arc<(Mutex<Seen>, Condvar)>);
+
+fn ramp(frame: u64) -> f32 {
+    (frame % 30_000 + 1) as f32 / 32_768.0
+}
+
+impl Pull for Ramp {
+    fn pull(&mut self, at: PlayerTime, out: &mut [f32]) {
+        let mut seen = self.0.0.lock().unwrap();
+        for frame in out.chunks_mut(2) {
+            let value = ramp(seen.frames);
+            for (channel, sample) in frame.iter_mut().enumerate() {
+                *sample = if channel == 0 { value } else { -value };
+            }
+            seen.frames += 1;
+        }
+        seen.ats.push(at);
+        self.0.1.notify_all();
+    }
+
+    fn device_reset(&mut self) {}
+}
+
+impl Ramp {
+    /// Waits until the device has pulled so often; the state then.
+    fn wait_for(&self, pulls: usize) -> Vec<PlayerTime> {
+        let limit = std::time::Duration::from_secs(20);
+        let (seen, timeout) =
+            self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), limit, |seen| seen.ats.len() < pulls).unwrap();
+        assert!(!timeout.timed_out(), "only {} pulls came", seen.ats.len());
+        seen.ats.clone()
+    }
+}
+
+fn open(device: &str, rate: u32, channels: u16) -> Result<OpenAlsa, OutputError> {
+    let claimed = claim("alsa:test", device, AlsaConfig::default(), rate, channels)?;
+    Ok(OpenAlsa { name: "alsa:test".into(), rate, channels, claimed })
+}
+
+#[test]
+fn a_null_device_is_paced_by_the_clock() {
+    let opened = open("null", 44_100, 2).unwrap();
+    assert!(!opened.claimed.plugged);
+    let period = opened.format().max_pull as i64;
+    let ramp = Ramp::default();
+    let playing = opened.pull_from(ramp.clone()).unwrap();
+    let ats = ramp.wait_for(50);
+    for (index, at) in ats.iter().enumerate() {
+        assert_eq!(*at - ats[0], Span::from_frames(index as i64 * period, 44_100));
+    }
+    assert!(monotonic_is_not_before(ats[ats.len() - 1]), "pulled ahead of its time");
+    assert_eq!((playing.xruns(), playing.failed()), (0, None));
+}
+
+fn monotonic_is_not_before(at: PlayerTime) -> bool {
+    crate::monotonic::now() >= at
+}
+
+/// What ALSA's `file` plug-in wrote below our conversion, silence of the start-up left out.
+fn recorded(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let samples: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_ne_bytes(b.try_into().unwrap())).collect();
+    let begin = samples.iter().position(|sample| *sample != 0.0).unwrap();
+    samples[begin..].to_vec()
+}
+
+#[test]
+fn what_is_pulled_is_what_the_device_gets() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("room \"one\", raw.pcm");
+    let device = format!("tee:SLAVE=null,FILE={},FORMAT=raw", quoted(path.to_str().unwrap()));
+    let ramp_source = Ramp::default();
+    let playing = open(&device, 48_000, 2).unwrap().pull_from(ramp_source.clone()).unwrap();
+    ramp_source.wait_for(30);
+    drop(playing);
+    let pulled = ramp_source.0.0.lock().unwrap().frames;
+    let samples = recorded(&path);
+    assert_eq!(samples.len() as u64, pulled * 2, "the device got as many frames as were pulled");
+    for (frame, pair) in samples.chunks(2).enumerate() {
+        assert_eq!(pair, [ramp(frame as u64), -ramp(frame as u64)], "frame {frame}");
+    }
+}
+
+#[test]
+fn dropping_the_handle_releases_the_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("room.pcm");
+    let device = format!("tee:SLAVE=null,FILE={},FORMAT=raw", quoted(path.to_str().unwrap()));
+    for _ in 0..3 {
+        let source = Ramp::default();
+        let playing = open(&device, 48_000, 2).unwrap().pull_from(source.clone()).unwrap();
+        source.wait_for(3);
+        drop(playing);
+        assert_eq!(Arc::strong_count(&source.0), 1, "the audio thread still holds its source");
+    }
+}
+
+#[test]
+fn a_missing_device_is_named_and_a_remedy_given() {
+    let error = open("no-such-pcm", 48_000, 2).err().unwrap().to_string();
+    assert!(error.starts_with("alsa:test: there is no such device"), "{error}");
+    assert!(error.ends_with("`aplay -L` lists the names"), "{error}");
+}
