@@ -9,6 +9,7 @@
 
 use audera_wire::{Coding, FormatError, StreamFormat};
 
+mod fade;
 mod opus;
 mod pcm;
 
@@ -154,8 +155,8 @@ impl Decoder {
 
     /// Decodes one packet: `out` is cleared and receives exactly `format.frames` frames, interleaved, every sample finite.
     ///
-    /// `None` stands for a packet that was lost. Opus continues what it heard last and fades (packet loss concealment); PCM is
-    /// silent.
+    /// `None` stands for a packet that was lost. Opus continues what it heard last (packet loss concealment) and fades to silence
+    /// between 40 and 120 ms; PCM is silent.
     ///
     /// # Errors
     /// When the payload is damaged or of the wrong length; `out` is empty then, and the stream can go on.

@@ -1,10 +1,13 @@
 //! Opus through libopus, set up for music.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use audera_wire::{MAX_OPUS_PACKET, StreamFormat};
 use opusic_c::{Application, Bitrate, Channels, ErrorCode, SampleRate};
 
+use crate::fade::Fade;
+use crate::pcm::finite;
 use crate::{CodecError, samples_in};
 
 /// Lowest bit rate, bit/s: below it, music audibly suffers.
@@ -19,6 +22,8 @@ const COMPLEXITY: u8 = 10;
 pub(crate) struct Encoder {
     inner: opusic_c::Encoder,
     lookahead: u32,
+    /// Samples made finite, where it is needed: libopus would blank the whole packet for one of them.
+    mended: Vec<f32>,
 }
 
 impl Encoder {
@@ -35,7 +40,7 @@ impl Encoder {
         inner.set_vbr(true).map_err(library("set variable bit rate"))?;
         inner.set_vbr_constraint(true).map_err(library("constrain the bit rate"))?;
         let lookahead = inner.get_look_ahead().map_err(library("tell its lookahead"))?;
-        Ok(Self { inner, lookahead })
+        Ok(Self { inner, lookahead, mended: Vec::with_capacity(samples_in(format)) })
     }
 
     pub(crate) const fn lookahead(&self) -> u32 {
@@ -43,6 +48,13 @@ impl Encoder {
     }
 
     pub(crate) fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let samples = if samples.iter().all(|sample| sample.is_finite()) {
+            samples
+        } else {
+            self.mended.clear();
+            self.mended.extend(samples.iter().copied().map(finite));
+            &self.mended
+        };
         out.resize(MAX_OPUS_PACKET, 0);
         let encoded = self.inner.encode_float_to_slice(samples, out).map_err(library("encode"));
         out.truncate(*encoded.as_ref().unwrap_or(&0));
@@ -50,12 +62,18 @@ impl Encoder {
     }
 }
 
-pub(crate) struct Decoder(opusic_c::Decoder);
+pub(crate) struct Decoder {
+    inner: opusic_c::Decoder,
+    fade: Fade,
+}
 
 impl Decoder {
     /// The caller has validated `format`.
     pub(crate) fn new(format: &StreamFormat) -> Result<Self, CodecError> {
-        opusic_c::Decoder::new(channels(format), SampleRate::Hz48000).map(Self).map_err(library("make a decoder"))
+        let inner =
+            opusic_c::Decoder::new(channels(format), SampleRate::Hz48000).map_err(library("make a decoder"))?;
+        let channels = NonZeroUsize::new(format.channels.into()).unwrap_or(NonZeroUsize::MIN);
+        Ok(Self { inner, fade: Fade::new(channels) })
     }
 
     pub(crate) fn decode(
@@ -66,15 +84,17 @@ impl Decoder {
     ) -> Result<(), CodecError> {
         out.resize(samples_in(format), 0.0);
         // Of an empty payload libopus conceals the loss; a received one is never empty (`check_payload`).
-        let decoded = match self.0.decode_float_to_slice(payload.unwrap_or_default(), out, false) {
+        let decoded = match self.inner.decode_float_to_slice(payload.unwrap_or_default(), out, false) {
             Ok(frames) if frames == usize::from(format.frames) => Ok(()),
             // Longer packets do not fit the buffer, shorter ones leave a part of it.
             Ok(_) | Err(ErrorCode::BufferTooSmall) => Err(CodecError::Duration { format: *format }),
             Err(ErrorCode::InvalidPacket) => Err(CodecError::Damaged { reason: ErrorCode::InvalidPacket.message() }),
             Err(other) => Err(library("decode")(other)),
         };
-        if decoded.is_err() {
-            out.clear();
+        match (&decoded, payload) {
+            (Err(_), _) => out.clear(),
+            (Ok(()), Some(_)) => self.fade.received(out),
+            (Ok(()), None) => self.fade.concealed(out),
         }
         decoded
     }
@@ -96,6 +116,6 @@ impl fmt::Debug for Encoder {
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("opus::Decoder").finish_non_exhaustive()
+        f.debug_struct("opus::Decoder").field("fade", &self.fade).finish_non_exhaustive()
     }
 }

@@ -41,7 +41,7 @@ fn quantised(sample: f32, scale: f32) -> f32 {
 }
 
 /// The sample itself; 0 for NaN, full scale for infinity.
-fn finite(sample: f32) -> f32 {
+pub(crate) fn finite(sample: f32) -> f32 {
     if sample.is_finite() {
         sample
     } else if sample.is_nan() {
