@@ -33,14 +33,10 @@ impl<'a> AudioPacket<'a> {
     /// The payload is empty or exceeds [`MAX_AUDIO`], or the stamp is outside 0 to [`MAX_STAMP`]; `out` is unchanged.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), AudioError> {
         if !(1..=MAX_AUDIO).contains(&self.payload.len()) {
-            return Err(AudioError::Length {
-                len: self.payload.len(),
-            });
+            return Err(AudioError::Length { len: self.payload.len() });
         }
         if !(0..=MAX_STAMP).contains(&self.stamp.as_nanos()) {
-            return Err(AudioError::Stamp {
-                ns: self.stamp.as_nanos(),
-            });
+            return Err(AudioError::Stamp { ns: self.stamp.as_nanos() });
         }
         write_frame(out, FrameType::Audio, |out| {
             out.extend_from_slice(&self.id.0.to_be_bytes());
@@ -52,18 +48,11 @@ impl<'a> AudioPacket<'a> {
     }
 
     pub(crate) fn decode(payload: &'a [u8]) -> Result<Self, MessageError> {
-        let short = MessageError::Short {
-            kind: FrameType::Audio,
-        };
+        let short = MessageError::Short { kind: FrameType::Audio };
         let (id, rest) = payload.split_first_chunk::<4>().ok_or(short.clone())?;
         let (seq, mut rest) = rest.split_first_chunk::<4>().ok_or(short)?;
         let stamp = take_stamp(&mut rest, FrameType::Audio)?;
-        Ok(Self {
-            id: StreamId(u32::from_be_bytes(*id)),
-            seq: u32::from_be_bytes(*seq),
-            stamp,
-            payload: rest,
-        })
+        Ok(Self { id: StreamId(u32::from_be_bytes(*id)), seq: u32::from_be_bytes(*seq), stamp, payload: rest })
     }
 }
 
@@ -78,13 +67,7 @@ pub fn encode_audio(
     payload: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), AudioError> {
-    AudioPacket {
-        id,
-        seq,
-        stamp,
-        payload,
-    }
-    .encode(out)
+    AudioPacket { id, seq, stamp, payload }.encode(out)
 }
 
 /// A packet that the protocol cannot carry.

@@ -69,10 +69,7 @@ impl CloseCode {
     }
 
     fn from_name(name: &str) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|code| code.name() == name)
-            .unwrap_or(Self::Other)
+        Self::ALL.into_iter().find(|code| code.name() == name).unwrap_or(Self::Other)
     }
 }
 
@@ -102,18 +99,12 @@ struct Body {
 impl Bye {
     /// Appends the message as a frame; a longer reason is cut.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let body = Body {
-            code: self.code.name().to_owned(),
-            reason: text::clip(&self.reason, MAX_REASON),
-        };
+        let body = Body { code: self.code.name().to_owned(), reason: text::clip(&self.reason, MAX_REASON) };
         write_frame(out, FrameType::Bye, |out| write_cbor(out, &body));
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, MessageError> {
         let body: Body = read_cbor(FrameType::Bye, payload)?;
-        Ok(Self {
-            code: CloseCode::from_name(&body.code),
-            reason: body.reason,
-        })
+        Ok(Self { code: CloseCode::from_name(&body.code), reason: body.reason })
     }
 }

@@ -34,11 +34,7 @@ const MAX_GROUPS_TXT: usize = 255 - 7;
 #[must_use]
 pub fn groups_to_txt<T: AsRef<str>>(groups: &[T]) -> String {
     let mut txt = String::new();
-    for group in groups
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|name| !name.is_empty() && !name.contains(','))
-    {
+    for group in groups.iter().map(AsRef::as_ref).filter(|name| !name.is_empty() && !name.contains(',')) {
         let comma = usize::from(!txt.is_empty());
         if txt.len() + comma + group.len() <= MAX_GROUPS_TXT {
             if comma == 1 {
@@ -53,10 +49,7 @@ pub fn groups_to_txt<T: AsRef<str>>(groups: &[T]) -> String {
 /// Reads the value of [`TXT_GROUPS`]; empty names are left out.
 #[must_use]
 pub fn groups_from_txt(txt: &str) -> Vec<String> {
-    txt.split(',')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    txt.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

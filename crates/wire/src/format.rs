@@ -66,9 +66,7 @@ impl FromStr for Coding {
         Self::ALL
             .into_iter()
             .find(|coding| coding.name() == name)
-            .ok_or_else(|| FormatError::Coding {
-                name: text::clip(name, 32),
-            })
+            .ok_or_else(|| FormatError::Coding { name: text::clip(name, 32) })
     }
 }
 
@@ -96,14 +94,10 @@ impl StreamFormat {
                 return Err(FormatError::OpusRate { rate: self.rate });
             }
             if !matches!(self.channels, 1 | 2) {
-                return Err(FormatError::OpusChannels {
-                    channels: self.channels,
-                });
+                return Err(FormatError::OpusChannels { channels: self.channels });
             }
             if !matches!(self.frames, 240 | 480 | 960) {
-                return Err(FormatError::OpusFrames {
-                    frames: self.frames,
-                });
+                return Err(FormatError::OpusFrames { frames: self.frames });
             }
             return Ok(());
         }
@@ -111,14 +105,10 @@ impl StreamFormat {
             return Err(FormatError::Rate { rate: self.rate });
         }
         if !(1..=8).contains(&self.channels) {
-            return Err(FormatError::Channels {
-                channels: self.channels,
-            });
+            return Err(FormatError::Channels { channels: self.channels });
         }
         if !(32..=4096).contains(&self.frames) {
-            return Err(FormatError::Frames {
-                frames: self.frames,
-            });
+            return Err(FormatError::Frames { frames: self.frames });
         }
         Ok(())
     }
@@ -148,22 +138,14 @@ impl StreamFormat {
             Coding::Opus => (1..=MAX_OPUS_PACKET).contains(&len),
             _ => len == self.max_payload(),
         };
-        if fits {
-            Ok(())
-        } else {
-            Err(FormatError::Payload { len, format: *self })
-        }
+        if fits { Ok(()) } else { Err(FormatError::Payload { len, format: *self }) }
     }
 }
 
 impl fmt::Display for StreamFormat {
     /// For example `opus 48000 Hz 2 ch 480 frames`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} {} Hz {} ch {} frames",
-            self.coding, self.rate, self.channels, self.frames
-        )
+        write!(formatter, "{} {} Hz {} ch {} frames", self.coding, self.rate, self.channels, self.frames)
     }
 }
 
@@ -183,19 +165,13 @@ impl Formats {
     /// Everything that the protocol knows.
     #[must_use]
     pub fn all() -> Self {
-        Self {
-            codings: Coding::ALL.to_vec(),
-            max_rate: 192_000,
-            max_channels: 8,
-        }
+        Self { codings: Coding::ALL.to_vec(), max_rate: 192_000, max_channels: 8 }
     }
 
     /// Whether `format` is within these bounds.
     #[must_use]
     pub fn takes(&self, format: &StreamFormat) -> bool {
-        self.codings.contains(&format.coding)
-            && format.rate <= self.max_rate
-            && format.channels <= self.max_channels
+        self.codings.contains(&format.coding) && format.rate <= self.max_rate && format.channels <= self.max_channels
     }
 }
 
@@ -205,11 +181,7 @@ impl fmt::Display for Formats {
         for (index, coding) in self.codings.iter().enumerate() {
             write!(formatter, "{}{coding}", if index == 0 { "" } else { ", " })?;
         }
-        write!(
-            formatter,
-            " up to {} Hz, {} ch",
-            self.max_rate, self.max_channels
-        )
+        write!(formatter, " up to {} Hz, {} ch", self.max_rate, self.max_channels)
     }
 }
 
@@ -292,78 +264,34 @@ mod tests {
     use crate::limits::MAX_AUDIO;
 
     fn pcm(coding: Coding) -> StreamFormat {
-        StreamFormat {
-            coding,
-            rate: 48_000,
-            channels: 2,
-            frames: 480,
-        }
+        StreamFormat { coding, rate: 48_000, channels: 2, frames: 480 }
     }
 
     #[test]
     fn errors_name_the_value_and_what_is_accepted() {
         let cases = [
             (
-                StreamFormat {
-                    rate: 44_099,
-                    ..pcm(Coding::PcmS16le)
-                },
+                StreamFormat { rate: 44_099, ..pcm(Coding::PcmS16le) },
                 "rate 44099 Hz is not accepted: use 44100 to 192000",
             ),
             (
-                StreamFormat {
-                    rate: 192_001,
-                    ..pcm(Coding::PcmS24le)
-                },
+                StreamFormat { rate: 192_001, ..pcm(Coding::PcmS24le) },
                 "rate 192001 Hz is not accepted: use 44100 to 192000",
             ),
+            (StreamFormat { channels: 0, ..pcm(Coding::PcmF32le) }, "0 channels are not accepted: use 1 to 8"),
+            (StreamFormat { channels: 9, ..pcm(Coding::PcmF32le) }, "9 channels are not accepted: use 1 to 8"),
             (
-                StreamFormat {
-                    channels: 0,
-                    ..pcm(Coding::PcmF32le)
-                },
-                "0 channels are not accepted: use 1 to 8",
-            ),
-            (
-                StreamFormat {
-                    channels: 9,
-                    ..pcm(Coding::PcmF32le)
-                },
-                "9 channels are not accepted: use 1 to 8",
-            ),
-            (
-                StreamFormat {
-                    frames: 31,
-                    ..pcm(Coding::PcmF32le)
-                },
+                StreamFormat { frames: 31, ..pcm(Coding::PcmF32le) },
                 "31 frames per packet are not accepted: use 32 to 4096",
             ),
             (
-                StreamFormat {
-                    frames: 4097,
-                    ..pcm(Coding::PcmF32le)
-                },
+                StreamFormat { frames: 4097, ..pcm(Coding::PcmF32le) },
                 "4097 frames per packet are not accepted: use 32 to 4096",
             ),
+            (StreamFormat { rate: 44_100, ..pcm(Coding::Opus) }, "rate 44100 Hz is not accepted with opus: use 48000"),
+            (StreamFormat { channels: 3, ..pcm(Coding::Opus) }, "3 channels are not accepted with opus: use 1 or 2"),
             (
-                StreamFormat {
-                    rate: 44_100,
-                    ..pcm(Coding::Opus)
-                },
-                "rate 44100 Hz is not accepted with opus: use 48000",
-            ),
-            (
-                StreamFormat {
-                    channels: 3,
-                    ..pcm(Coding::Opus)
-                },
-                "3 channels are not accepted with opus: use 1 or 2",
-            ),
-            (
-                StreamFormat {
-                    frames: 512,
-                    ..pcm(Coding::Opus)
-                },
+                StreamFormat { frames: 512, ..pcm(Coding::Opus) },
                 "512 frames per packet are not accepted with opus: use 240, 480 or 960",
             ),
         ];
@@ -378,23 +306,14 @@ mod tests {
 
     #[test]
     fn the_largest_packet_is_the_limit() {
-        let largest = StreamFormat {
-            coding: Coding::PcmF32le,
-            rate: 192_000,
-            channels: 8,
-            frames: 4096,
-        };
+        let largest = StreamFormat { coding: Coding::PcmF32le, rate: 192_000, channels: 8, frames: 4096 };
         largest.validate().unwrap();
         assert_eq!(largest.max_payload(), MAX_AUDIO);
     }
 
     #[test]
     fn payloads_are_exact_for_pcm_and_bounded_for_opus() {
-        for (coding, exact) in [
-            (Coding::PcmS16le, 1920),
-            (Coding::PcmS24le, 2880),
-            (Coding::PcmF32le, 3840),
-        ] {
+        for (coding, exact) in [(Coding::PcmS16le, 1920), (Coding::PcmS24le, 2880), (Coding::PcmF32le, 3840)] {
             assert!(pcm(coding).check_payload(exact).is_ok());
             assert!(pcm(coding).check_payload(exact - 1).is_err());
             assert!(pcm(coding).check_payload(exact + 1).is_err());
@@ -412,31 +331,17 @@ mod tests {
     #[test]
     fn packets_last_what_their_frames_last() {
         assert_eq!(pcm(Coding::Opus).packet_duration(), Span::from_millis(10));
-        let cd = StreamFormat {
-            rate: 44_100,
-            frames: 441,
-            ..pcm(Coding::PcmS16le)
-        };
+        let cd = StreamFormat { rate: 44_100, frames: 441, ..pcm(Coding::PcmS16le) };
         assert_eq!(cd.packet_duration(), Span::from_millis(10));
     }
 
     #[test]
     fn a_player_takes_what_is_within_its_bounds() {
-        let formats = Formats {
-            codings: vec![Coding::Opus, Coding::PcmS16le],
-            max_rate: 48_000,
-            max_channels: 2,
-        };
+        let formats = Formats { codings: vec![Coding::Opus, Coding::PcmS16le], max_rate: 48_000, max_channels: 2 };
         assert!(formats.takes(&pcm(Coding::Opus)));
         assert!(!formats.takes(&pcm(Coding::PcmF32le)));
-        assert!(!formats.takes(&StreamFormat {
-            rate: 96_000,
-            ..pcm(Coding::PcmS16le)
-        }));
-        assert!(!formats.takes(&StreamFormat {
-            channels: 4,
-            ..pcm(Coding::PcmS16le)
-        }));
+        assert!(!formats.takes(&StreamFormat { rate: 96_000, ..pcm(Coding::PcmS16le) }));
+        assert!(!formats.takes(&StreamFormat { channels: 4, ..pcm(Coding::PcmS16le) }));
         assert_eq!(formats.to_string(), "opus, s16le up to 48000 Hz, 2 ch");
     }
 }

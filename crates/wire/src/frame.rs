@@ -185,16 +185,12 @@ impl FrameReader {
     ///
     /// # Errors
     /// The stream is broken, and stays so: the same error comes again.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the frame borrows from the reader, which no iterator can give"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the frame borrows from the reader, which no iterator can give")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let Some((header, rest)) = self.buffer[self.read..].split_first_chunk::<HEADER_LEN>()
-        else {
+        let Some((header, rest)) = self.buffer[self.read..].split_first_chunk::<HEADER_LEN>() else {
             return Ok(None);
         };
         let (kind, len) = match parse_header(*header) {
@@ -211,10 +207,7 @@ impl FrameReader {
         }
         let start = self.read + HEADER_LEN;
         self.read = start + len;
-        Ok(Some(Frame {
-            kind,
-            payload: &self.buffer[start..self.read],
-        }))
+        Ok(Some(Frame { kind, payload: &self.buffer[start..self.read] }))
     }
 
     /// Bytes held: those pushed and not yet handed out.
@@ -234,12 +227,7 @@ fn parse_header(header: [u8; HEADER_LEN]) -> Result<(FrameType, usize), FrameErr
     let (min, max) = kind.payload_bounds();
     match usize::try_from(len) {
         Ok(size) if (min..=max).contains(&size) => Ok((kind, size)),
-        _ => Err(FrameError::Length {
-            kind,
-            len,
-            min,
-            max,
-        }),
+        _ => Err(FrameError::Length { kind, len, min, max }),
     }
 }
 
@@ -278,18 +266,12 @@ mod tests {
                 &[0, 0, 0, 1, 0x01, 0, 7, 0],
                 "reserved bytes of the frame header are [00, 07, 00] where zeros are expected",
             ),
-            (
-                &[0, 0, 0x10, 1, 0x01, 0, 0, 0],
-                "frame of type hello announces 4097 bytes, 1 to 4096 are accepted",
-            ),
+            (&[0, 0, 0x10, 1, 0x01, 0, 0, 0], "frame of type hello announces 4097 bytes, 1 to 4096 are accepted"),
             (
                 &[0xff, 0xff, 0xff, 0xff, 0x20, 0, 0, 0],
                 "frame of type audio announces 4294967295 bytes, 17 to 131088 are accepted",
             ),
-            (
-                &[0, 0, 0, 11, 0x30, 0, 0, 0],
-                "frame of type time request announces 11 bytes, 12 to 12 are accepted",
-            ),
+            (&[0, 0, 0, 11, 0x30, 0, 0, 0], "frame of type time request announces 11 bytes, 12 to 12 are accepted"),
         ];
         for (bytes, message) in cases {
             let mut reader = FrameReader::new();
@@ -304,9 +286,7 @@ mod tests {
     #[test]
     fn a_frame_comes_whole_or_not_at_all() {
         let mut bytes = Vec::new();
-        write_frame(&mut bytes, FrameType::Extension(0x99), |out| {
-            out.extend_from_slice(b"abc")
-        });
+        write_frame(&mut bytes, FrameType::Extension(0x99), |out| out.extend_from_slice(b"abc"));
         write_frame(&mut bytes, FrameType::Extension(0x98), |_| {});
         let mut reader = FrameReader::new();
         for byte in &bytes[..10] {
@@ -314,20 +294,8 @@ mod tests {
             assert_eq!(reader.next(), Ok(None));
         }
         reader.push(&bytes[10..]);
-        assert_eq!(
-            reader.next(),
-            Ok(Some(Frame {
-                kind: FrameType::Extension(0x99),
-                payload: b"abc"
-            }))
-        );
-        assert_eq!(
-            reader.next(),
-            Ok(Some(Frame {
-                kind: FrameType::Extension(0x98),
-                payload: b""
-            }))
-        );
+        assert_eq!(reader.next(), Ok(Some(Frame { kind: FrameType::Extension(0x99), payload: b"abc" })));
+        assert_eq!(reader.next(), Ok(Some(Frame { kind: FrameType::Extension(0x98), payload: b"" })));
         assert_eq!(reader.next(), Ok(None));
         assert_eq!(reader.buffered(), 0);
     }

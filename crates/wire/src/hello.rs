@@ -59,12 +59,7 @@ impl SenderHello {
     /// Hello of a sender that is no announced source.
     #[must_use]
     pub fn new(name: &str, software: &str) -> Self {
-        Self {
-            versions: VERSIONS.to_vec(),
-            name: name.to_owned(),
-            software: software.to_owned(),
-            source: None,
-        }
+        Self { versions: VERSIONS.to_vec(), name: name.to_owned(), software: software.to_owned(), source: None }
     }
 }
 
@@ -83,11 +78,7 @@ pub struct PlayerHello {
     /// What the player takes.
     pub formats: Formats,
     /// Largest latency that the player can hold, at most [`MAX_LATENCY`].
-    #[serde(
-        rename = "max_latency_us",
-        default = "default_max_latency",
-        with = "text::micros"
-    )]
+    #[serde(rename = "max_latency_us", default = "default_max_latency", with = "text::micros")]
     pub max_latency: Span,
     /// Groups that the player belongs to; at most [`MAX_GROUPS`] of at most [`MAX_NAME`] bytes.
     #[serde(default, deserialize_with = "text::texts::<_, MAX_GROUPS, MAX_NAME>")]
@@ -179,10 +170,7 @@ impl Hello {
                     versions: first(&hello.versions, MAX_CHOICES),
                     name: text::clip(&hello.name, MAX_NAME),
                     software: text::clip(&hello.software, MAX_SOFTWARE),
-                    source: hello
-                        .source
-                        .as_deref()
-                        .map(|name| text::clip(name, MAX_NAME)),
+                    source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
                 };
                 write_cbor(out, &body);
             }
@@ -194,14 +182,8 @@ impl Hello {
                     software: text::clip(&hello.software, MAX_SOFTWARE),
                     formats: &hello.formats,
                     max_latency: hello.max_latency,
-                    groups: first(&hello.groups, MAX_GROUPS)
-                        .iter()
-                        .map(|name| text::clip(name, MAX_NAME))
-                        .collect(),
-                    source: hello
-                        .source
-                        .as_deref()
-                        .map(|name| text::clip(name, MAX_NAME)),
+                    groups: first(&hello.groups, MAX_GROUPS).iter().map(|name| text::clip(name, MAX_NAME)).collect(),
+                    source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
                 };
                 write_cbor(out, &body);
             }
@@ -213,9 +195,7 @@ impl Hello {
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, MessageError> {
         let prefix: Prefix = read_cbor(FrameType::Hello, payload)?;
         if common_version(VERSIONS, &prefix.versions).is_none() {
-            return Err(MessageError::Version {
-                offered: prefix.versions,
-            });
+            return Err(MessageError::Version { offered: prefix.versions });
         }
         match prefix.role.as_str() {
             "sender" => Ok(Self::Sender(read_cbor(FrameType::Hello, payload)?)),
@@ -235,10 +215,7 @@ impl Hello {
 
 /// The highest version in both lists.
 pub(crate) fn common_version(ours: &[u16], theirs: &[u16]) -> Option<u16> {
-    ours.iter()
-        .copied()
-        .filter(|version| theirs.contains(version))
-        .max()
+    ours.iter().copied().filter(|version| theirs.contains(version)).max()
 }
 
 fn first<T>(list: &[T], count: usize) -> &[T] {

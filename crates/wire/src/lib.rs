@@ -40,17 +40,15 @@ mod time;
 pub use audio::{AudioError, AudioPacket, encode_audio};
 pub use close::{Bye, CloseCode};
 pub use dnssd::{
-    SERVICE_PLAYER, SERVICE_SOURCE, TXT_ACCESS, TXT_ACCESS_OPEN, TXT_ACCESS_PAIRED, TXT_GROUPS,
-    TXT_ID, TXT_VERSION, groups_from_txt, groups_to_txt,
+    SERVICE_PLAYER, SERVICE_SOURCE, TXT_ACCESS, TXT_ACCESS_OPEN, TXT_ACCESS_PAIRED, TXT_GROUPS, TXT_ID, TXT_VERSION,
+    groups_from_txt, groups_to_txt,
 };
 pub use format::{Coding, FormatError, Formats, StreamFormat};
 pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
 pub use hello::{Hello, PlayerHello, Role, SenderHello};
 pub use limits::*;
 pub use message::{Message, MessageError};
-pub use session::{
-    Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError,
-};
+pub use session::{Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError};
 pub use status::{PlayerState, PlayerStatus};
 pub use stream::{Start, StartInvalid, StreamId};
 pub use time::{TimeReply, TimeRequest};

@@ -145,54 +145,29 @@ impl<'a> Message<'a> {
             Self::Hello(hello) => hello.encode(out),
             Self::Bye(bye) => bye.encode(out),
             Self::Start { run, start } => {
-                let Start {
-                    id,
-                    format,
-                    latency,
-                    ..
-                } = *start;
-                let body = StartBody {
-                    id,
-                    run: *run,
-                    format,
-                    latency,
-                    title: text::clip(&start.title, MAX_TITLE),
-                };
+                let Start { id, format, latency, .. } = *start;
+                let body = StartBody { id, run: *run, format, latency, title: text::clip(&start.title, MAX_TITLE) };
                 write_frame(out, kind, |out| write_cbor(out, &body));
             }
             Self::Stop { id, run } | Self::Accept { id, run } => {
-                write_frame(out, kind, |out| {
-                    write_cbor(out, &RunBody { id: *id, run: *run })
-                });
+                write_frame(out, kind, |out| write_cbor(out, &RunBody { id: *id, run: *run }));
             }
             Self::Refuse { id, run, reason } => {
-                let body = RefuseBody {
-                    id: *id,
-                    run: *run,
-                    reason: text::clip(reason, MAX_REASON),
-                };
+                let body = RefuseBody { id: *id, run: *run, reason: text::clip(reason, MAX_REASON) };
                 write_frame(out, kind, |out| write_cbor(out, &body));
             }
             Self::Preempt { id, run, by } => {
-                let body = PreemptBody {
-                    id: *id,
-                    run: *run,
-                    by: text::clip(by, MAX_NAME),
-                };
+                let body = PreemptBody { id: *id, run: *run, by: text::clip(by, MAX_NAME) };
                 write_frame(out, kind, |out| write_cbor(out, &body));
             }
-            Self::Status(status) => {
-                write_frame(out, kind, |out| write_cbor(out, &status.fit_for_wire()))
-            }
+            Self::Status(status) => write_frame(out, kind, |out| write_cbor(out, &status.fit_for_wire())),
             Self::Audio(packet) => {
                 // An error leaves `out` as it was, which is what is promised above.
                 let _ = packet.encode(out);
             }
             Self::TimeRequest(request) => request.encode(out),
             Self::TimeReply(reply) => reply.encode(out),
-            Self::Extension { payload, .. } => {
-                write_frame(out, kind, |out| out.extend_from_slice(payload))
-            }
+            Self::Extension { payload, .. } => write_frame(out, kind, |out| out.extend_from_slice(payload)),
         }
     }
 
@@ -206,19 +181,8 @@ impl<'a> Message<'a> {
             FrameType::Hello => Self::Hello(Hello::decode(payload)?),
             FrameType::Bye => Self::Bye(Bye::decode(payload)?),
             FrameType::Start => {
-                let StartBody {
-                    id,
-                    run,
-                    format,
-                    latency,
-                    title,
-                } = read_cbor(kind, payload)?;
-                let start = Start {
-                    id,
-                    format,
-                    latency,
-                    title,
-                };
+                let StartBody { id, run, format, latency, title } = read_cbor(kind, payload)?;
+                let start = Start { id, format, latency, title };
                 start.validate()?;
                 Self::Start { run, start }
             }
@@ -298,10 +262,7 @@ pub enum MessageError {
         role: String,
     },
     /// No major version in common.
-    #[error(
-        "versions {offered:?} of the peer are not spoken here, only {:?}: update the older side",
-        crate::VERSIONS
-    )]
+    #[error("versions {offered:?} of the peer are not spoken here, only {:?}: update the older side", crate::VERSIONS)]
     Version {
         /// What the peer offers.
         offered: Vec<u16>,
@@ -316,25 +277,11 @@ pub(crate) fn write_cbor<T: Serialize>(out: &mut Vec<u8>, body: &T) {
 }
 
 /// Reads a payload that is exactly one CBOR item.
-pub(crate) fn read_cbor<T: DeserializeOwned>(
-    kind: FrameType,
-    payload: &[u8],
-) -> Result<T, MessageError> {
+pub(crate) fn read_cbor<T: DeserializeOwned>(kind: FrameType, payload: &[u8]) -> Result<T, MessageError> {
     let mut rest = payload;
-    let body = ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_NESTING).map_err(
-        |error| MessageError::Cbor {
-            kind,
-            what: describe(&error),
-        },
-    )?;
-    if rest.is_empty() {
-        Ok(body)
-    } else {
-        Err(MessageError::Trailing {
-            kind,
-            count: rest.len(),
-        })
-    }
+    let body = ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_NESTING)
+        .map_err(|error| MessageError::Cbor { kind, what: describe(&error) })?;
+    if rest.is_empty() { Ok(body) } else { Err(MessageError::Trailing { kind, count: rest.len() }) }
 }
 
 fn describe<E>(error: &ciborium::de::Error<E>) -> String {

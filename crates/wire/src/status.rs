@@ -26,13 +26,7 @@ pub enum PlayerState {
 }
 
 impl PlayerState {
-    const ALL: [Self; 5] = [
-        Self::Idle,
-        Self::Waiting,
-        Self::Playing,
-        Self::Draining,
-        Self::Other,
-    ];
+    const ALL: [Self; 5] = [Self::Idle, Self::Waiting, Self::Playing, Self::Draining, Self::Other];
 
     /// Name on the wire.
     #[must_use]
@@ -62,10 +56,7 @@ impl Serialize for PlayerState {
 impl<'de> Deserialize<'de> for PlayerState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = text::text::<D, 32>(deserializer)?;
-        Ok(Self::ALL
-            .into_iter()
-            .find(|state| state.name() == name)
-            .unwrap_or(Self::Other))
+        Ok(Self::ALL.into_iter().find(|state| state.name() == name).unwrap_or(Self::Other))
     }
 }
 
@@ -87,40 +78,22 @@ pub struct PlayerStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamId>,
     /// Its coding.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "known_coding"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "known_coding")]
     pub codec: Option<Coding>,
     /// Time by which frames leave the device later than their stamps say, us.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text::finite"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub sync_error_us: Option<f64>,
     /// Bound of the error of the estimate of the sender's clock, us.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text::finite"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub clock_bound_us: Option<f64>,
     /// Shortest round trip of late between the two hosts, us.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text::finite"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub round_trip_us: Option<f64>,
     /// Rate of the sender's host clock over the player's, less one, ppm.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text::finite"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub skew_ppm: Option<f64>,
     /// Correction that the resampler applies now, ppm.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "text::finite"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub ratio_ppm: Option<f64>,
     /// Audio waiting to be played, ms.
     pub buffered_ms: u32,

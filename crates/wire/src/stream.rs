@@ -9,9 +9,7 @@ use crate::limits::{MAX_LATENCY, MIN_LATENCY};
 
 /// Id of a stream, chosen by the sender. It is the same on every connection, since all players of a stream get the same
 /// bytes; it may be started again on a connection once it is over there.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct StreamId(pub u32);
 
@@ -44,9 +42,7 @@ impl Start {
     pub fn validate(&self) -> Result<(), StartInvalid> {
         self.format.validate()?;
         if !(MIN_LATENCY..=MAX_LATENCY).contains(&self.latency) {
-            return Err(StartInvalid::Latency {
-                us: self.latency.as_nanos() / 1_000,
-            });
+            return Err(StartInvalid::Latency { us: self.latency.as_nanos() / 1_000 });
         }
         Ok(())
     }

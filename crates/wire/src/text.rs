@@ -3,9 +3,7 @@
 use std::fmt;
 
 use audera_clock::Span;
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor,
-};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::Serializer;
 
 /// Makes text of our own fit for the wire: control characters become spaces, and what exceeds `max` bytes is cut at a
@@ -13,11 +11,7 @@ use serde::ser::Serializer;
 pub(crate) fn clip(text: &str, max: usize) -> String {
     let mut clipped = String::with_capacity(text.len().min(max));
     for character in text.chars() {
-        let character = if character.is_control() {
-            ' '
-        } else {
-            character
-        };
+        let character = if character.is_control() { ' ' } else { character };
         if clipped.len() + character.len_utf8() > max {
             break;
         }
@@ -27,9 +21,7 @@ pub(crate) fn clip(text: &str, max: usize) -> String {
 }
 
 /// Reads text of at most `MAX` bytes without control characters.
-pub(crate) fn text<'de, D: Deserializer<'de>, const MAX: usize>(
-    deserializer: D,
-) -> Result<String, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<String, D::Error> {
     Text { max: MAX }.deserialize(deserializer)
 }
 
@@ -44,28 +36,18 @@ pub(crate) fn optional_text<'de, D: Deserializer<'de>, const MAX: usize>(
 pub(crate) fn texts<'de, D: Deserializer<'de>, const COUNT: usize, const MAX: usize>(
     deserializer: D,
 ) -> Result<Vec<String>, D::Error> {
-    deserializer.deserialize_seq(List {
-        count: COUNT,
-        element: || Text { max: MAX },
-    })
+    deserializer.deserialize_seq(List { count: COUNT, element: || Text { max: MAX } })
 }
 
 /// Reads at most `COUNT` numbers.
-pub(crate) fn numbers<'de, D: Deserializer<'de>, const COUNT: usize>(
-    deserializer: D,
-) -> Result<Vec<u16>, D::Error> {
-    deserializer.deserialize_seq(List {
-        count: COUNT,
-        element: || std::marker::PhantomData::<u16>,
-    })
+pub(crate) fn numbers<'de, D: Deserializer<'de>, const COUNT: usize>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    deserializer.deserialize_seq(List { count: COUNT, element: || std::marker::PhantomData::<u16> })
 }
 
 /// Reads a number that is absent, null or finite.
 pub(crate) fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     match Option::<f64>::deserialize(deserializer)? {
-        Some(number) if !number.is_finite() => Err(D::Error::custom(format_args!(
-            "{number} is not a finite number"
-        ))),
+        Some(number) if !number.is_finite() => Err(D::Error::custom(format_args!("{number} is not a finite number"))),
         number => Ok(number),
     }
 }
@@ -78,12 +60,8 @@ pub(crate) mod micros {
         serializer.serialize_u32(u32::try_from(span.as_nanos() / 1_000).unwrap_or(0))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Span, D::Error> {
-        Ok(Span::from_nanos(
-            i64::from(u32::deserialize(deserializer)?) * 1_000,
-        ))
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        Ok(Span::from_nanos(i64::from(u32::deserialize(deserializer)?) * 1_000))
     }
 }
 
@@ -103,11 +81,7 @@ impl Visitor<'_> for Text {
     type Value = String;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "text of at most {} bytes without control characters",
-            self.max
-        )
+        write!(formatter, "text of at most {} bytes without control characters", self.max)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {

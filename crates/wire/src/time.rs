@@ -44,13 +44,8 @@ impl TimeRequest {
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, MessageError> {
         let kind = FrameType::TimeRequest;
-        let (number, mut rest) = payload
-            .split_first_chunk::<4>()
-            .ok_or(MessageError::Short { kind })?;
-        Ok(Self {
-            number: u32::from_be_bytes(*number),
-            sent: take_stamp(&mut rest, kind)?,
-        })
+        let (number, mut rest) = payload.split_first_chunk::<4>().ok_or(MessageError::Short { kind })?;
+        Ok(Self { number: u32::from_be_bytes(*number), sent: take_stamp(&mut rest, kind)? })
     }
 }
 
@@ -66,9 +61,7 @@ impl TimeReply {
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, MessageError> {
         let kind = FrameType::TimeReply;
-        let (number, mut rest) = payload
-            .split_first_chunk::<4>()
-            .ok_or(MessageError::Short { kind })?;
+        let (number, mut rest) = payload.split_first_chunk::<4>().ok_or(MessageError::Short { kind })?;
         let reply = Self {
             number: u32::from_be_bytes(*number),
             sent: take_stamp(&mut rest, kind)?,
@@ -92,14 +85,8 @@ pub(crate) fn put_stamp<S>(out: &mut Vec<u8>, stamp: Time<S>) {
 
 /// Takes a stamp off the front of `bytes` and checks its range.
 pub(crate) fn take_stamp<S>(bytes: &mut &[u8], kind: FrameType) -> Result<Time<S>, MessageError> {
-    let (stamp, rest) = bytes
-        .split_first_chunk::<8>()
-        .ok_or(MessageError::Short { kind })?;
+    let (stamp, rest) = bytes.split_first_chunk::<8>().ok_or(MessageError::Short { kind })?;
     *bytes = rest;
     let ns = i64::from_be_bytes(*stamp);
-    if (0..=MAX_STAMP).contains(&ns) {
-        Ok(Time::from_nanos(ns))
-    } else {
-        Err(MessageError::Stamp { kind, ns })
-    }
+    if (0..=MAX_STAMP).contains(&ns) { Ok(Time::from_nanos(ns)) } else { Err(MessageError::Stamp { kind, ns }) }
 }

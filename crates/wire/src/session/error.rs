@@ -27,9 +27,7 @@ pub enum SessionError {
     #[error("peer sent a second hello")]
     SecondHello,
     /// The peer has the same role.
-    #[error(
-        "both ends are a {role}: a sender and a player are needed, check the address that was dialled"
-    )]
+    #[error("both ends are a {role}: a sender and a player are needed, check the address that was dialled")]
     SameRole {
         /// Role of both.
         role: Role,

@@ -32,13 +32,7 @@ impl<S> Life<S> {
     pub(crate) fn new(hello: &Hello, now: Time<S>) -> Self {
         let mut queue = Vec::new();
         hello.encode(&mut queue);
-        Self {
-            phase: Phase::Greeting {
-                until: now + HELLO_LIMIT,
-            },
-            heard: now,
-            queue,
-        }
+        Self { phase: Phase::Greeting { until: now + HELLO_LIMIT }, heard: now, queue }
     }
 
     pub(crate) fn is_greeting(&self) -> bool {
@@ -69,9 +63,7 @@ impl<S> Life<S> {
     /// The peer's hello came.
     pub(crate) fn greet(&mut self, hello: &Hello) -> Result<(), SessionError> {
         let version = common_version(VERSIONS, hello.versions()).ok_or_else(|| {
-            SessionError::Message(crate::MessageError::Version {
-                offered: hello.versions().to_vec(),
-            })
+            SessionError::Message(crate::MessageError::Version { offered: hello.versions().to_vec() })
         })?;
         self.phase = Phase::Ready { version };
         Ok(())
@@ -111,11 +103,7 @@ impl<S> Life<S> {
         }
         self.phase = Phase::Closed;
         match bye {
-            Some((code, reason)) => Bye {
-                code,
-                reason: reason.to_owned(),
-            }
-            .encode(&mut self.queue),
+            Some((code, reason)) => Bye { code, reason: reason.to_owned() }.encode(&mut self.queue),
             None => self.queue = Vec::new(),
         }
     }

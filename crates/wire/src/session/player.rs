@@ -103,10 +103,7 @@ impl PlayerSession {
             events: VecDeque::new(),
             counters: Counters::default(),
         };
-        Self {
-            reader: FrameReader::new(),
-            core,
-        }
+        Self { reader: FrameReader::new(), core }
     }
 
     /// Takes bytes that arrived at `now`. After the end they are dropped.
@@ -155,12 +152,7 @@ impl PlayerSession {
             any = true;
         }
         let streaming = self.core.is_streaming();
-        if let Some(request) = self
-            .core
-            .requests
-            .as_mut()
-            .and_then(|requests| requests.take(now, streaming))
-        {
+        if let Some(request) = self.core.requests.as_mut().and_then(|requests| requests.take(now, streaming)) {
             Message::TimeRequest(request).encode(out);
             any = true;
         }
@@ -171,11 +163,7 @@ impl PlayerSession {
     #[must_use]
     pub fn next_timeout(&self) -> Option<PlayerTime> {
         let deadline = self.core.life.deadline()?;
-        let request = self
-            .core
-            .requests
-            .as_ref()
-            .and_then(|requests| requests.timeout(self.core.is_streaming()));
+        let request = self.core.requests.as_ref().and_then(|requests| requests.timeout(self.core.is_streaming()));
         Some(request.map_or(deadline, |request| request.min(deadline)))
     }
 
@@ -184,10 +172,7 @@ impl PlayerSession {
     /// # Errors
     /// The peer has kept silent for too long; the session has closed, as in [`receive`](Self::receive).
     pub fn handle_timeout(&mut self, now: PlayerTime) -> Result<(), SessionError> {
-        self.core
-            .life
-            .check(now)
-            .map_err(|error| self.core.fail(error))?;
+        self.core.life.check(now).map_err(|error| self.core.fail(error))?;
         let streaming = self.core.is_streaming();
         if let Some(requests) = &mut self.core.requests {
             requests.handle_timeout(now, streaming);
@@ -197,12 +182,7 @@ impl PlayerSession {
 
     /// Takes a stream that was announced; its audio will come as events. False when it is over already, or was accepted before.
     pub fn accept(&mut self, id: StreamId) -> bool {
-        let Some(stream) = self
-            .core
-            .streams
-            .iter_mut()
-            .find(|stream| stream.id == id && !stream.accepted)
-        else {
+        let Some(stream) = self.core.streams.iter_mut().find(|stream| stream.id == id && !stream.accepted) else {
             return false;
         };
         stream.accepted = true;
@@ -213,20 +193,12 @@ impl PlayerSession {
 
     /// Does not take a stream, or cannot play it any longer. False when it is over already.
     pub fn refuse(&mut self, id: StreamId, reason: &str) -> bool {
-        self.core.end(id, |run| Message::Refuse {
-            id,
-            run,
-            reason: reason.to_owned(),
-        })
+        self.core.end(id, |run| Message::Refuse { id, run, reason: reason.to_owned() })
     }
 
     /// Ends a stream because the newer one of the sender named `by` plays instead. False when it is over already.
     pub fn preempt(&mut self, id: StreamId, by: &str) -> bool {
-        self.core.end(id, |run| Message::Preempt {
-            id,
-            run,
-            by: by.to_owned(),
-        })
+        self.core.end(id, |run| Message::Preempt { id, run, by: by.to_owned() })
     }
 
     /// Tells how the player fares; once a second is usual. It replaces a status that is not written yet.
@@ -244,10 +216,7 @@ impl PlayerSession {
     /// Whether the stream is accepted and not over.
     #[must_use]
     pub fn is_streaming(&self, id: StreamId) -> bool {
-        self.core
-            .streams
-            .iter()
-            .any(|stream| stream.id == id && stream.accepted)
+        self.core.streams.iter().any(|stream| stream.id == id && stream.accepted)
     }
 
     /// Hello of the sender, once it came.
@@ -304,11 +273,7 @@ impl Core {
                 if run >= self.next_run {
                     return Err(SessionError::NeverStarted { kind, id, run });
                 }
-                match self
-                    .streams
-                    .iter()
-                    .position(|stream| stream.id == id && stream.run == run)
-                {
+                match self.streams.iter().position(|stream| stream.id == id && stream.run == run) {
                     Some(index) => {
                         self.streams.swap_remove(index);
                         self.events.push_back(PlayerEvent::Stop(id));
@@ -321,9 +286,7 @@ impl Core {
                 let exchange = match &mut self.requests {
                     Some(requests) => requests.complete(&reply, now)?,
                     None => {
-                        return Err(SessionError::TimeReply {
-                            number: reply.number,
-                        });
+                        return Err(SessionError::TimeReply { number: reply.number });
                     }
                 };
                 match exchange {
@@ -337,28 +300,16 @@ impl Core {
             | Message::Preempt { .. }
             | Message::Status(_)
             | Message::TimeRequest(_) => {
-                return Err(SessionError::NotForRole {
-                    role: Role::Sender,
-                    kind,
-                });
+                return Err(SessionError::NotForRole { role: Role::Sender, kind });
             }
         }
         Ok(())
     }
 
     fn started(&mut self, run: u32, start: Start) -> Result<(), SessionError> {
-        let Start {
-            id,
-            format,
-            latency,
-            ..
-        } = start;
+        let Start { id, format, latency, .. } = start;
         if run != self.next_run {
-            return Err(SessionError::StartNumber {
-                id,
-                run,
-                expected: self.next_run,
-            });
+            return Err(SessionError::StartNumber { id, run, expected: self.next_run });
         }
         if self.streams.iter().any(|stream| stream.id == id) {
             return Err(SessionError::StartTwice { id });
@@ -373,43 +324,22 @@ impl Core {
             return Ok(());
         }
         if latency > self.max_latency {
-            let reason = format!(
-                "latency {latency} is more than the {} that the player can hold",
-                self.max_latency
-            );
+            let reason = format!("latency {latency} is more than the {} that the player can hold", self.max_latency);
             self.send(&Message::Refuse { id, run, reason });
             return Ok(());
         }
-        self.streams.push(Stream {
-            id,
-            run,
-            format,
-            accepted: false,
-            last_seq: None,
-        });
+        self.streams.push(Stream { id, run, format, accepted: false, last_seq: None });
         self.events.push_back(PlayerEvent::Start(start));
         Ok(())
     }
 
     fn audio(&mut self, packet: &AudioPacket<'_>) -> Result<(), SessionError> {
-        let &AudioPacket {
-            id,
-            seq,
-            stamp,
-            payload,
-        } = packet;
-        let Some(stream) = self
-            .streams
-            .iter_mut()
-            .find(|stream| stream.id == id && stream.accepted)
-        else {
+        let &AudioPacket { id, seq, stamp, payload } = packet;
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id && stream.accepted) else {
             self.counters.ignored_audio += 1;
             return Ok(());
         };
-        stream
-            .format
-            .check_payload(payload.len())
-            .map_err(|error| SessionError::AudioLength { id, error })?;
+        stream.format.check_payload(payload.len()).map_err(|error| SessionError::AudioLength { id, error })?;
         if let Some(last) = stream.last_seq {
             // Half of the circle is ahead of a number, the other half behind it.
             if !(1..1 << 31).contains(&seq.wrapping_sub(last)) {
@@ -417,12 +347,7 @@ impl Core {
             }
         }
         stream.last_seq = Some(seq);
-        self.events.push_back(PlayerEvent::Audio {
-            id,
-            seq,
-            stamp,
-            payload: payload.to_vec(),
-        });
+        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, payload: payload.to_vec() });
         Ok(())
     }
 

@@ -31,14 +31,7 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn new(begin: PlayerTime) -> Self {
-        Self {
-            begin,
-            burst_left: BURST,
-            last: None,
-            due: false,
-            next_number: 0,
-            outstanding: VecDeque::new(),
-        }
+        Self { begin, burst_left: BURST, last: None, due: false, next_number: 0, outstanding: VecDeque::new() }
     }
 
     fn scheduled(&self, streaming: bool) -> PlayerTime {
@@ -65,10 +58,7 @@ impl Requests {
         if !self.due {
             return None;
         }
-        let request = TimeRequest {
-            number: self.next_number,
-            sent: now,
-        };
+        let request = TimeRequest { number: self.next_number, sent: now };
         self.due = false;
         self.last = Some(now);
         self.burst_left = self.burst_left.saturating_sub(1);
@@ -81,33 +71,18 @@ impl Requests {
     }
 
     /// The exchange that a reply completes; `None` when its request is answered or forgotten already.
-    pub(crate) fn complete(
-        &mut self,
-        reply: &TimeReply,
-        now: PlayerTime,
-    ) -> Result<Option<Exchange>, SessionError> {
-        let unasked = SessionError::TimeReply {
-            number: reply.number,
-        };
+    pub(crate) fn complete(&mut self, reply: &TimeReply, now: PlayerTime) -> Result<Option<Exchange>, SessionError> {
+        let unasked = SessionError::TimeReply { number: reply.number };
         if reply.number >= self.next_number {
             return Err(unasked);
         }
-        let Some(index) = self
-            .outstanding
-            .iter()
-            .position(|(number, _)| *number == reply.number)
-        else {
+        let Some(index) = self.outstanding.iter().position(|(number, _)| *number == reply.number) else {
             return Ok(None);
         };
         if self.outstanding[index].1 != reply.sent {
             return Err(unasked);
         }
         self.outstanding.remove(index);
-        Ok(Some(Exchange {
-            sent: reply.sent,
-            received: reply.received,
-            replied: reply.replied,
-            returned: now,
-        }))
+        Ok(Some(Exchange { sent: reply.sent, received: reply.received, replied: reply.replied, returned: now }))
     }
 }

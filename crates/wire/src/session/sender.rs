@@ -91,10 +91,7 @@ impl SenderSession {
             events: VecDeque::new(),
             counters: Counters::default(),
         };
-        Self {
-            reader: FrameReader::new(),
-            core,
-        }
+        Self { reader: FrameReader::new(), core }
     }
 
     /// Takes bytes that arrived at `now`. After the end they are dropped.
@@ -137,13 +134,7 @@ impl SenderSession {
         let mut any = self.core.life.transmit(out);
         for (request, received) in self.core.asked.drain(..) {
             let TimeRequest { number, sent } = request;
-            Message::TimeReply(TimeReply {
-                number,
-                sent,
-                received,
-                replied: now.max(received),
-            })
-            .encode(out);
+            Message::TimeReply(TimeReply { number, sent, received, replied: now.max(received) }).encode(out);
             any = true;
         }
         any
@@ -160,10 +151,7 @@ impl SenderSession {
     /// # Errors
     /// The peer has kept silent for too long; the session has closed, as in [`receive`](Self::receive).
     pub fn handle_timeout(&mut self, now: SenderTime) -> Result<(), SessionError> {
-        self.core
-            .life
-            .check(now)
-            .map_err(|error| self.core.fail(error))
+        self.core.life.check(now).map_err(|error| self.core.fail(error))
     }
 
     /// Announces a stream. Audio follows after [`SenderEvent::Accepted`].
@@ -191,10 +179,7 @@ impl SenderSession {
     /// Whether audio of the stream may be written: accepted, and not over.
     #[must_use]
     pub fn is_streaming(&self, id: StreamId) -> bool {
-        self.core
-            .streams
-            .iter()
-            .any(|stream| stream.id == id && stream.accepted)
+        self.core.streams.iter().any(|stream| stream.id == id && stream.accepted)
     }
 
     /// Hello of the player, once it came.
@@ -275,33 +260,19 @@ impl Core {
                 self.asked.push_back((request, now));
             }
             Message::Extension { .. } => self.counters.extensions += 1,
-            Message::Start { .. }
-            | Message::Stop { .. }
-            | Message::Audio(_)
-            | Message::TimeReply(_) => {
-                return Err(SessionError::NotForRole {
-                    role: Role::Player,
-                    kind,
-                });
+            Message::Start { .. } | Message::Stop { .. } | Message::Audio(_) | Message::TimeReply(_) => {
+                return Err(SessionError::NotForRole { role: Role::Player, kind });
             }
         }
         Ok(())
     }
 
     /// The stream that a player's message is about; `None` when that run of it is over.
-    fn find(
-        &mut self,
-        kind: FrameType,
-        id: StreamId,
-        run: u32,
-    ) -> Result<Option<usize>, SessionError> {
+    fn find(&mut self, kind: FrameType, id: StreamId, run: u32) -> Result<Option<usize>, SessionError> {
         if run >= self.next_run {
             return Err(SessionError::NeverStarted { kind, id, run });
         }
-        let index = self
-            .streams
-            .iter()
-            .position(|stream| stream.id == id && stream.run == run);
+        let index = self.streams.iter().position(|stream| stream.id == id && stream.run == run);
         self.counters.stale += u64::from(index.is_none());
         Ok(index)
     }
@@ -312,23 +283,12 @@ impl Core {
         }
         start.validate()?;
         let player = self.player.as_ref().ok_or(StartError::NotReady)?;
-        let Start {
-            id,
-            format,
-            latency,
-            ..
-        } = start;
+        let Start { id, format, latency, .. } = start;
         if !player.formats.takes(&format) {
-            return Err(StartError::NotTaken {
-                format,
-                formats: player.formats.clone(),
-            });
+            return Err(StartError::NotTaken { format, formats: player.formats.clone() });
         }
         if latency > player.max_latency {
-            let (us, max_us) = (
-                latency.as_nanos() / 1_000,
-                player.max_latency.as_nanos() / 1_000,
-            );
+            let (us, max_us) = (latency.as_nanos() / 1_000, player.max_latency.as_nanos() / 1_000);
             return Err(StartError::Latency { us, max_us });
         }
         if self.streams.iter().any(|stream| stream.id == id) {
@@ -339,11 +299,7 @@ impl Core {
             return Err(StartError::TooMany);
         }
         let run = std::mem::replace(&mut self.next_run, next_run);
-        self.streams.push(Stream {
-            id,
-            run,
-            accepted: false,
-        });
+        self.streams.push(Stream { id, run, accepted: false });
         self.send(&Message::Start { run, start });
         Ok(())
     }

@@ -1,0 +1,239 @@
+//! Oracle of two sessions joined by a link that delays and cuts as it likes, whose callers keep the rules: nothing may
+//! fail, and once the link is quiet both ends agree.
+
+use std::collections::{HashMap, VecDeque};
+
+use audera_clock::{PlayerTime, SenderTime, Span};
+use audera_wire::{
+    CloseCode, PlayerEvent, PlayerHello, PlayerSession, SenderEvent, SenderHello, SenderSession, StreamId, encode_audio,
+};
+
+use super::script::Script;
+
+/// What the sender's clock shows when the player's shows zero, ns.
+const OFFSET: i64 = 77_000_000_000;
+
+struct Pair {
+    /// Common time, ns.
+    now: i64,
+    /// When the link was last quiet, ns.
+    quiet: i64,
+    sender: SenderSession,
+    player: PlayerSession,
+    to_player: VecDeque<u8>,
+    to_sender: VecDeque<u8>,
+    /// Bytes of each packet of a stream, by its format.
+    payload_len: HashMap<StreamId, usize>,
+    sent_audio: u64,
+    got_audio: u64,
+    next_seq: u32,
+    last_seq: Option<u32>,
+    /// A bye was said on purpose, by whom does not matter.
+    closing: bool,
+    sender_closed: Option<(CloseCode, String)>,
+    player_closed: Option<(CloseCode, String)>,
+}
+
+/// Runs the pair through what the bytes say.
+pub fn pair(bytes: &[u8]) {
+    let mut script = Script::new(bytes);
+    let mut pair = Pair {
+        now: 0,
+        quiet: 0,
+        sender: SenderSession::new(SenderHello::new("desk", "fuzz"), SenderTime::from_nanos(OFFSET)),
+        player: PlayerSession::new(PlayerHello::new("Kitchen", "fuzz"), PlayerTime::from_nanos(0)),
+        to_player: VecDeque::new(),
+        to_sender: VecDeque::new(),
+        payload_len: HashMap::new(),
+        sent_audio: 0,
+        got_audio: 0,
+        next_seq: 0,
+        last_seq: None,
+        closing: false,
+        sender_closed: None,
+        player_closed: None,
+    };
+    while !script.is_over() {
+        pair.step(&mut script);
+    }
+    pair.settle();
+    pair.agree();
+}
+
+impl Pair {
+    fn step(&mut self, script: &mut Script<'_>) {
+        match script.below(16) {
+            0 => self.pass(i64::from(script.short()) * 15_000),
+            1 => {
+                let len = usize::from(script.byte());
+                self.deliver_to_player(len);
+            }
+            2 => {
+                let len = usize::from(script.byte());
+                self.deliver_to_sender(len);
+            }
+            3 | 4 => self.write_sender(),
+            5 | 6 => self.write_player(),
+            7 => {
+                let id = script.id();
+                let start = script.start(id);
+                let len = start.format.max_payload();
+                // Where it is not legal the session says so, and nothing is sent.
+                if self.sender.start(start).is_ok() {
+                    self.payload_len.insert(id, len);
+                }
+            }
+            8 => {
+                let id = script.id();
+                self.sender.stop(id);
+            }
+            9 | 10 => self.play(script.id()),
+            11 => {
+                let id = script.id();
+                self.player.accept(id);
+            }
+            12 => {
+                let id = script.id();
+                self.player.preempt(id, &script.text());
+            }
+            13 => {
+                let id = script.id();
+                self.player.refuse(id, &script.text());
+            }
+            14 => self.player.status(script.status()),
+            _ => match script.below(32) {
+                0 => {
+                    self.closing = true;
+                    self.sender.close(CloseCode::Shutdown, "sender ends");
+                }
+                1 => {
+                    self.closing = true;
+                    self.player.close(CloseCode::Replaced, "player ends");
+                }
+                _ => self.settle(),
+            },
+        }
+        self.gather();
+    }
+
+    fn sender_now(&self) -> SenderTime {
+        SenderTime::from_nanos(self.now + OFFSET)
+    }
+
+    fn player_now(&self) -> PlayerTime {
+        PlayerTime::from_nanos(self.now)
+    }
+
+    /// Lets up to 983 ms pass. An honest network delivers within two seconds.
+    fn pass(&mut self, span: i64) {
+        if self.now + span > self.quiet + 2_000_000_000 {
+            self.settle();
+        }
+        self.now += span;
+        self.sender.handle_timeout(self.sender_now()).expect("nothing is late at the sender");
+        self.player.handle_timeout(self.player_now()).expect("nothing is late at the player");
+    }
+
+    /// Audio as a caller writes it: after the control bytes, and only of streams that are open.
+    fn play(&mut self, id: StreamId) {
+        self.write_sender();
+        if !self.sender.is_streaming(id) {
+            return;
+        }
+        let len = self.payload_len[&id];
+        let mut bytes = Vec::new();
+        let stamp = self.sender_now() + Span::from_millis(80);
+        encode_audio(id, self.next_seq, stamp, &vec![0x55; len], &mut bytes).expect("a legal packet");
+        self.next_seq = self.next_seq.wrapping_add(1);
+        self.sent_audio += 1;
+        self.to_player.extend(bytes);
+    }
+
+    fn write_sender(&mut self) {
+        let mut bytes = Vec::new();
+        self.sender.poll_transmit(self.sender_now(), &mut bytes);
+        self.to_player.extend(bytes);
+    }
+
+    fn write_player(&mut self) {
+        let mut bytes = Vec::new();
+        self.player.poll_transmit(self.player_now(), &mut bytes);
+        self.to_sender.extend(bytes);
+    }
+
+    fn deliver_to_player(&mut self, len: usize) {
+        let bytes: Vec<u8> = self.to_player.drain(..len.min(self.to_player.len())).collect();
+        self.player.receive(self.player_now(), &bytes).expect("an honest sender is understood");
+    }
+
+    fn deliver_to_sender(&mut self, len: usize) {
+        let bytes: Vec<u8> = self.to_sender.drain(..len.min(self.to_sender.len())).collect();
+        self.sender.receive(self.sender_now(), &bytes).expect("an honest player is understood");
+    }
+
+    /// Writes and delivers everything until nothing is under way.
+    fn settle(&mut self) {
+        loop {
+            self.write_sender();
+            self.write_player();
+            if self.to_player.is_empty() && self.to_sender.is_empty() {
+                break;
+            }
+            self.deliver_to_player(usize::MAX);
+            self.deliver_to_sender(usize::MAX);
+        }
+        self.quiet = self.now;
+        self.gather();
+    }
+
+    fn gather(&mut self) {
+        while let Some(event) = self.sender.poll_event() {
+            assert_eq!(self.sender_closed, None, "an event after the end");
+            if let SenderEvent::Closed { code, reason } = event {
+                assert!(self.closing, "nobody wanted to close: {code} {reason}");
+                self.sender_closed = Some((code, reason));
+            }
+        }
+        while let Some(event) = self.player.poll_event() {
+            assert_eq!(self.player_closed, None, "an event after the end");
+            match event {
+                PlayerEvent::Closed { code, reason } => {
+                    assert!(self.closing, "nobody wanted to close: {code} {reason}");
+                    self.player_closed = Some((code, reason));
+                }
+                PlayerEvent::Audio { seq, .. } => {
+                    assert!(self.last_seq.is_none_or(|last| last < seq), "audio went back");
+                    self.last_seq = Some(seq);
+                    self.got_audio += 1;
+                }
+                PlayerEvent::Exchange(exchange) => {
+                    let ns = |time: SenderTime| time.as_nanos() - OFFSET;
+                    let order = [
+                        exchange.sent.as_nanos(),
+                        ns(exchange.received),
+                        ns(exchange.replied),
+                        exchange.returned.as_nanos(),
+                    ];
+                    assert!(order.is_sorted(), "an effect before its cause: {order:?}");
+                }
+                PlayerEvent::SenderReady(_) | PlayerEvent::Start(_) | PlayerEvent::Stop(_) => {}
+            }
+        }
+    }
+
+    fn agree(&self) {
+        assert_eq!(self.sender_closed.is_some(), self.closing);
+        assert_eq!(self.player_closed.is_some(), self.closing);
+        for id in (0..4).map(StreamId) {
+            assert_eq!(
+                self.sender.is_streaming(id),
+                self.player.is_streaming(id),
+                "the ends disagree about stream {id}"
+            );
+        }
+        if !self.closing {
+            let ignored = self.player.counters().ignored_audio;
+            assert_eq!(self.sent_audio, self.got_audio + ignored, "audio was lost between two ends");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Reads choices, numbers and messages from the bytes of a fuzzer.
+
+use audera_clock::{PlayerTime, SenderTime, Span};
+use audera_wire::{
+    AudioPacket, Bye, CloseCode, Coding, Hello, Message, PlayerHello, PlayerStatus, SenderHello, Start, StreamFormat,
+    StreamId, TimeReply, TimeRequest,
+};
+
+/// What is left of the bytes; reads zeros at the end.
+pub struct Script<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Script<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        match self.rest.split_first() {
+            Some((byte, rest)) => {
+                self.rest = rest;
+                *byte
+            }
+            None => 0,
+        }
+    }
+
+    pub fn below(&mut self, bound: u8) -> u8 {
+        self.byte() % bound
+    }
+
+    pub fn short(&mut self) -> u16 {
+        u16::from_be_bytes([self.byte(), self.byte()])
+    }
+
+    pub fn bytes(&mut self, len: usize) -> &'a [u8] {
+        let (bytes, rest) = self.rest.split_at(len.min(self.rest.len()));
+        self.rest = rest;
+        bytes
+    }
+
+    pub fn text(&mut self) -> String {
+        let len = usize::from(self.below(24)) * usize::from(self.below(16));
+        String::from_utf8_lossy(self.bytes(len)).into_owned()
+    }
+
+    pub fn format(&mut self) -> StreamFormat {
+        match self.below(4) {
+            0 => StreamFormat { coding: Coding::Opus, rate: 48_000, channels: 2, frames: 480 },
+            1 => StreamFormat { coding: Coding::PcmS16le, rate: 44_100, channels: 1, frames: 32 },
+            2 => StreamFormat { coding: Coding::PcmS24le, rate: 96_000, channels: 2, frames: 32 },
+            _ => StreamFormat {
+                coding: Coding::ALL[usize::from(self.below(4))],
+                rate: u32::from(self.short()) * 3,
+                channels: self.byte(),
+                frames: self.short(),
+            },
+        }
+    }
+
+    pub fn start(&mut self, id: StreamId) -> Start {
+        Start {
+            id,
+            format: self.format(),
+            latency: Span::from_micros(i64::from(self.short()) * 32),
+            title: self.text(),
+        }
+    }
+
+    pub fn id(&mut self) -> StreamId {
+        StreamId(u32::from(self.below(4)))
+    }
+
+    fn number(&mut self) -> u32 {
+        match self.below(8) {
+            0 => u32::from(self.short()) << 16,
+            small => u32::from(small - 1),
+        }
+    }
+
+    fn stamp(&mut self) -> i64 {
+        i64::from(self.short()) << self.below(48)
+    }
+
+    pub fn status(&mut self) -> PlayerStatus {
+        PlayerStatus {
+            room: self.text(),
+            output: self.text(),
+            stream: (self.below(2) == 0).then(|| self.id()),
+            codec: (self.below(2) == 0).then_some(Coding::Opus),
+            sync_error_us: (self.below(2) == 0).then(|| f64::from(self.short()) / f64::from(self.below(3))),
+            buffered_ms: self.number(),
+            xruns: u64::from(self.number()) << self.below(32),
+            ..PlayerStatus::default()
+        }
+    }
+
+    pub fn sender_hello(&mut self) -> SenderHello {
+        SenderHello { source: (self.below(2) == 0).then(|| self.text()), ..SenderHello::new(&self.text(), "fuzz") }
+    }
+
+    pub fn player_hello(&mut self) -> PlayerHello {
+        let groups = (0..self.below(48)).map(|_| self.text()).collect();
+        PlayerHello { groups, ..PlayerHello::new(&self.text(), "fuzz") }
+    }
+
+    /// Any message, encoded; not necessarily legal where it comes.
+    pub fn message(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let payload;
+        let message = match self.below(16) {
+            0 => Message::Hello(Hello::Sender(self.sender_hello())),
+            1 => Message::Hello(Hello::Player(self.player_hello())),
+            2 => Message::Bye(Bye { code: CloseCode::Shutdown, reason: self.text() }),
+            3 | 4 => {
+                let id = self.id();
+                Message::Start { run: self.number(), start: self.start(id) }
+            }
+            5 => Message::Stop { id: self.id(), run: self.number() },
+            6 => Message::Accept { id: self.id(), run: self.number() },
+            7 => Message::Refuse { id: self.id(), run: self.number(), reason: self.text() },
+            8 => Message::Preempt { id: self.id(), run: self.number(), by: self.text() },
+            9 => Message::Status(self.status()),
+            10..=12 => {
+                payload = vec![0; [20, 64, 192, 1][usize::from(self.below(4))]];
+                let (id, seq) = (self.id(), self.number());
+                Message::Audio(AudioPacket { id, seq, stamp: SenderTime::from_nanos(self.stamp()), payload: &payload })
+            }
+            13 => {
+                Message::TimeRequest(TimeRequest { number: self.number(), sent: PlayerTime::from_nanos(self.stamp()) })
+            }
+            14 => {
+                let (sent, received) = (self.stamp(), SenderTime::from_nanos(self.stamp()));
+                let replied = received + Span::from_micros(i64::from(self.short()));
+                Message::TimeReply(TimeReply {
+                    number: self.number(),
+                    sent: PlayerTime::from_nanos(sent),
+                    received,
+                    replied,
+                })
+            }
+            _ => {
+                let len = usize::from(self.byte());
+                Message::Extension { byte: 0x80 | self.byte(), payload: self.bytes(len) }
+            }
+        };
+        message.encode(&mut out);
+        out
+    }
+}
