@@ -1,14 +1,21 @@
 //! The Audera player: turns streams into the sound of a room.
 //!
-//! `config` and `cli` say what the player was told, `output` is where its sound leaves, `notify` and `log` are its
-//! lines to the service manager and to people.
+//! `cli` and `config` say what the player was told and `run` is its life. `network` holds the connections, `room` decides
+//! which stream plays, `speaker` keeps the device between streams, `output` is where the sound leaves. `announce`, `notify`
+//! and `log` are its lines to the network, to the service manager and to people.
 
+pub mod announce;
 pub mod cli;
 pub mod config;
+pub mod handover;
 pub mod log;
 pub mod monotonic;
+pub mod network;
 pub mod notify;
 pub mod output;
+pub mod room;
+pub mod run;
+pub mod speaker;
 
 /// Ends a test at once when code under `assert_no_alloc` allocates or frees.
 #[cfg(test)]

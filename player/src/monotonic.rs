@@ -22,7 +22,8 @@ pub fn sleep_until(wake: PlayerTime) {
     loop {
         // SAFETY: `time` is a valid, normalised timespec; with TIMER_ABSTIME the remainder is not written, so null is allowed.
         let interrupted = unsafe {
-            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, std::ptr::null_mut()) == libc::EINTR
+            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, std::ptr::null_mut())
+                == libc::EINTR
         };
         if !interrupted {
             return;

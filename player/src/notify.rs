@@ -19,10 +19,7 @@ impl ServiceManager {
     pub fn of_this_process() -> Self {
         let mut microseconds = 0;
         let watched = sd_notify::watchdog_enabled(false, &mut microseconds) && microseconds > 0;
-        Self {
-            watchdog: watched.then(|| Duration::from_micros(microseconds)),
-            status: Arc::default(),
-        }
+        Self { watchdog: watched.then(|| Duration::from_micros(microseconds)), status: Arc::default() }
     }
 
     /// The player listens and may be dialled. Also ends a reload.

@@ -68,7 +68,10 @@ async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
     }
     let name = player.key().to_string();
     match core.trust.borrow_mut().pin(&name, &peer) {
-        Ok(_) => Ok(connection),
+        Ok(pinned) => {
+            tracing::info!(room = %name, id = %peer, "connected; its id is {pinned}");
+            Ok(connection)
+        }
         Err(error) => Err(Reach::Refused(error.to_string())),
     }
 }

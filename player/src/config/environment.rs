@@ -25,7 +25,8 @@ impl Environment {
     /// Looks around.
     pub fn of_this_process() -> Self {
         let home = folder("HOME");
-        let under = |variable: &str, fallback: &str| folder(variable).or_else(|| home.as_ref().map(|home| home.join(fallback)));
+        let under =
+            |variable: &str, fallback: &str| folder(variable).or_else(|| home.as_ref().map(|home| home.join(fallback)));
         Self {
             system_config: "/etc/audera/player.toml".into(),
             user_config: under("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("audera/player.toml")),
@@ -45,7 +46,8 @@ impl Environment {
 
     /// What the room is called unless told otherwise.
     pub(super) fn room_name(&self) -> RoomName {
-        let pretty = self.machine_info.lines().find_map(|line| line.trim().strip_prefix("PRETTY_HOSTNAME=")).map(unquote);
+        let pretty =
+            self.machine_info.lines().find_map(|line| line.trim().strip_prefix("PRETTY_HOSTNAME=")).map(unquote);
         let host: String = self.host_name.trim().chars().take(63).collect();
         [pretty.as_deref(), Some(host.as_str()), Some("Audera")]
             .into_iter()

@@ -70,7 +70,9 @@ pub enum ConfigError {
     #[error(transparent)]
     Value(Box<WrongValue>),
     /// Nothing says where the player may keep its identity.
-    #[error("no place for the player's state: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; give --state-dir DIR")]
+    #[error(
+        "no place for the player's state: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; give --state-dir DIR"
+    )]
     NoStateDir,
     /// A relative path was given and the working directory is gone.
     #[error("{}: cannot be made absolute: {source}; give an absolute path", path.display())]

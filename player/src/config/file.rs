@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place, WrongValue};
-use super::value::{Access, Accepts, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, RoomName, Subscription};
+use super::value::{Accepts, Access, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, RoomName, Subscription};
 
 /// The keys of the top level, in the order of the manual.
 const KEYS: &[&str] = &[
@@ -167,7 +167,12 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// The error for `value`, which is this entry's value or an element of it.
-    fn refused(&self, value: &Spanned<DeValue<'_>>, why: impl Into<String>, accepted: impl Into<String>) -> ConfigError {
+    fn refused(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        why: impl Into<String>,
+        accepted: impl Into<String>,
+    ) -> ConfigError {
         ConfigError::Value(Box::new(WrongValue {
             place: self.source.place(value.span().start),
             key: format!("{}{}", self.prefix, self.name),
@@ -241,10 +246,9 @@ impl<'a> Entry<'a> {
     }
 
     fn table(&self) -> Result<&'a DeTable<'a>, ConfigError> {
-        self.value
-            .get_ref()
-            .as_table()
-            .ok_or_else(|| self.wrong_type(self.value, format!("a table [{}] with: {}", self.name, ALSA_KEYS.join(", "))))
+        self.value.get_ref().as_table().ok_or_else(|| {
+            self.wrong_type(self.value, format!("a table [{}] with: {}", self.name, ALSA_KEYS.join(", ")))
+        })
     }
 }
 

@@ -16,7 +16,9 @@ use crate::cli::Cli;
 pub use environment::Environment;
 pub use error::{ConfigError, Place, WrongValue};
 pub(crate) use file::Layer;
-pub use value::{Access, Accepts, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, Refused, RoomName, Subscription};
+pub use value::{
+    Accepts, Access, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, Refused, RoomName, Subscription,
+};
 
 /// The TCP port a player listens on unless told otherwise.
 const PORT: u16 = audera_wire::PORT;
@@ -180,7 +182,10 @@ fn alsa_timing(layer: &Layer) -> Result<AlsaConfig, ConfigError> {
             key: "alsa.buffer".into(),
             value: given.written.clone(),
             why: format!("it holds less than two periods of {} ms", period.as_secs_f64() * 1000.0),
-            accepted: format!("{} to 1000 (milliseconds), or a shorter alsa.period", 2.0 * period.as_secs_f64() * 1000.0),
+            accepted: format!(
+                "{} to 1000 (milliseconds), or a shorter alsa.period",
+                2.0 * period.as_secs_f64() * 1000.0
+            ),
         }))),
         _ => Ok(AlsaConfig { period, buffer }),
     }

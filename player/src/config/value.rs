@@ -247,7 +247,8 @@ impl fmt::Display for Subscription {
 pub struct ListenAddress(pub SocketAddr);
 
 impl Accepts for ListenAddress {
-    const ACCEPTED: &'static str = "ADDRESS:PORT, such as \"[::]:6528\" (all addresses) or \"127.0.0.1:0\" (any free port)";
+    const ACCEPTED: &'static str =
+        "ADDRESS:PORT, such as \"[::]:6528\" (all addresses) or \"127.0.0.1:0\" (any free port)";
 }
 
 impl FromStr for ListenAddress {

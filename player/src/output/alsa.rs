@@ -15,7 +15,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
-use audera_playout::Puller;
 
 use super::priority::promote_this_thread;
 use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
@@ -79,7 +78,7 @@ impl OpenDevice for OpenAlsa {
         }
     }
 
-    fn start(self: Box<Self>, puller: Puller) -> Result<Playing, OutputError> {
+    fn start(self: Box<Self>, puller: Box<dyn Pull>) -> Result<Playing, OutputError> {
         self.pull_from(puller)
     }
 }

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
-use audera_playout::Puller;
 use rtrb::RingBuffer;
 
 use super::priority::promote_this_thread;
@@ -49,13 +48,19 @@ impl Output for FileOutput {
     }
 
     fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError> {
-        let refused = |detail| OutputError::Device { output: self.name(), action: "opening the file for writing", detail };
+        let refused =
+            |detail| OutputError::Device { output: self.name(), action: "opening the file for writing", detail };
         if rate < BLOCKS_PER_SECOND || channels == 0 {
             let detail = "a WAV file needs at least one channel and 100 Hz".to_owned();
             return Err(OutputError::Format { output: self.name(), rate, channels, detail });
         }
         let take = Recording::begin(&self.recording, rate, channels).map_err(|error| refused(error.to_string()))?;
-        let format = DeviceFormat { rate, channels, max_pull: (rate / BLOCKS_PER_SECOND) as usize, latency: Span::from_nanos(0) };
+        let format = DeviceFormat {
+            rate,
+            channels,
+            max_pull: (rate / BLOCKS_PER_SECOND) as usize,
+            latency: Span::from_nanos(0),
+        };
         Ok(Box::new(OpenFile { name: self.name(), format, take }))
     }
 }
@@ -72,7 +77,7 @@ impl OpenDevice for OpenFile {
         self.format
     }
 
-    fn start(self: Box<Self>, puller: Puller) -> Result<Playing, OutputError> {
+    fn start(self: Box<Self>, puller: Box<dyn Pull>) -> Result<Playing, OutputError> {
         self.pull_from(puller)
     }
 }

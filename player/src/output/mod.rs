@@ -48,7 +48,9 @@ pub trait Output: Send {
 /// The output the configuration asks for; nothing is opened yet.
 pub fn from_config(config: &Config) -> Box<dyn Output> {
     match &config.output {
-        OutputChoice::PipeWire { target } => Box::new(alsa::AlsaOutput::new(pipewire_pcm(target.as_deref()), AlsaConfig::default())),
+        OutputChoice::PipeWire { target } => {
+            Box::new(alsa::AlsaOutput::new(pipewire_pcm(target.as_deref()), AlsaConfig::default()))
+        }
         OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa)),
         OutputChoice::File { path } => Box::new(file::FileOutput::new(path.clone())),
     }
@@ -81,6 +83,16 @@ pub trait Pull: Send {
 
     /// The next `at` is unrelated to the last one.
     fn device_reset(&mut self);
+}
+
+impl Pull for Box<dyn Pull> {
+    fn pull(&mut self, at: PlayerTime, out: &mut [f32]) {
+        (**self).pull(at, out);
+    }
+
+    fn device_reset(&mut self) {
+        (**self).device_reset();
+    }
 }
 
 impl Pull for Puller {

@@ -17,7 +17,8 @@ pub(super) enum Scheduling {
 pub(super) fn promote_this_thread() -> Scheduling {
     let parameters = libc::sched_param { sched_priority: PRIORITY };
     // SAFETY: `parameters` is a valid sched_param for the duration of the call; 0 names the calling thread.
-    let refused = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) } != 0;
+    let refused =
+        unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) } != 0;
     if refused {
         Scheduling::Ordinary(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     } else {

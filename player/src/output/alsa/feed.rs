@@ -66,7 +66,14 @@ pub(super) struct Feed<C, P> {
 }
 
 impl<C: Card, P: Pull> Feed<C, P> {
-    pub fn new(card: C, pull: P, sample: SampleFormat, format: DeviceFormat, buffer: usize, health: Arc<Health>) -> Self {
+    pub fn new(
+        card: C,
+        pull: P,
+        sample: SampleFormat,
+        format: DeviceFormat,
+        buffer: usize,
+        health: Arc<Health>,
+    ) -> Self {
         let samples = format.max_pull * usize::from(format.channels);
         Self {
             card,
@@ -118,7 +125,8 @@ impl<C: Card, P: Pull> Feed<C, P> {
                 break;
             }
             // A real device is full after one buffer and then as fast as its crystal.
-            let possible = (self.card.now() - start).as_frames(self.format.rate) as i64 + (self.buffer + 2 * self.format.max_pull) as i64;
+            let possible = (self.card.now() - start).as_frames(self.format.rate) as i64
+                + (self.buffer + 2 * self.format.max_pull) as i64;
             if filled > possible {
                 self.go_monotonic();
                 return Ok(());

@@ -28,7 +28,13 @@ struct Wanted {
 }
 
 /// Claims `device`, as it is if it takes the stream, else inside of `plug`.
-pub(super) fn claim(output: &str, device: &str, timing: AlsaConfig, rate: u32, channels: u16) -> Result<Claimed, OutputError> {
+pub(super) fn claim(
+    output: &str,
+    device: &str,
+    timing: AlsaConfig,
+    rate: u32,
+    channels: u16,
+) -> Result<Claimed, OutputError> {
     let wanted = Wanted { rate, channels, timing };
     let failed = |action: &'static str, error: alsa::Error| error_for(output, action, error);
 
@@ -42,12 +48,18 @@ pub(super) fn claim(output: &str, device: &str, timing: AlsaConfig, rate: u32, c
     drop(pcm);
 
     let wrapped = plug(device);
-    let pcm = PCM::new(&wrapped, Direction::Playback, true).map_err(|error| failed("opening the device with conversion", error))?;
+    let pcm = PCM::new(&wrapped, Direction::Playback, true)
+        .map_err(|error| failed("opening the device with conversion", error))?;
     // In a format of the hardware, so that ours is the last rounding.
     let formats = if formats.is_empty() { SampleFormat::ALL.to_vec() } else { formats };
     match set_up(&pcm, wanted, &formats, true) {
         Ok(setup) => {
-            tracing::info!(output, rate, channels, "the device refuses the stream ({refusal}): ALSA converts ({wrapped})");
+            tracing::info!(
+                output,
+                rate,
+                channels,
+                "the device refuses the stream ({refusal}): ALSA converts ({wrapped})"
+            );
             Ok(setup.claim(pcm, true))
         }
         Err(_) => Err(OutputError::Format { output: output.to_owned(), rate, channels, detail: refusal.to_string() }),
@@ -113,11 +125,9 @@ fn set_up(pcm: &PCM, wanted: Wanted, formats: &[SampleFormat], resample: bool) -
 fn error_for(output: &str, action: &'static str, error: alsa::Error) -> OutputError {
     let output = output.to_owned();
     match error.errno() {
-        libc::ENOENT | libc::ENODEV | libc::ENXIO => OutputError::NotFound {
-            output,
-            detail: error.to_string(),
-            hint: "`aplay -L` lists the names",
-        },
+        libc::ENOENT | libc::ENODEV | libc::ENXIO => {
+            OutputError::NotFound { output, detail: error.to_string(), hint: "`aplay -L` lists the names" }
+        }
         libc::EBUSY | libc::EAGAIN => OutputError::Busy { output },
         libc::EACCES | libc::EPERM => OutputError::Denied { output },
         _ => OutputError::Device { output, action, detail: error.to_string() },

@@ -78,9 +78,9 @@ impl Converter {
         match self.format {
             SampleFormat::F32 => each(samples, bytes, |x| finite(x).clamp(-1.0, 1.0).to_ne_bytes()),
             // In f64, because the largest f32 below full scale is 128 steps away from it.
-            SampleFormat::S32 => each(samples, bytes, |x| {
-                ((f64::from(x) * SCALE_32).round_ties_even() as i32).to_ne_bytes()
-            }),
+            SampleFormat::S32 => {
+                each(samples, bytes, |x| ((f64::from(x) * SCALE_32).round_ties_even() as i32).to_ne_bytes())
+            }
             SampleFormat::S24 => each(samples, bytes, |x| round_24(x).to_ne_bytes()),
             SampleFormat::S24Packed => each(samples, bytes, |x| {
                 let [low, middle, high, _] = round_24(x).to_le_bytes();
@@ -92,7 +92,9 @@ impl Converter {
                         bytes.fill(0);
                     } else {
                         // `as` saturates, and makes zero of NaN.
-                        each(frame, bytes, |x| ((x * SCALE_16 + self.noise.next()).round_ties_even() as i16).to_ne_bytes());
+                        each(frame, bytes, |x| {
+                            ((x * SCALE_16 + self.noise.next()).round_ties_even() as i16).to_ne_bytes()
+                        });
                     }
                 }
             }

@@ -1,0 +1,119 @@
+//! Passes the device from one stream's playout to the next without stopping it.
+
+use audera_clock::PlayerTime;
+use audera_playout::Puller;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+use crate::output::Pull;
+
+/// Successors that may wait: streams do not follow each other faster than the device pulls.
+const WAITING: usize = 8;
+/// Length of the ramp under which a stream that is cut off goes silent, in frames of its last block at most.
+const RAMP_FRAMES: usize = 256;
+
+/// The network thread's end: names the next playout, and frees the ones before.
+#[derive(Debug)]
+pub struct Switch {
+    next: Producer<Option<Box<Puller>>>,
+    past: Consumer<Box<Puller>>,
+}
+
+/// The device's end: pulls from whichever playout is its turn, or is silent.
+#[derive(Debug)]
+pub struct Turnstile {
+    channels: usize,
+    now: Option<Box<Puller>>,
+    next: Consumer<Option<Box<Puller>>>,
+    past: Producer<Box<Puller>>,
+}
+
+/// Makes both ends for a device with `channels` channels, with `first` already at its turn.
+pub fn handover(channels: usize, first: Box<Puller>) -> (Switch, Turnstile) {
+    let (next_in, next_out) = RingBuffer::new(WAITING);
+    // Holds all that can be handed over before the network thread frees any.
+    let (past_in, past_out) = RingBuffer::new(WAITING + 1);
+    (Switch { next: next_in, past: past_out }, Turnstile { channels, now: Some(first), next: next_out, past: past_in })
+}
+
+impl Switch {
+    /// Hands the device to `puller`, or to silence. What plays now is faded out.
+    ///
+    /// # Errors
+    /// Gives `puller` back if the device has not pulled for a long time.
+    pub fn turn_to(&mut self, puller: Option<Box<Puller>>) -> Result<(), Option<Box<Puller>>> {
+        self.free_past();
+        self.next.push(puller).map_err(|PushError::Full(puller)| puller)
+    }
+
+    /// Frees the playouts that the device is done with.
+    pub fn free_past(&mut self) {
+        while self.past.pop().is_ok() {}
+    }
+}
+
+impl Pull for Turnstile {
+    fn pull(&mut self, at: PlayerTime, out: &mut [f32]) {
+        // One turn for each pull, so that the one who leaves has a block to fade in. A full ring of the past postpones the turn.
+        if self.past.is_full() {
+            self.play(at, out);
+            return;
+        }
+        match self.next.pop() {
+            Ok(next) => {
+                self.play(at, out);
+                fade_out(out, self.channels);
+                if let Some(before) = std::mem::replace(&mut self.now, next) {
+                    // There is room: this is the only producer, and it was checked above.
+                    if let Err(PushError::Full(before)) = self.past.push(before) {
+                        std::mem::forget(before);
+                    }
+                }
+            }
+            Err(_) => self.play(at, out),
+        }
+    }
+
+    fn device_reset(&mut self) {
+        if let Some(now) = &mut self.now {
+            now.device_reset();
+        }
+    }
+}
+
+impl Turnstile {
+    fn play(&mut self, at: PlayerTime, out: &mut [f32]) {
+        match &mut self.now {
+            Some(now) => {
+                // How it went is in the feeder's statistics.
+                let _ = now.pull(at, out);
+            }
+            None => out.fill(0.0),
+        }
+    }
+}
+
+/// Ramps the beginning of a block down to silence.
+fn fade_out(out: &mut [f32], channels: usize) {
+    let frames = out.len() / channels.max(1);
+    let ramp = frames.min(RAMP_FRAMES);
+    for (index, frame) in out.chunks_mut(channels.max(1)).enumerate() {
+        let gain = if index < ramp { 1.0 - (index + 1) as f32 / ramp as f32 } else { 0.0 };
+        for sample in frame {
+            *sample *= gain;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fade_out;
+
+    #[test]
+    fn a_cut_off_block_ends_in_silence_without_a_step() {
+        let mut block = [1.0f32; 2 * 512];
+        fade_out(&mut block, 2);
+        assert!(block[0] > 0.99);
+        assert!(block.chunks(2).zip(block.chunks(2).skip(1)).all(|(a, b)| a[0] - b[0] < 0.005 && b[0] <= a[0]));
+        assert!(block[2 * 256..].iter().all(|&sample| sample == 0.0));
+    }
+}

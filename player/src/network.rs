@@ -1,0 +1,255 @@
+//! The player's connections: senders who dial in, sources this player dials, and the session on each.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use audera_link::{Connection as Transport, Endpoint, Listener, Pause, Protocol, Target, TrustStore, dial, drive};
+use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError};
+use avahi_zbus::{Browser, Event, ServiceType};
+use futures_util::StreamExt;
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_local;
+
+use crate::config::{Access, Subscription};
+use crate::monotonic::now;
+use crate::room::{Connection, Room};
+
+const DIAL_LIMIT: Duration = Duration::from_secs(4);
+
+/// What all connections share. Lives on the network thread.
+pub struct Network {
+    room: Rc<Room>,
+    endpoint: Endpoint,
+    trust: RefCell<TrustStore>,
+    connections: RefCell<Vec<Rc<Connection>>>,
+    /// Rung when a connection has ended.
+    departed: Notify,
+}
+
+impl Network {
+    /// Connections on behalf of `room`.
+    pub fn new(room: Rc<Room>, endpoint: Endpoint, trust: TrustStore) -> Rc<Self> {
+        Rc::new(Network {
+            room,
+            endpoint,
+            trust: RefCell::new(trust),
+            connections: RefCell::default(),
+            departed: Notify::new(),
+        })
+    }
+
+    /// Reads the list of trusted senders again; those who are no longer in it are sent away.
+    ///
+    /// # Errors
+    /// The list cannot be read; the one before stays in force.
+    pub fn reload_trust(&self) -> Result<(), audera_link::TrustError> {
+        self.trust.borrow_mut().reload()?;
+        for connection in self.connections.borrow().iter() {
+            if !self.is_welcome(connection) {
+                connection.speak(|session| session.close(CloseCode::NotPaired, "no longer trusted"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Accepts senders, for as long as the player runs.
+    pub async fn listen(self: Rc<Self>, mut listener: Listener) {
+        loop {
+            match listener.accept().await {
+                Ok(transport) => {
+                    spawn_local(self.clone().receive(transport));
+                }
+                Err(failure) => tracing::info!("turned away: {failure}"),
+            }
+        }
+    }
+
+    /// Whether a peer may play here. Who has this player's own identity is this very user.
+    fn is_welcome(&self, connection: &Connection) -> bool {
+        self.room.config().access == Access::Open
+            || connection.peer == self.endpoint.id()
+            || self.trust.borrow().contains(&connection.peer)
+    }
+
+    async fn receive(self: Rc<Self>, transport: Transport) {
+        let address = transport.addr();
+        let connection = Connection::new(transport.peer(), PlayerSession::new(self.room.hello(), now()));
+        if !self.is_welcome(&connection) {
+            let file = self.trust.borrow().path().display().to_string();
+            tracing::warn!(
+                %address, id = %connection.peer,
+                "refused a sender that is not paired; to trust it, add its id to {file} and reload, or set access = \"open\""
+            );
+            let reason = format!("this room is paired and does not know the id {}", connection.peer);
+            connection.speak(|session| session.close(CloseCode::NotPaired, &reason));
+        }
+        self.converse(transport, connection).await;
+    }
+
+    /// Speaks with a peer until the connection ends. Tells whether the two came to terms.
+    async fn converse(&self, transport: Transport, connection: Rc<Connection>) -> bool {
+        let address = transport.addr();
+        self.connections.borrow_mut().push(connection.clone());
+        let socket = Socket { room: self.room.clone(), connection: connection.clone() };
+        let ended = drive(transport, &socket, &connection.wake).await;
+        // Whatever came with the last bytes, a farewell among it.
+        socket.deliver();
+        self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, &connection));
+        self.departed.notify_one();
+        self.room.gone(&connection);
+        let name = connection.name.borrow();
+        match ended {
+            Ok(()) => tracing::debug!(%address, sender = %name, "disconnected"),
+            Err(error) => tracing::info!(%address, sender = %name, "connection lost: {error}"),
+        }
+        connection.session.borrow().sender().is_some()
+    }
+
+    /// Dials a source again and again and plays what it streams.
+    pub async fn subscribe(self: Rc<Self>, subscription: Subscription) {
+        let mut targets = self.find(&subscription);
+        let mut pause = Pause::new();
+        let mut trouble = String::new();
+        loop {
+            let target = targets.borrow_and_update().clone();
+            let outcome = match target {
+                Some(target) => self.dial_source(&subscription, &target).await,
+                None => Err("not found on the network yet".to_owned()),
+            };
+            match outcome {
+                Ok(true) => {
+                    pause = Pause::new();
+                    trouble.clear();
+                }
+                Ok(false) => {}
+                Err(why) => {
+                    if why != trouble {
+                        tracing::info!(source = %subscription, "not reachable: {why}");
+                    }
+                    trouble = why;
+                }
+            }
+            tokio::select! {
+                () = pause.wait() => {}
+                Ok(()) = targets.changed() => pause = Pause::new(),
+            }
+        }
+    }
+
+    async fn dial_source(self: &Rc<Self>, subscription: &Subscription, target: &Target) -> Result<bool, String> {
+        let transport = dial(&self.endpoint, target, DIAL_LIMIT).await.map_err(|error| error.to_string())?;
+        let peer = transport.peer();
+        let name = format!("source {subscription}");
+        let pinned = self.trust.borrow_mut().pin(&name, &peer).map_err(|error| error.to_string())?;
+        tracing::info!(source = %subscription, id = %peer, "subscribed; its id is {pinned}");
+        let connection = Connection::new(peer, PlayerSession::new(self.room.hello(), now()));
+        Ok(self.converse(transport, connection).await)
+    }
+
+    /// Where a source is now, for as long as the receiver is held.
+    fn find(&self, subscription: &Subscription) -> watch::Receiver<Option<Target>> {
+        let name = match subscription {
+            Subscription::Address { host, port } => {
+                return watch::channel(Some(Target::Name { host: host.clone(), port: *port })).1;
+            }
+            Subscription::Named(name) => name.clone(),
+        };
+        let (found, targets) = watch::channel(None);
+        if !self.room.config().discovery {
+            tracing::warn!(
+                "the source \"{name}\" cannot be found by name without discovery: subscribe to host:port instead"
+            );
+            return targets;
+        }
+        spawn_local(async move {
+            // The name of the type is a constant and valid, as a test of the constants shows.
+            let Ok(service_type) = ServiceType::new(audera_wire::SERVICE_SOURCE) else { return };
+            let mut browser = Browser::new(service_type);
+            while let Some(event) = browser.next().await {
+                match event {
+                    Event::Added(service) | Event::Changed(service) if service.name == name => {
+                        found.send_replace(Some(service.addresses.into()));
+                    }
+                    _ => {}
+                }
+                if found.is_closed() {
+                    return;
+                }
+            }
+        });
+        targets
+    }
+
+    /// Says farewell to everybody.
+    pub async fn close(&self) {
+        for connection in self.connections.borrow().iter() {
+            connection.speak(|session| session.close(CloseCode::Shutdown, "the player shuts down"));
+        }
+        while !self.connections.borrow().is_empty() {
+            self.departed.notified().await;
+        }
+    }
+}
+
+/// A session as the transport drives it.
+struct Socket {
+    room: Rc<Room>,
+    connection: Rc<Connection>,
+}
+
+impl Protocol for Socket {
+    type Error = SessionError;
+
+    fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        let received = self.connection.session.borrow_mut().receive(now(), bytes);
+        self.deliver();
+        received
+    }
+
+    fn transmit(&self, out: &mut Vec<u8>) {
+        self.connection.session.borrow_mut().poll_transmit(now(), out);
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        let at = self.connection.session.borrow().next_timeout()?;
+        Some((at - now()).to_duration())
+    }
+
+    fn handle_timeout(&self) -> Result<(), SessionError> {
+        let handled = self.connection.session.borrow_mut().handle_timeout(now());
+        self.deliver();
+        handled
+    }
+
+    fn is_closed(&self) -> bool {
+        self.connection.session.borrow().is_closed()
+    }
+}
+
+impl Socket {
+    fn deliver(&self) {
+        // One at a time: acting on an event speaks to the session again.
+        while let Some(event) = self.next_event() {
+            match event {
+                PlayerEvent::SenderReady(hello) => {
+                    tracing::info!(sender = %hello.name, software = %hello.software, "connected");
+                    self.connection.name.replace(hello.name);
+                }
+                PlayerEvent::Start(start) => self.room.start(&self.connection, start),
+                PlayerEvent::Audio { id, seq, stamp, payload } => {
+                    self.room.audio(&self.connection, id, seq, stamp, &payload);
+                }
+                PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
+                PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
+                PlayerEvent::Closed { code, reason } => {
+                    tracing::debug!(sender = %self.connection.name.borrow(), %code, "the session is over: {reason}");
+                }
+            }
+        }
+    }
+
+    fn next_event(&self) -> Option<PlayerEvent> {
+        self.connection.session.borrow_mut().poll_event()
+    }
+}

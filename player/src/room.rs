@@ -1,0 +1,357 @@
+//! What plays in the room: which stream has the device, what becomes of the others, and how it goes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use audera_clock::{ClockFilter, SenderTime, Span};
+use audera_codec::Decoder;
+use audera_link::PeerId;
+use audera_playout::{Config as PlayoutConfig, Feeder, State, playout};
+use audera_wire::{PlayerHello, PlayerSession, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
+use tokio::sync::Notify;
+
+use crate::config::{Config, Policy};
+use crate::speaker::Speaker;
+
+/// Audio that fits between network and device: the longest latency, and as much again for what comes early.
+const CAPACITY: Span = Span::from_millis(4000);
+/// The most frames a device pulls at once; the largest quantum of PipeWire.
+const MAX_PULL: usize = 8192;
+/// Losses up to this many packets are shown to the decoder one by one; more is a gap.
+const MAX_CONCEALED: u32 = 5;
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// Between attempts to open a device that failed while a stream plays.
+const RETRY_DEVICE: Duration = Duration::from_secs(1);
+
+/// One connected sender.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its identity.
+    pub peer: PeerId,
+    /// What it calls itself; the short id until it has said.
+    pub name: RefCell<String>,
+    /// The protocol's state.
+    pub session: RefCell<PlayerSession>,
+    /// Rings the connection's writer.
+    pub wake: Notify,
+    clock: RefCell<ClockFilter>,
+}
+
+impl Connection {
+    /// A connection to `peer`, at its beginning.
+    pub fn new(peer: PeerId, session: PlayerSession) -> Rc<Self> {
+        Rc::new(Connection {
+            peer,
+            name: RefCell::new(peer.short()),
+            session: RefCell::new(session),
+            wake: Notify::new(),
+            clock: RefCell::new(ClockFilter::new()),
+        })
+    }
+
+    /// Speaks to the session and wakes the writer.
+    pub fn speak<R>(&self, say: impl FnOnce(&mut PlayerSession) -> R) -> R {
+        let answer = say(&mut self.session.borrow_mut());
+        self.wake.notify_one();
+        answer
+    }
+}
+
+/// The stream that has the device.
+struct NowPlaying {
+    connection: Rc<Connection>,
+    start: Start,
+    decoder: Decoder,
+    feeder: Feeder,
+    /// The packet to come next; `None` before the first.
+    next_seq: Option<u32>,
+    samples: Vec<f32>,
+    /// Tells one attempt to open the device from another.
+    attempt: u64,
+    /// The sender has ended it, or is gone: what is buffered plays out.
+    finished: bool,
+    full_blocks: u64,
+}
+
+/// The room. Lives on the network thread.
+pub struct Room {
+    config: RefCell<Config>,
+    speaker: Speaker,
+    now: RefCell<Option<NowPlaying>>,
+    attempts: Cell<u64>,
+}
+
+impl Room {
+    /// A silent room.
+    pub fn new(config: Config, speaker: Speaker) -> Rc<Self> {
+        let room =
+            Rc::new(Room { config: RefCell::new(config), speaker, now: RefCell::default(), attempts: Cell::new(0) });
+        tokio::task::spawn_local(room.clone().report());
+        tokio::task::spawn_local(room.clone().release_drained());
+        tokio::task::spawn_local(room.clone().mind_device());
+        room
+    }
+
+    /// What the room says of itself to a sender.
+    pub fn hello(&self) -> PlayerHello {
+        let config = self.config.borrow();
+        let mut hello = PlayerHello::new(config.name.as_str(), SOFTWARE);
+        hello.groups = config.groups.iter().map(|group| group.as_str().to_owned()).collect();
+        hello
+    }
+
+    /// Takes a new configuration; what plays goes on.
+    pub fn reconfigure(&self, config: Config) {
+        self.speaker.set_idle_release(config.idle_release);
+        if let Some(now) = &mut *self.now.borrow_mut() {
+            now.feeder.set_output_delay(config.output_delay);
+        }
+        self.config.replace(config);
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.config.borrow().clone()
+    }
+
+    /// A sender wants to play.
+    pub fn start(self: &Rc<Self>, connection: &Rc<Connection>, start: Start) {
+        if let Err(reason) = self.clear_the_way(connection, &start) {
+            tracing::info!(sender = %connection.name.borrow(), "refused: {reason}");
+            connection.speak(|session| session.refuse(start.id, &reason));
+            return;
+        }
+        tracing::info!(sender = %connection.name.borrow(), title = %start.title, format = %start.format, latency = %start.latency, "starts to play");
+        self.open(connection.clone(), start);
+    }
+
+    /// Decides between the stream that plays and a new one.
+    fn clear_the_way(&self, connection: &Rc<Connection>, start: &Start) -> Result<(), String> {
+        let mut now = self.now.borrow_mut();
+        let Some(playing) = now.as_ref().filter(|playing| !playing.finished) else { return Ok(()) };
+        let same_sender = Rc::ptr_eq(&playing.connection, connection);
+        if self.config.borrow().policy == Policy::First && !same_sender {
+            return Err(format!(
+                "{} plays here already, and the first stream has the room",
+                playing.connection.name.borrow()
+            ));
+        }
+        let by = if same_sender { start.title.clone() } else { connection.name.borrow().clone() };
+        tracing::info!(sender = %playing.connection.name.borrow(), "gives way to {by}");
+        playing.connection.speak(|session| session.preempt(playing.start.id, &by));
+        *now = None;
+        Ok(())
+    }
+
+    /// Makes decoder and playout and asks for the device. Audio is taken at once: it waits in the playout.
+    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start) {
+        let StreamFormat { rate, channels, .. } = start.format;
+        let made = Decoder::new(start.format).map_err(|error| error.to_string()).and_then(|decoder| {
+            let config = PlayoutConfig { rate, channels: channels.into(), capacity: CAPACITY, max_pull: MAX_PULL };
+            let (feeder, puller) = playout(config).map_err(|error| error.to_string())?;
+            Ok((decoder, feeder, puller))
+        });
+        let (decoder, mut feeder, puller) = match made {
+            Ok(made) => made,
+            Err(reason) => {
+                connection.speak(|session| session.refuse(start.id, &reason));
+                return;
+            }
+        };
+        feeder.set_output_delay(self.config.borrow().output_delay);
+        if let Some(estimate) = connection.clock.borrow().estimate() {
+            feeder.set_clock(estimate.map);
+        }
+        let attempt = self.attempts.get() + 1;
+        self.attempts.set(attempt);
+        let id = start.id;
+        self.now.replace(Some(NowPlaying {
+            connection: connection.clone(),
+            start,
+            decoder,
+            feeder,
+            next_seq: None,
+            samples: Vec::new(),
+            attempt,
+            finished: false,
+            full_blocks: 0,
+        }));
+        // Taken now, so that audio comes while the device opens; a device that cannot play is told as soon as that is known.
+        connection.speak(|session| session.accept(id));
+        let room = self.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = room.speaker.play(rate, channels.into(), Box::new(puller)).await;
+            let current = room.now.borrow().as_ref().is_some_and(|now| now.attempt == attempt);
+            // Otherwise another stream has come meanwhile, and this one has been told all there is to tell.
+            if let (Err(reason), true) = (outcome, current) {
+                tracing::warn!("cannot play: {reason}");
+                connection.speak(|session| session.refuse(id, &reason));
+                room.now.replace(None);
+            }
+        });
+    }
+
+    /// A packet of audio came.
+    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, seq: u32, stamp: SenderTime, payload: &[u8]) {
+        let mut now = self.now.borrow_mut();
+        let Some(now) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
+        let missing = now.next_seq.map_or(0, |expected| seq.wrapping_sub(expected));
+        now.next_seq = Some(seq.wrapping_add(1));
+        let length = now.start.format.packet_duration();
+        if (1..=MAX_CONCEALED).contains(&missing) {
+            for before in (1..=missing).rev() {
+                now.decode_at(stamp - length * i64::from(before), None);
+            }
+        }
+        now.decode_at(stamp, Some(payload));
+    }
+
+    /// The sender has ended a stream: what is buffered plays out.
+    pub fn stop(&self, connection: &Rc<Connection>, id: StreamId) {
+        if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| now.is(connection, id)) {
+            now.finish();
+        }
+    }
+
+    /// The clocks were compared.
+    pub fn exchange(&self, connection: &Rc<Connection>, exchange: audera_clock::Exchange) {
+        let mut clock = connection.clock.borrow_mut();
+        // The verdict only matters to whoever watches the filter.
+        let _ = clock.update(exchange);
+        if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection))
+            && let Some(estimate) = clock.estimate()
+        {
+            now.feeder.set_clock(estimate.map);
+        }
+    }
+
+    /// A connection is gone: what it has sent plays out.
+    pub fn gone(&self, connection: &Rc<Connection>) {
+        if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
+            now.finish();
+        }
+    }
+
+    /// Falls silent and gives the device back.
+    pub async fn close(&self) {
+        self.now.replace(None);
+        self.speaker.release().await;
+    }
+
+    /// How the room fares.
+    pub fn status(&self) -> PlayerStatus {
+        let device = self.speaker.state().borrow().clone();
+        let mut status = PlayerStatus {
+            room: self.config.borrow().name.as_str().to_owned(),
+            output: device.name,
+            xruns: device.xruns,
+            ..PlayerStatus::default()
+        };
+        let now = self.now.borrow();
+        let Some(now) = now.as_ref() else { return status };
+        let stats = now.feeder.stats();
+        status.state = match stats.state {
+            State::Playing => PlayerState::Playing,
+            State::Draining => PlayerState::Draining,
+            State::Waiting | State::Drained => PlayerState::Waiting,
+        };
+        let micros = |span: Span| span.as_secs_f64() * 1e6;
+        status.stream = Some(now.start.id);
+        status.codec = Some(now.start.format.coding);
+        status.sync_error_us = Some(micros(stats.sync_error));
+        status.ratio_ppm = Some(stats.ratio_ppm);
+        status.buffered_ms = (stats.buffered.as_nanos() / 1_000_000).max(0) as u32;
+        status.played_frames = stats.played_frames;
+        status.late_frames = stats.late_frames;
+        status.lost_frames = stats.lost_frames;
+        status.underruns = stats.underruns;
+        status.resyncs = stats.resyncs;
+        if let Some(estimate) = now.connection.clock.borrow().estimate() {
+            status.clock_bound_us = Some(micros(estimate.bound));
+            status.round_trip_us = Some(micros(estimate.round_trip));
+            status.skew_ppm = Some(estimate.skew_ppm);
+        }
+        status
+    }
+
+    /// Tells the sender once a second how its stream fares.
+    async fn report(self: Rc<Self>) {
+        let mut period = tokio::time::interval(STATUS_PERIOD);
+        loop {
+            period.tick().await;
+            let connection = self.now.borrow().as_ref().map(|now| now.connection.clone());
+            if let Some(connection) = connection {
+                let status = self.status();
+                connection.speak(|session| session.status(status));
+            }
+        }
+    }
+
+    /// Frees the device from streams that have played out.
+    async fn release_drained(self: Rc<Self>) {
+        let mut period = tokio::time::interval(DRAIN_POLL);
+        loop {
+            period.tick().await;
+            let drained = self.now.borrow().as_ref().is_some_and(NowPlaying::is_drained);
+            if drained && let Some(now) = self.now.take() {
+                tracing::info!(sender = %now.connection.name.borrow(), "has played out");
+                self.speaker.silence();
+            }
+        }
+    }
+
+    /// Asks for the device anew when it failed under a stream.
+    async fn mind_device(self: Rc<Self>) {
+        let mut state = self.speaker.state();
+        let mut seen = state.borrow().failures;
+        while state.changed().await.is_ok() {
+            let failures = state.borrow_and_update().failures;
+            if failures == seen {
+                continue;
+            }
+            seen = failures;
+            tokio::time::sleep(RETRY_DEVICE).await;
+            if let Some(now) = self.now.take().filter(|now| !now.finished) {
+                self.open(now.connection, now.start);
+            }
+        }
+    }
+}
+
+impl NowPlaying {
+    fn is(&self, connection: &Rc<Connection>, id: StreamId) -> bool {
+        Rc::ptr_eq(&self.connection, connection) && self.start.id == id
+    }
+
+    /// Decodes a packet, or stands in for a lost one, and hands it to the playout.
+    fn decode_at(&mut self, stamp: SenderTime, payload: Option<&[u8]>) {
+        self.samples.clear();
+        if let Err(error) = self.decoder.decode(payload, &mut self.samples) {
+            tracing::debug!(%error, "a packet is left out");
+            return;
+        }
+        if self.feeder.push(stamp, &self.samples).is_err() {
+            self.full_blocks += 1;
+            if self.full_blocks.is_power_of_two() {
+                tracing::warn!(
+                    blocks = self.full_blocks,
+                    "audio was discarded: the output does not pull, or the sender is far ahead"
+                );
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.finished = true;
+        self.feeder.finish();
+    }
+
+    fn is_drained(&self) -> bool {
+        self.finished && self.feeder.is_drained()
+    }
+}
+
+/// Program and version, as senders are told.
+pub const SOFTWARE: &str = concat!("audera-player ", env!("CARGO_PKG_VERSION"));

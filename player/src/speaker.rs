@@ -1,0 +1,244 @@
+//! The room's output device between streams: opened when one begins, handed from one to the next, released when idle.
+//!
+//! Devices may take long to open and close, so that happens on tokio's blocking threads, one step at a time, while the
+//! network thread goes on.
+
+use std::time::Duration;
+
+use audera_clock::Span;
+use audera_playout::Puller;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, Interval, sleep_until};
+
+use crate::handover::{Switch, handover};
+use crate::output::{DeviceFormat, Output, Playing};
+
+/// What a stream asks of the device.
+enum Order {
+    Play { rate: u32, channels: u16, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
+    Silence,
+    Release { done: oneshot::Sender<()> },
+    IdleRelease(Duration),
+}
+
+/// How the device fares, for the status.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeviceState {
+    /// What the device is called.
+    pub name: String,
+    /// Whether it is open.
+    pub open: bool,
+    /// Underruns of the device since the player started.
+    pub xruns: u64,
+    /// Latency of the device as it says.
+    pub latency: Span,
+    /// Counts the times the device failed while it was open; the stream that played must ask anew.
+    pub failures: u64,
+    /// What failed last.
+    pub failure: Option<String>,
+}
+
+/// Handle to the device's task.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    orders: mpsc::UnboundedSender<Order>,
+    state: watch::Receiver<DeviceState>,
+}
+
+impl Speaker {
+    /// Starts the device's task on the current `LocalSet`.
+    pub fn new(output: Box<dyn Output>, idle_release: Duration) -> Self {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let first = DeviceState { name: output.name(), ..DeviceState::default() };
+        let (tell, state) = watch::channel(first);
+        let device =
+            Device { output: Some(output), running: None, past_xruns: 0, idle_release, idle_since: None, tell };
+        tokio::task::spawn_local(device.run(inbox));
+        Speaker { orders, state }
+    }
+
+    /// Plays a stream; what played before is faded out. Resolves when the device plays, or with the reason why not.
+    pub async fn play(&self, rate: u32, channels: u16, puller: Box<Puller>) -> Result<(), String> {
+        let (outcome, answer) = oneshot::channel();
+        let ended = || "the output has ended".to_owned();
+        self.orders.send(Order::Play { rate, channels, puller, outcome }).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Nothing plays any more; the device is released after the idle time.
+    pub fn silence(&self) {
+        // Without a task there is no device left to be silent.
+        let _ = self.orders.send(Order::Silence);
+    }
+
+    /// Changes how long an idle device stays open.
+    pub fn set_idle_release(&self, idle_release: Duration) {
+        // As in `silence`.
+        let _ = self.orders.send(Order::IdleRelease(idle_release));
+    }
+
+    /// Releases the device now.
+    pub async fn release(&self) {
+        let (done, released) = oneshot::channel();
+        if self.orders.send(Order::Release { done }).is_ok() {
+            // An error means that the task, and with it the device, is gone already.
+            let _ = released.await;
+        }
+    }
+
+    /// How the device fares.
+    pub fn state(&self) -> watch::Receiver<DeviceState> {
+        self.state.clone()
+    }
+}
+
+enum Happening {
+    Order(Order),
+    /// Nobody holds the handle any more.
+    Forsaken,
+    Idle,
+    Died(String),
+    Tick,
+}
+
+struct Running {
+    rate: u32,
+    channels: u16,
+    switch: Switch,
+    playing: Playing,
+}
+
+struct Device {
+    /// `None` only while a blocking thread has it.
+    output: Option<Box<dyn Output>>,
+    running: Option<Running>,
+    past_xruns: u64,
+    idle_release: Duration,
+    idle_since: Option<Instant>,
+    tell: watch::Sender<DeviceState>,
+}
+
+impl Device {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let mut housekeeping = tokio::time::interval(Duration::from_millis(250));
+        loop {
+            match self.wait(&mut inbox, &mut housekeeping).await {
+                Happening::Order(order) => self.obey(order).await,
+                Happening::Forsaken => break,
+                Happening::Idle => {
+                    tracing::debug!("the output is released: nothing played for {:?}", self.idle_release);
+                    self.close().await;
+                }
+                Happening::Died(why) => {
+                    tracing::warn!(output = %self.tell.borrow().name, "the output failed: {why}");
+                    self.close().await;
+                    self.tell.send_modify(|state| {
+                        state.failures += 1;
+                        state.failure = Some(why);
+                    });
+                }
+                Happening::Tick => self.observe(),
+            }
+        }
+        self.close().await;
+    }
+
+    async fn wait(&self, inbox: &mut mpsc::UnboundedReceiver<Order>, housekeeping: &mut Interval) -> Happening {
+        let idle = async {
+            match self.idle_since {
+                Some(since) => sleep_until(since + self.idle_release).await,
+                None => std::future::pending().await,
+            }
+        };
+        let died = async {
+            match &self.running {
+                Some(running) => running.playing.died().await.to_owned(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            order = inbox.recv() => order.map_or(Happening::Forsaken, Happening::Order),
+            () = idle => Happening::Idle,
+            why = died => Happening::Died(why),
+            _ = housekeeping.tick() => Happening::Tick,
+        }
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Play { rate, channels, puller, outcome } => {
+                self.idle_since = None;
+                let played = self.play(rate, channels, puller).await;
+                // Nobody waits for the outcome any more: then it does not matter.
+                let _ = outcome.send(played);
+            }
+            Order::Silence => {
+                if let Some(running) = &mut self.running {
+                    // A device that does not pull is as silent as can be.
+                    let _ = running.switch.turn_to(None);
+                    self.idle_since = Some(Instant::now());
+                }
+            }
+            Order::Release { done } => {
+                self.close().await;
+                let _ = done.send(());
+            }
+            Order::IdleRelease(time) => self.idle_release = time,
+        }
+    }
+
+    async fn play(&mut self, rate: u32, channels: u16, puller: Box<Puller>) -> Result<(), String> {
+        let puller = match &mut self.running {
+            Some(running) if running.rate == rate && running.channels == channels => {
+                match running.switch.turn_to(Some(puller)) {
+                    Ok(()) => return Ok(()),
+                    Err(Some(puller)) => puller,
+                    Err(None) => return Err("the output does not pull".to_owned()),
+                }
+            }
+            _ => puller,
+        };
+        self.close().await;
+        let Some(mut output) = self.output.take() else { return Err("the output is lost".to_owned()) };
+        let opened = spawn_blocking(move || {
+            let opened = output.open(rate, channels).and_then(|device| {
+                let DeviceFormat { channels, .. } = device.format();
+                let (switch, turnstile) = handover(usize::from(channels), puller);
+                device.start(Box::new(turnstile)).map(|playing| (switch, playing))
+            });
+            (output, opened)
+        });
+        let (output, opened) = opened.await.map_err(|error: JoinError| error.to_string())?;
+        self.output = Some(output);
+        let (switch, playing) = opened.map_err(|error| error.to_string())?;
+        self.running = Some(Running { rate, channels, switch, playing });
+        self.observe();
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.idle_since = None;
+        let Some(running) = self.running.take() else { return };
+        self.past_xruns += running.playing.xruns();
+        // The device's audio thread is joined there. It does not panic; if it did, the device is gone as well.
+        let _ = spawn_blocking(move || drop(running)).await;
+        self.observe();
+    }
+
+    fn observe(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.switch.free_past();
+        }
+        let open = self.running.is_some();
+        let (xruns, latency) = match &self.running {
+            Some(running) => (self.past_xruns + running.playing.xruns(), running.playing.latency()),
+            None => (self.past_xruns, Span::ZERO),
+        };
+        self.tell.send_if_modified(|state| {
+            let before = state.clone();
+            (state.open, state.xruns, state.latency) = (open, xruns, latency);
+            *state != before
+        });
+    }
+}
