@@ -38,7 +38,7 @@ pub enum Verdict {
     /// A second one in a row contradicts the estimate: a clock has jumped (a host was suspended), and all that was
     /// learned before is forgotten. Playback times change by as much at once.
     Restarted,
-    /// Its timestamps cannot be true: a negative round trip, or one longer than [`ClockFilter::MAX_ROUND_TRIP`].
+    /// Its timestamps cannot be true: one clock went backwards, or the round trip is negative or longer than [`ClockFilter::MAX_ROUND_TRIP`].
     Impossible,
 }
 
@@ -120,14 +120,12 @@ impl ClockFilter {
     /// Takes one exchange. Costs some ten microseconds per hundred exchanges in the window.
     pub fn update(&mut self, exchange: Exchange) -> Verdict {
         let limits = Limits::of(&exchange);
-        if limits.round_trip.is_negative() || limits.round_trip > Self::MAX_ROUND_TRIP {
+        let backwards = exchange.returned < exchange.sent || exchange.replied < exchange.received;
+        if backwards || limits.round_trip.is_negative() || limits.round_trip > Self::MAX_ROUND_TRIP {
             return Verdict::Impossible;
         }
         let mut verdict = Verdict::Accepted;
-        if self
-            .estimate
-            .is_some_and(|estimate| limits.contradicts(&estimate))
-        {
+        if self.estimate.is_some_and(|estimate| limits.contradicts(&estimate)) {
             let Some(before) = self.suspect.replace(limits) else {
                 return Verdict::Suspect;
             };
@@ -157,8 +155,7 @@ impl ClockFilter {
 
     fn admit(&mut self, limits: Limits) {
         let newest = limits.returned;
-        self.window
-            .retain(|old| old.returned <= newest && newest - old.sent <= Self::MEMORY);
+        self.window.retain(|old| old.returned <= newest && newest - old.sent <= Self::MEMORY);
         if self.window.len() == Self::CAPACITY {
             self.window.remove(0);
         }
@@ -196,35 +193,23 @@ impl ClockFilter {
         let offset = newest.base() + Span::from_nanos(offset.round() as i64);
         let sender_ref = SenderTime::from_nanos(newest.returned.as_nanos()) + offset;
 
-        let age = self
-            .window
-            .first()
-            .map_or(0.0, |oldest| (newest.returned - oldest.sent).as_secs_f64());
+        let age = self.window.first().map_or(0.0, |oldest| (newest.returned - oldest.sent).as_secs_f64());
         let seen = count * age / (4.0 * (excess.outward + excess.homeward) * 1e-9);
-        let skew_deviation = (1.0 / (PRIOR_SKEW * PRIOR_SKEW) + seen * seen)
-            .sqrt()
-            .recip();
+        let skew_deviation = (1.0 / (PRIOR_SKEW * PRIOR_SKEW) + seen * seen).sqrt().recip();
         let gap = (envelopes.upper - envelopes.lower).max(0.0);
-        let bound =
-            0.5 * gap + (excess.outward + excess.homeward) / count + skew_deviation * age * 1e9;
+        // Two standard deviations of what chance leaves open, on top of what no measurement can tell.
+        let chance = (excess.outward + excess.homeward) / count + skew_deviation * age * 1e9;
+        let bound = 0.5 * gap + 2.0 * chance;
         Estimate {
             map: ClockMap::new(sender_ref, newest.returned, self.skew),
             bound: Span::from_nanos(bound.ceil() as i64),
             skew_ppm: self.skew * 1e6,
-            round_trip: self
-                .window
-                .iter()
-                .map(|limits| limits.round_trip)
-                .min()
-                .unwrap_or(Span::ZERO),
+            round_trip: self.window.iter().map(|limits| limits.round_trip).min().unwrap_or(Span::ZERO),
         }
     }
 
     fn envelopes(&self, newest: &Limits, skew: f64) -> Envelopes {
-        let mut envelopes = Envelopes {
-            upper: f64::INFINITY,
-            lower: f64::NEG_INFINITY,
-        };
+        let mut envelopes = Envelopes { upper: f64::INFINITY, lower: f64::NEG_INFINITY };
         for limits in &self.window {
             envelopes.upper = envelopes.upper.min(limits.upper_at(newest, skew));
             envelopes.lower = envelopes.lower.max(limits.lower_at(newest, skew));
@@ -253,14 +238,9 @@ impl ClockFilter {
     fn likeliest_skew(&self, newest: &Limits, excess: Excess) -> f64 {
         let count = self.window.len() as f64;
         let mean = |at: fn(&Limits) -> PlayerTime| {
-            self.window
-                .iter()
-                .map(|limits| (at(limits) - newest.returned).as_nanos() as f64)
-                .sum::<f64>()
-                / count
+            self.window.iter().map(|limits| (at(limits) - newest.returned).as_nanos() as f64).sum::<f64>() / count
         };
-        let (mean_sent, mean_returned) =
-            (mean(|limits| limits.sent), mean(|limits| limits.returned));
+        let (mean_sent, mean_returned) = (mean(|limits| limits.sent), mean(|limits| limits.returned));
         let posterior = |skew: f64| {
             let envelopes = self.envelopes(newest, skew);
             let outward = (envelopes.upper + skew * mean_sent) / excess.outward;
@@ -312,28 +292,19 @@ impl Limits {
 
     /// The upper limit carried to the time of `newest` along `skew`; ns relative to its base.
     fn upper_at(&self, newest: &Self, skew: f64) -> f64 {
-        (self.upper - newest.base()).as_nanos() as f64
-            - skew * (self.sent - newest.returned).as_nanos() as f64
+        (self.upper - newest.base()).as_nanos() as f64 - skew * (self.sent - newest.returned).as_nanos() as f64
     }
 
     /// The lower limit carried to the time of `newest` along `skew`; ns relative to its base.
     fn lower_at(&self, newest: &Self, skew: f64) -> f64 {
-        (self.lower - newest.base()).as_nanos() as f64
-            - skew * (self.returned - newest.returned).as_nanos() as f64
+        (self.lower - newest.base()).as_nanos() as f64 - skew * (self.returned - newest.returned).as_nanos() as f64
     }
 
     /// Whether no offset near the estimated one could have produced these timestamps.
     fn contradicts(&self, estimate: &Estimate) -> bool {
         let tolerance = estimate.bound + CONTRADICTION;
-        let offset = |at: PlayerTime| {
-            Span::from_nanos(
-                estimate
-                    .map
-                    .to_sender(at)
-                    .as_nanos()
-                    .saturating_sub(at.as_nanos()),
-            )
-        };
+        let offset =
+            |at: PlayerTime| Span::from_nanos(estimate.map.to_sender(at).as_nanos().saturating_sub(at.as_nanos()));
         offset(self.sent) - self.upper > tolerance || self.lower - offset(self.returned) > tolerance
     }
 }

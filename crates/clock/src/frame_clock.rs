@@ -95,17 +95,8 @@ impl<S> FrameClock<S> {
     #[must_use]
     pub fn new(rate: u32) -> Self {
         let nominal_ns = 1e9 / f64::from(rate.clamp(8, 768_000));
-        let crystal = Crystal {
-            stretch: 0.0,
-            variance: PRIOR_STRETCH * PRIOR_STRETCH,
-        };
-        Self {
-            nominal_ns,
-            anchor: None,
-            crystal,
-            suspect: None,
-            streak: 0,
-        }
+        let crystal = Crystal { stretch: 0.0, variance: PRIOR_STRETCH * PRIOR_STRETCH };
+        Self { nominal_ns, anchor: None, crystal, suspect: None, streak: 0 }
     }
 
     /// Takes the observation that frame `position` is due at `at`. Positions rise from call to call.
@@ -122,9 +113,7 @@ impl<S> FrameClock<S> {
         predicted.advance(position, self.nominal_ns);
         let off = at - predicted.at;
         if off.abs() > Self::JUMP {
-            let confirmed = self
-                .suspect
-                .is_some_and(|before| (off - before).abs() <= Self::JUMP);
+            let confirmed = self.suspect.is_some_and(|before| (off - before).abs() <= Self::JUMP);
             if confirmed || off.abs() > Self::LATE_WAKE_UP {
                 self.reanchor(position, at);
                 return Observed::Reanchored { jump: off };
@@ -153,9 +142,7 @@ impl<S> FrameClock<S> {
     /// How much faster than its nominal rate the device runs, in ppm of the clock `S`; zero before anything is known.
     #[must_use]
     pub fn rate_ppm(&self) -> f64 {
-        self.anchor
-            .as_ref()
-            .map_or(0.0, |anchor| (1.0 / (1.0 + anchor.stretch) - 1.0) * 1e6)
+        self.anchor.as_ref().map_or(0.0, |anchor| (1.0 / (1.0 + anchor.stretch) - 1.0) * 1e6)
     }
 
     /// Forgets the device's position and keeps its rate: the next observation is taken as it is. For a device that
@@ -164,10 +151,7 @@ impl<S> FrameClock<S> {
         if let Some(anchor) = self.anchor.take() {
             // The rate is most likely still that of the same crystal, but another device may have taken over.
             let prior = PRIOR_STRETCH * PRIOR_STRETCH;
-            self.crystal = Crystal {
-                stretch: anchor.stretch,
-                variance: (anchor.var_stretch + prior / 4.0).min(prior),
-            };
+            self.crystal = Crystal { stretch: anchor.stretch, variance: (anchor.var_stretch + prior / 4.0).min(prior) };
         }
         self.suspect = None;
         self.streak = 0;
@@ -181,19 +165,8 @@ impl<S> FrameClock<S> {
 
 impl<S> Anchor<S> {
     fn new(position: u64, at: Time<S>, crystal: Crystal) -> Self {
-        let Crystal {
-            stretch,
-            variance: var_stretch,
-        } = crystal;
-        Self {
-            position,
-            at,
-            fine_ns: 0.0,
-            stretch,
-            var_time: NOISE_NS * NOISE_NS,
-            covar: 0.0,
-            var_stretch,
-        }
+        let Crystal { stretch, variance: var_stretch } = crystal;
+        Self { position, at, fine_ns: 0.0, stretch, var_time: NOISE_NS * NOISE_NS, covar: 0.0, var_stretch }
     }
 
     /// Predicts the state at `position`, which is not before the present one.

@@ -32,20 +32,12 @@ impl Exchange {
 
     /// Delay of the request as it looks across the two clocks: true delay plus the offset of the clocks.
     pub(crate) fn outward(&self) -> Span {
-        Span::from_nanos(
-            self.received
-                .as_nanos()
-                .saturating_sub(self.sent.as_nanos()),
-        )
+        Span::from_nanos(self.received.as_nanos().saturating_sub(self.sent.as_nanos()))
     }
 
     /// Delay of the reply as it looks across the two clocks: true delay minus the offset of the clocks.
     pub(crate) fn homeward(&self) -> Span {
-        Span::from_nanos(
-            self.returned
-                .as_nanos()
-                .saturating_sub(self.replied.as_nanos()),
-        )
+        Span::from_nanos(self.returned.as_nanos().saturating_sub(self.replied.as_nanos()))
     }
 }
 
@@ -67,16 +59,8 @@ impl ClockMap {
     /// The skew is clamped to [`MAX_SKEW`](Self::MAX_SKEW); NaN counts as none.
     #[must_use]
     pub fn new(sender_ref: SenderTime, player_ref: PlayerTime, skew: f64) -> Self {
-        let skew = if skew.is_nan() {
-            0.0
-        } else {
-            skew.clamp(-Self::MAX_SKEW, Self::MAX_SKEW)
-        };
-        Self {
-            sender_ref,
-            player_ref,
-            skew,
-        }
+        let skew = if skew.is_nan() { 0.0 } else { skew.clamp(-Self::MAX_SKEW, Self::MAX_SKEW) };
+        Self { sender_ref, player_ref, skew }
     }
 
     /// The map of two ends that share one clock.
@@ -138,18 +122,11 @@ mod tests {
 
     #[test]
     fn the_two_ways_through_a_map_are_inverse() {
-        let map = ClockMap::new(
-            SenderTime::from_nanos(77_000_000_000),
-            PlayerTime::from_nanos(-5),
-            87e-6,
-        );
+        let map = ClockMap::new(SenderTime::from_nanos(77_000_000_000), PlayerTime::from_nanos(-5), 87e-6);
         for seconds in [-3_000_000, -1, 0, 1, 10, 86_400, 31_000_000] {
             let time = PlayerTime::from_nanos(seconds * 1_000_000_000 + 123);
             let back = map.to_player(map.to_sender(time));
-            assert!(
-                (back - time).abs() <= Span::from_nanos(8),
-                "{time:?} came back as {back:?}"
-            );
+            assert!((back - time).abs() <= Span::from_nanos(8), "{time:?} came back as {back:?}");
         }
         let minute = map.to_sender(PlayerTime::from_nanos(60_000_000_000 - 5)) - map.sender_ref();
         assert_eq!(minute, Span::from_nanos(60_000_000_000 + 5_220_000));
@@ -158,13 +135,7 @@ mod tests {
     #[test]
     fn nonsense_skew_is_tamed() {
         let at = SenderTime::from_nanos(0);
-        assert_eq!(
-            ClockMap::new(at, PlayerTime::from_nanos(0), f64::NAN).skew(),
-            0.0
-        );
-        assert_eq!(
-            ClockMap::new(at, PlayerTime::from_nanos(0), -7.0).skew(),
-            -ClockMap::MAX_SKEW
-        );
+        assert_eq!(ClockMap::new(at, PlayerTime::from_nanos(0), f64::NAN).skew(), 0.0);
+        assert_eq!(ClockMap::new(at, PlayerTime::from_nanos(0), -7.0).skew(), -ClockMap::MAX_SKEW);
     }
 }

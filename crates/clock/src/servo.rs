@@ -61,12 +61,7 @@ impl Servo {
     /// A servo that starts to acquire.
     #[must_use]
     pub fn new(config: ServoConfig) -> Self {
-        Self {
-            config,
-            learned: 0.0,
-            age: 0.0,
-            error: Span::ZERO,
-        }
+        Self { config, learned: 0.0, age: 0.0, error: Span::ZERO }
     }
 
     /// Takes the present `error` (positive: playback is late and must hurry) and the time `elapsed` since the last
@@ -82,16 +77,15 @@ impl Servo {
         let omega = self.bandwidth(step);
         let seconds = error.as_secs_f64();
         let limit = self.config.limit_ppm * 1e-6;
-        let swing = if self.is_settled() {
-            self.config.settled_limit_ppm * 1e-6
-        } else {
-            limit
-        };
+        let swing = if self.is_settled() { self.config.settled_limit_ppm * 1e-6 } else { limit };
         let wanted = 2.0 * DAMPING * omega * seconds;
         let slew = wanted.clamp(-swing, swing);
-        // An integral that went on learning while the correction is at its limit would overshoot by as much.
         if slew == wanted {
             self.learned = (self.learned + omega * omega * seconds * step).clamp(-limit, limit);
+        } else if !self.is_settled() {
+            // At the limit the error shrinks along a ramp that says nothing about the clocks: an integral would learn
+            // it and overshoot by as much. Acquisition proper begins when the ramp ends.
+            self.age = 0.0;
         }
         1.0 + (self.learned + slew).clamp(-limit, limit)
     }
@@ -99,17 +93,9 @@ impl Servo {
     /// Natural frequency at this moment, in radians per second.
     fn bandwidth(&self, step: f64) -> f64 {
         let hold = self.config.hold.as_secs_f64();
-        let narrowed = if self.age > hold {
-            self.config.wide_hz * hold / self.age
-        } else {
-            self.config.wide_hz
-        };
+        let narrowed = if self.age > hold { self.config.wide_hz * hold / self.age } else { self.config.wide_hz };
         let omega = TAU * narrowed.max(self.config.narrow_hz);
-        if step > 0.0 {
-            omega.min(MAX_STEP / step)
-        } else {
-            omega
-        }
+        if step > 0.0 { omega.min(MAX_STEP / step) } else { omega }
     }
 
     /// Opens the bandwidth again and keeps what was learned about the rate, as after a jump of the device's time.
@@ -146,20 +132,11 @@ mod tests {
     use super::*;
 
     /// A plant that falls behind by `drift_ppm` unless corrected; returns the errors in microseconds.
-    fn run(
-        servo: &mut Servo,
-        start_us: f64,
-        drift_ppm: f64,
-        period_ms: i64,
-        seconds: i64,
-    ) -> Vec<f64> {
+    fn run(servo: &mut Servo, start_us: f64, drift_ppm: f64, period_ms: i64, seconds: i64) -> Vec<f64> {
         let mut error_us = start_us;
         let mut errors = Vec::new();
         for _ in 0..seconds * 1_000 / period_ms {
-            let rate = servo.update(
-                Span::from_nanos((error_us * 1e3) as i64),
-                Span::from_millis(period_ms),
-            );
+            let rate = servo.update(Span::from_nanos((error_us * 1e3) as i64), Span::from_millis(period_ms));
             assert!((rate - 1.0).abs() <= 1_000.5e-6);
             error_us += period_ms as f64 * 1e3 * (drift_ppm * 1e-6 - (rate - 1.0));
             errors.push(error_us);
@@ -175,15 +152,8 @@ mod tests {
                 let errors = run(&mut servo, 0.0, drift, period_ms, 30);
                 let after = (2_000 / period_ms) as usize;
                 let worst = errors[after..].iter().fold(0.0_f64, |w, e| w.max(e.abs()));
-                assert!(
-                    worst < drift.abs() * 0.08,
-                    "{drift} ppm, {period_ms} ms: {worst} us"
-                );
-                assert!(
-                    (servo.learned_ppm() - drift).abs() < 1.0,
-                    "{}",
-                    servo.learned_ppm()
-                );
+                assert!(worst < drift.abs() * 0.08, "{drift} ppm, {period_ms} ms: {worst} us");
+                assert!((servo.learned_ppm() - drift).abs() < 1.0, "{}", servo.learned_ppm());
             }
         }
     }
@@ -208,9 +178,6 @@ mod tests {
         assert!(servo.is_settled());
         servo.update(Span::from_micros(900), Span::from_millis(10));
         assert!(!servo.is_settled());
-        assert!(
-            (servo.learned_ppm() - learned).abs() < 2.0,
-            "the learned rate is kept"
-        );
+        assert!((servo.learned_ppm() - learned).abs() < 2.0, "the learned rate is kept");
     }
 }

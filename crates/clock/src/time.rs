@@ -229,10 +229,7 @@ impl<S> Time<S> {
     /// The instant `ns` nanoseconds after the clock's origin.
     #[must_use]
     pub const fn from_nanos(ns: i64) -> Self {
-        Self {
-            ns,
-            clock: PhantomData,
-        }
+        Self { ns, clock: PhantomData }
     }
 
     /// Nanoseconds since the clock's origin.

@@ -1,0 +1,183 @@
+//! The frame clock under simulated time: crystals, late wake-ups, quantum changes, jumps.
+
+mod noise;
+
+use audera_clock::{FrameClock, Observed, Sender, SenderTime, Span};
+use noise::Noise;
+
+const RATE: f64 = 48_000.0;
+
+/// A card whose crystal is off, observed with jitter.
+struct Card {
+    clock: FrameClock<Sender>,
+    position: u64,
+    seconds: f64,
+    ppm: f64,
+    jitter: f64,
+    noise: Noise,
+}
+
+impl Card {
+    fn new(ppm: f64, jitter: f64, seed: u64) -> Self {
+        Self { clock: FrameClock::new(48_000), position: 7_777, seconds: 1_000.0, ppm, jitter, noise: Noise::new(seed) }
+    }
+
+    fn at(&self, seconds: f64) -> SenderTime {
+        SenderTime::from_nanos((seconds * 1e9).round() as i64)
+    }
+
+    /// Goes on by a cycle and observes it `late` seconds late.
+    fn cycle(&mut self, quantum: u64, late: f64) -> Observed {
+        self.position += quantum;
+        self.seconds += quantum as f64 / (RATE * (1.0 + self.ppm * 1e-6));
+        let jitter = self.noise.between(-self.jitter, self.jitter);
+        self.clock.observe(self.position, self.at(self.seconds + jitter + late))
+    }
+
+    /// Error of the map at the present frame, in microseconds.
+    fn error_us(&self) -> f64 {
+        let Some(time) = self.clock.time_of(self.position) else { return f64::INFINITY };
+        (time - self.at(self.seconds)).as_nanos() as f64 * 1e-3
+    }
+}
+
+#[test]
+fn the_first_observation_is_exact() {
+    let mut clock = FrameClock::<Sender>::new(44_100);
+    assert_eq!(clock.time_of(0), None);
+    assert_eq!(clock.observe(500, SenderTime::from_nanos(123_456_789)), Observed::Steady);
+    assert_eq!(clock.time_of(500), Some(SenderTime::from_nanos(123_456_789)));
+    assert_eq!(clock.time_of(500 + 44_100), Some(SenderTime::from_nanos(1_123_456_789)));
+    assert_eq!(clock.time_of(500 - 441), Some(SenderTime::from_nanos(113_456_789)));
+}
+
+#[test]
+fn locks_within_a_second_at_every_quantum() {
+    for quantum in [64, 256, 480, 1024, 2048] {
+        for ppm in [-100.0, 0.0, 100.0] {
+            let mut worst: f64 = 0.0;
+            for seed in 1..20 {
+                let mut card = Card::new(ppm, 50e-6, seed);
+                while card.seconds < 1_001.0 {
+                    card.cycle(quantum, 0.0);
+                }
+                while card.seconds < 1_020.0 {
+                    card.cycle(quantum, 0.0);
+                    worst = worst.max(card.error_us().abs());
+                }
+                assert!((card.clock.rate_ppm() - ppm).abs() < 4.0, "{}", card.clock.rate_ppm());
+            }
+            println!("quantum {quantum}, {ppm} ppm: worst {worst:.1} us after 1 s");
+            assert!(worst < 40.0, "quantum {quantum}, {ppm} ppm: {worst}");
+        }
+    }
+}
+
+#[test]
+fn settled_it_averages_jitter_away() {
+    let mut card = Card::new(60.0, 50e-6, 1);
+    let mut worst: f64 = 0.0;
+    while card.seconds < 1_300.0 {
+        card.cycle(480, 0.0);
+        if card.seconds > 1_015.0 {
+            worst = worst.max(card.error_us().abs());
+        }
+    }
+    assert!(worst < 8.0, "{worst}");
+}
+
+#[test]
+fn stamps_of_successive_cycles_are_smooth() {
+    let mut card = Card::new(-80.0, 50e-6, 2);
+    let mut before: Option<(SenderTime, u64)> = None;
+    while card.seconds < 1_060.0 {
+        let quantum = if (card.seconds as u64 / 7) % 2 == 0 { 256 } else { 1024 };
+        assert_eq!(card.cycle(quantum, 0.0), Observed::Steady);
+        let Some(stamp) = card.clock.time_of(card.position) else { panic!("no stamp") };
+        if let Some((last, position)) = before.filter(|_| card.seconds > 1_003.0) {
+            let off = (stamp - last) - Span::from_frames((card.position - position) as i64, 48_000);
+            assert!(off.abs() < Span::from_micros(6), "{off} at {}", card.seconds);
+        }
+        before = Some((stamp, card.position));
+    }
+}
+
+#[test]
+fn late_wake_ups_now_and_then_do_not_disturb() {
+    let mut card = Card::new(40.0, 30e-6, 3);
+    let mut worst: f64 = 0.0;
+    let mut cycles = 0_u64;
+    while card.seconds < 1_120.0 {
+        cycles += 1;
+        let late = match cycles % 50 {
+            13 => 0.003,
+            31 => 0.0007,
+            40 if cycles % 150 == 40 => 0.030,
+            _ => 0.0,
+        };
+        assert_eq!(card.cycle(480, late), Observed::Steady);
+        if card.seconds > 1_005.0 {
+            worst = worst.max(card.error_us().abs());
+        }
+    }
+    assert!(worst < 15.0, "{worst}");
+}
+
+#[test]
+fn a_jump_is_reported_with_its_size() {
+    for (jump, cycles) in [(0.25, 1), (-0.25, 1), (0.02, 2), (-0.02, 2)] {
+        let mut card = Card::new(40.0, 20e-6, 4);
+        while card.seconds < 1_010.0 {
+            card.cycle(480, 0.0);
+        }
+        card.seconds += jump;
+        for _ in 1..cycles {
+            assert_eq!(card.cycle(480, 0.0), Observed::Steady);
+        }
+        let Observed::Reanchored { jump: seen } = card.cycle(480, 0.0) else { panic!("{jump} went unseen") };
+        assert!((seen.as_secs_f64() - jump).abs() < 100e-6, "{seen}");
+        assert!(card.error_us().abs() < 25.0);
+        let rate = card.clock.rate_ppm();
+        assert!((rate - 40.0).abs() < 5.0, "the rate of the crystal is kept: {rate}");
+    }
+}
+
+#[test]
+fn a_position_that_goes_back_starts_anew() {
+    let mut card = Card::new(0.0, 0.0, 5);
+    for _ in 0..200 {
+        card.cycle(480, 0.0);
+    }
+    card.position = 0;
+    assert_eq!(card.cycle(480, 0.0), Observed::Reanchored { jump: Span::ZERO });
+    assert!(card.error_us().abs() < 1.0);
+}
+
+#[test]
+fn a_lasting_shift_below_a_jump_is_followed() {
+    let mut card = Card::new(0.0, 20e-6, 6);
+    while card.seconds < 1_010.0 {
+        card.cycle(480, 0.0);
+    }
+    card.seconds += 0.002;
+    for _ in 0..40 {
+        assert_eq!(card.cycle(480, 0.0), Observed::Steady);
+    }
+    assert!(card.error_us().abs() < 30.0, "{}", card.error_us());
+}
+
+#[test]
+fn a_reset_takes_the_next_observation_as_it_is() {
+    let mut card = Card::new(70.0, 0.0, 7);
+    while card.seconds < 1_010.0 {
+        card.cycle(480, 0.0);
+    }
+    card.clock.reset();
+    assert_eq!(card.clock.time_of(card.position), None);
+    card.seconds += 17.3;
+    card.position = 3;
+    assert_eq!(card.cycle(480, 0.0), Observed::Steady);
+    assert!(card.error_us().abs() < 0.01);
+    card.cycle(48_000, 0.0);
+    assert!(card.error_us().abs() < 2.0, "the rate was kept: {}", card.error_us());
+}
