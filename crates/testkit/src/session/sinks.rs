@@ -1,0 +1,73 @@
+//! Null sinks: rooms' output devices that make no sound but can be recorded.
+
+use super::Session;
+use crate::Error;
+
+/// A sink to be made in a session: stereo, unless told otherwise.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct NullSink {
+    name: String,
+    positions: Vec<String>,
+    driver_priority: u32,
+}
+
+impl NullSink {
+    /// A stereo sink called `name`, which is its node name and description.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), positions: vec!["FL".into(), "FR".into()], driver_priority: 1 }
+    }
+
+    /// Gives it other channels, each by its position: `["MONO"]`.
+    pub fn positions(mut self, positions: &[&str]) -> Self {
+        self.positions = positions.iter().map(|&position| position.to_owned()).collect();
+        self
+    }
+
+    /// Makes it the one that drives every graph it is part of. Where several sinks are recorded together exactly one should:
+    /// otherwise the graph changes its driver as they come and go, and offsets of a quantum appear that no room has.
+    pub fn driver(mut self) -> Self {
+        self.driver_priority = 30_000;
+        self
+    }
+}
+
+impl Session {
+    /// Makes a null sink and waits until its ports are there.
+    ///
+    /// # Errors
+    /// When PipeWire refuses or WirePlumber does not configure it in time.
+    pub fn null_sink(&self, sink: &NullSink) -> Result<(), Error> {
+        let NullSink { name, positions, driver_priority } = sink;
+        let properties = format!(
+            "{{ factory.name = support.null-audio-sink, media.class = Audio/Sink, object.linger = true, \
+             node.name = \"{name}\", node.description = \"{name}\", audio.rate = 48000, \
+             audio.position = [ {} ], priority.driver = {driver_priority}, monitor.channel-volumes = false, \
+             node.pause-on-idle = false, session.suspend-timeout-seconds = 0 }}",
+            positions.join(" "),
+        );
+        self.run("pw-cli", &["create-node", "adapter", &properties])?;
+        let port = |kind: &str, position: &String| format!("{name}:{kind}_{position}");
+        let wanted: Vec<String> = positions.iter().flat_map(|p| [port("playback", p), port("monitor", p)]).collect();
+        self.wait_for_ports(&wanted)
+    }
+
+    /// Waits until all these ports exist, each given as `node:port`.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when they are not there in time, with WirePlumber's log, as it is what makes ports appear.
+    pub fn wait_for_ports(&self, ports: &[String]) -> Result<(), Error> {
+        self.poll(&format!("ports {ports:?}"), || {
+            let present = self.run("pw-link", &["-i", "-o"]).ok()?;
+            ports.iter().all(|port| present.lines().any(|line| line.trim() == port)).then_some(())
+        })
+    }
+
+    /// Links an output port to an input port, each given as `node:port`.
+    ///
+    /// # Errors
+    /// When either does not exist.
+    pub fn link(&self, output: &str, input: &str) -> Result<(), Error> {
+        self.run("pw-link", &[output, input]).map(drop)
+    }
+}
