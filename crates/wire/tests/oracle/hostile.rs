@@ -75,7 +75,7 @@ pub fn sender(bytes: &[u8]) {
                 let len = usize::from(script.byte());
                 watch.result(session.receive(now, script.bytes(len)));
             }
-            6 => now = now + Span::from_millis(i64::from(script.short()) / 16),
+            6 => now += Span::from_millis(i64::from(script.short()) / 16),
             7 => {
                 let id = script.id();
                 if session.start(script.start(id)).is_ok() {
@@ -135,7 +135,7 @@ pub fn player(bytes: &[u8]) {
                 let len = usize::from(script.byte());
                 watch.result(session.receive(now, script.bytes(len)));
             }
-            6 => now = now + Span::from_millis(i64::from(script.short()) / 16),
+            6 => now += Span::from_millis(i64::from(script.short()) / 16),
             7 | 8 => {
                 let id = script.id();
                 // Accepting may be the drop that makes the queue overflow, hence the second condition.

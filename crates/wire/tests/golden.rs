@@ -1,0 +1,145 @@
+//! Golden vectors: the bytes of every message, as listed in docs/protocol.md.
+
+use audera_clock::{PlayerTime, SenderTime, Span};
+use audera_wire::{
+    AudioPacket, Bye, CloseCode, Coding, Formats, FrameReader, Hello, Message, PlayerHello, PlayerState, PlayerStatus,
+    SenderHello, Start, StreamFormat, StreamId, TimeReply, TimeRequest,
+};
+
+const ID: StreamId = StreamId(7);
+
+fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
+    let opus = StreamFormat { coding: Coding::Opus, rate: 48_000, channels: 2, frames: 480 };
+    let sender_hello = SenderHello { source: Some("Turntable".into()), ..SenderHello::new("desk", "audera 0.1.0") };
+    let player_hello = PlayerHello {
+        formats: Formats { codings: vec![Coding::Opus, Coding::PcmS16le], max_rate: 48_000, max_channels: 2 },
+        groups: vec!["Downstairs".into()],
+        ..PlayerHello::new("Kitchen", "audera 0.1.0")
+    };
+    let status = PlayerStatus {
+        state: PlayerState::Playing,
+        room: "Kitchen".into(),
+        output: "pipewire".into(),
+        stream: Some(ID),
+        codec: Some(Coding::Opus),
+        sync_error_us: Some(-12.5),
+        clock_bound_us: Some(80.0),
+        round_trip_us: Some(160.0),
+        skew_ppm: Some(50.25),
+        ratio_ppm: Some(-20.0),
+        buffered_ms: 75,
+        played_frames: 480_000,
+        late_frames: 0,
+        lost_frames: 480,
+        underruns: 1,
+        resyncs: 0,
+        xruns: 2,
+    };
+    let start = Start { id: ID, format: opus, latency: Span::from_millis(80), title: "Radio".into() };
+    let sent = PlayerTime::from_nanos(1_000_000_000);
+    let received = SenderTime::from_nanos(5_000_000_100);
+    let replied = SenderTime::from_nanos(5_000_000_200);
+    let stamp = SenderTime::from_nanos(5_080_000_000);
+    vec![
+        (
+            "sender hello",
+            Message::Hello(Hello::Sender(sender_hello)),
+            "0000004901000000a564726f6c656673656e6465726876657273696f6e738101646e616d65646465736b68736f667477\
+             6172656c61756465726120302e312e3066736f75726365695475726e7461626c65",
+        ),
+        (
+            "player hello",
+            Message::Hello(Hello::Player(player_hello)),
+            "0000009901000000a764726f6c6566706c617965726876657273696f6e738101646e616d65674b69746368656e68736f\
+             6674776172656c61756465726120302e312e3067666f726d617473a367636f64696e677382646f707573657331366c65\
+             686d61785f7261746519bb806c6d61785f6368616e6e656c73026e6d61785f6c6174656e63795f75731a001e84806667\
+             726f757073816a446f776e737461697273",
+        ),
+        (
+            "bye",
+            Message::Bye(Bye { code: CloseCode::NotPaired, reason: "pair first".into() }),
+            "0000002302000000a264636f64656a6e6f742d70616972656466726561736f6e6a70616972206669727374",
+        ),
+        (
+            "start",
+            Message::Start { run: 0, start },
+            "0000005610000000a5626964076372756e0066666f726d6174a466636f64696e67646f707573647261746519bb806863\
+             68616e6e656c7302666672616d65731901e06a6c6174656e63795f75731a00013880657469746c6565526164696f",
+        ),
+        ("stop", Message::Stop { id: ID, run: 0 }, "0000000a11000000a2626964076372756e00"),
+        ("accept", Message::Accept { id: ID, run: 0 }, "0000000a12000000a2626964076372756e00"),
+        (
+            "refuse",
+            Message::Refuse { id: ID, run: 0, reason: "output busy".into() },
+            "0000001d13000000a3626964076372756e0066726561736f6e6b6f75747075742062757379",
+        ),
+        (
+            "preempt",
+            Message::Preempt { id: ID, run: 0, by: "tablet".into() },
+            "0000001414000000a3626964076372756e00626279667461626c6574",
+        ),
+        (
+            "status",
+            Message::Status(status),
+            "000000e415000000b165737461746567706c6179696e6764726f6f6d674b69746368656e666f75747075746870697065\
+             776972656673747265616d0765636f646563646f7075736d73796e635f6572726f725f7573f9ca406e636c6f636b5f62\
+             6f756e645f7573f955006d726f756e645f747269705f7573f9590068736b65775f70706df9524869726174696f5f7070\
+             6df9cd006b62756666657265645f6d73184b6d706c617965645f6672616d65731a000753006b6c6174655f6672616d65\
+             73006b6c6f73745f6672616d65731901e069756e64657272756e730167726573796e637300657872756e7302",
+        ),
+        (
+            "audio",
+            Message::Audio(AudioPacket { id: ID, seq: 42, stamp, payload: &[0xfc, 0xff, 0xfe] }),
+            "0000001320000000000000070000002a000000012ecaa600fcfffe",
+        ),
+        (
+            "time request",
+            Message::TimeRequest(TimeRequest { number: 3, sent }),
+            "0000000c3000000000000003000000003b9aca00",
+        ),
+        (
+            "time reply",
+            Message::TimeReply(TimeReply { number: 3, sent, received, replied }),
+            "0000001c3100000000000003000000003b9aca00000000012a05f264000000012a05f2c8",
+        ),
+        ("extension", Message::Extension { byte: 0x80, payload: b"hi" }, "00000002800000006869"),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn messages_have_the_bytes_of_the_vectors() {
+    for (name, message, expected) in vectors() {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        assert_eq!(hex(&bytes), expected, "{name}");
+    }
+}
+
+#[test]
+fn vectors_are_read_as_the_messages() {
+    for (name, message, expected) in vectors() {
+        let bytes: Vec<u8> =
+            (0..expected.len()).step_by(2).map(|at| u8::from_str_radix(&expected[at..at + 2], 16).unwrap()).collect();
+        let mut reader = FrameReader::new();
+        reader.push(&bytes);
+        let frame = reader.next().unwrap().expect(name);
+        assert_eq!(Message::decode(frame).unwrap(), message, "{name}");
+        assert_eq!(reader.next(), Ok(None), "{name}");
+    }
+}
+
+/// The page shows the vectors in lines of 32 bytes.
+#[test]
+fn the_protocol_page_lists_the_vectors() {
+    let page = include_str!("../../../docs/protocol.md");
+    for (name, _, expected) in vectors() {
+        let start = page.find(&format!("\n`{name}`")).unwrap_or_else(|| panic!("{name} is not in docs/protocol.md"));
+        let listed = page[start..].split("```").nth(1).unwrap();
+        let listed: String = listed.trim_start_matches("text").split_whitespace().collect();
+        assert_eq!(listed, expected, "{name} in docs/protocol.md");
+    }
+}
