@@ -68,16 +68,20 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts the network thread. `events` is called on that thread and must not block.
+    /// Starts the network thread. `log` takes the thread's `tracing` events; `events` is called on that thread and must not block.
     ///
     /// # Errors
     /// The state directory cannot be used (see [`audera_link::IdentityError`]), or the system refused a resource.
-    pub fn start(config: HubConfig, events: impl FnMut(HubEvent) + Send + 'static) -> Result<Hub, HubError> {
+    pub fn start(
+        config: HubConfig,
+        log: tracing::Dispatch,
+        events: impl FnMut(HubEvent) + Send + 'static,
+    ) -> Result<Hub, HubError> {
         let prepared = core::Prepared::new(config)?;
         let (orders, inbox) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("audera-net".to_owned())
-            .spawn(move || core::run(prepared, inbox, Box::new(events)))?;
+            .spawn(move || tracing::dispatcher::with_default(&log, || core::run(prepared, inbox, Box::new(events))))?;
         Ok(Hub { orders, thread: Some(thread), next_key: AtomicU64::new(1) })
     }
 

@@ -1,0 +1,113 @@
+//! The arguments that sinks and sources share.
+
+use std::path::PathBuf;
+
+use audera_clock::Span;
+use audera_pw::{Args, Error};
+use audera_sender::{CodecChoice, Encoding};
+
+/// The keys read here.
+pub const COMMON_KEYS: &[&str] = &[
+    "audera.players",
+    "audera.codec",
+    "audera.opus.bitrate",
+    "audera.opus.frame.msec",
+    "audera.latency.msec",
+    "audera.state.dir",
+    "stream.props",
+];
+
+/// What every sender is told.
+#[derive(Debug, Clone)]
+pub struct SenderArguments {
+    /// Players at fixed addresses (`audera.players`).
+    pub players: Vec<String>,
+    /// Codec and packets (`audera.codec`, `audera.opus.*`).
+    pub encoding: Encoding,
+    /// From the graph to the speaker (`audera.latency.msec`), 20 ms to 2 s.
+    pub latency: Span,
+    /// Identity and trusted peers (`audera.state.dir`).
+    pub state_dir: PathBuf,
+}
+
+impl SenderArguments {
+    /// Reads them, with their defaults.
+    ///
+    /// # Errors
+    /// A value that is not accepted, by key.
+    pub fn read(args: &Args) -> Result<Self, Error> {
+        let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
+        let usual = Encoding::default();
+        let encoding = Encoding {
+            codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
+            opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
+            packet_msec: args
+                .one_of("audera.opus.frame.msec", &[("5", 5), ("10", 10), ("20", 20)])?
+                .unwrap_or(usual.packet_msec),
+        };
+        let latency = args.integer("audera.latency.msec", 20..=2000)?.unwrap_or(80);
+        let state_dir = match args.string("audera.state.dir")? {
+            Some(dir) => PathBuf::from(dir),
+            None => default_state_dir()?,
+        };
+        Ok(SenderArguments {
+            players: args.strings("audera.players")?.unwrap_or_default(),
+            encoding,
+            latency: Span::from_millis(latency),
+            state_dir,
+        })
+    }
+}
+
+/// `$XDG_STATE_HOME/audera`; the XDG specification wants relative paths ignored.
+fn default_state_dir() -> Result<PathBuf, Error> {
+    let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    folder("XDG_STATE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("audera"))
+        .ok_or_else(|| Error::Argument {
+            key: "audera.state.dir".to_owned(),
+            value: "not given".to_owned(),
+            expected: "a folder, as neither XDG_STATE_HOME nor HOME is set".to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<SenderArguments, String> {
+        let text = format!("{{ audera.state.dir = /state {text} }}");
+        SenderArguments::read(&Args::parse(&text).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn silence_means_the_documented_defaults() {
+        let read = read("").unwrap();
+        assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 });
+        assert_eq!(read.latency, Span::from_millis(80));
+        assert!(read.players.is_empty());
+    }
+
+    #[test]
+    fn what_is_given_counts() {
+        let read = read("audera.codec = opus audera.opus.bitrate = 96 audera.opus.frame.msec = 20 audera.latency.msec = 40 audera.players = [ \"a:1\" ]").unwrap();
+        assert_eq!(read.encoding, Encoding { codec: CodecChoice::Opus, opus_kbps: 96, packet_msec: 20 });
+        assert_eq!(read.latency, Span::from_millis(40));
+        assert_eq!(read.players, ["a:1"]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_key_and_what_would_be_right() {
+        for (text, key, accepted) in [
+            ("audera.codec = mp3", "audera.codec", "opus"),
+            ("audera.opus.bitrate = 32", "audera.opus.bitrate", "64 to 320"),
+            ("audera.opus.frame.msec = 15", "audera.opus.frame.msec", "10"),
+            ("audera.latency.msec = 5", "audera.latency.msec", "20 to 2000"),
+            ("audera.players = host", "audera.players", "array"),
+        ] {
+            let refusal = read(text).unwrap_err();
+            assert!(refusal.contains(key) && refusal.contains(accepted), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the PipeWire modules that send have in common: the arguments of a sender, its hub behind the host's main loop, its
+//! lines in the host's log, and its players' state as a node property. What is special to sinks or sources is in the modules.
+
+mod arguments;
+mod host;
+mod log;
+mod rooms;
+
+pub use arguments::{COMMON_KEYS, SenderArguments};
+pub use host::{Hosted, SOFTWARE, host_name};
+pub use rooms::{ROOMS_PROPERTY, RoomReport, rooms_json};

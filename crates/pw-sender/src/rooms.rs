@@ -1,0 +1,82 @@
+//! The players of a stream as a node property, so that `pw-dump`, `pw-cli info` and scripts can see how the rooms fare.
+
+use audera_sender::{Member, MemberState, StreamStatus};
+use serde::Serialize;
+
+/// The node property that holds a JSON array of [`RoomReport`]s; empty while nothing plays.
+pub const ROOMS_PROPERTY: &str = "audera.rooms";
+
+/// One room of a stream.
+#[derive(Debug, Clone, Serialize)]
+pub struct RoomReport {
+    /// The room's name.
+    pub room: String,
+    /// `starting`, `playing`, `waiting`, `draining`, `refused` or `preempted`.
+    pub state: String,
+    /// Why it is refused, or by whom it was preempted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Codec of the stream to this room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codec: Option<String>,
+    /// Audio that waits in the room, in ms.
+    pub buffered_ms: u32,
+    /// How much later than it should the room plays, in us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_error_us: Option<f64>,
+    /// By how much the room's resampler departs from the nominal rate, in ppm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_ppm: Option<f64>,
+    /// What the room's clock estimate may be off by, in us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_bound_us: Option<f64>,
+    /// Frames that came too late to be heard.
+    pub late_frames: u64,
+    /// Frames replaced by silence.
+    pub lost_frames: u64,
+    /// Times the room ran dry.
+    pub underruns: u64,
+    /// Times the room had to jump.
+    pub resyncs: u64,
+    /// Times the room's device ran dry.
+    pub xruns: u64,
+    /// Packets that were too late before they could be sent.
+    pub dropped_packets: u64,
+}
+
+impl From<&Member> for RoomReport {
+    fn from(member: &Member) -> Self {
+        let status = member.status.clone().unwrap_or_default();
+        let (state, reason) = match &member.state {
+            MemberState::Starting => ("starting".to_owned(), None),
+            MemberState::Playing if member.status.is_some() => (status.state.name().to_owned(), None),
+            MemberState::Playing => ("playing".to_owned(), None),
+            MemberState::Refused(reason) => ("refused".to_owned(), Some(reason.clone())),
+            MemberState::Preempted(by) => ("preempted".to_owned(), Some(by.clone())),
+        };
+        RoomReport {
+            room: member.room.clone(),
+            state,
+            reason,
+            codec: member.format.map(|format| format.coding.name().to_owned()),
+            buffered_ms: status.buffered_ms,
+            sync_error_us: status.sync_error_us,
+            ratio_ppm: status.ratio_ppm,
+            clock_bound_us: status.clock_bound_us,
+            late_frames: status.late_frames,
+            lost_frames: status.lost_frames,
+            underruns: status.underruns,
+            resyncs: status.resyncs,
+            xruns: status.xruns,
+            dropped_packets: member.dropped_packets,
+        }
+    }
+}
+
+/// The value of [`ROOMS_PROPERTY`] for a stream.
+#[must_use]
+pub fn rooms_json(stream: &StreamStatus) -> String {
+    let rooms: Vec<RoomReport> = stream.members.iter().map(RoomReport::from).collect();
+    // Plain structs of text and numbers always serialise.
+    serde_json::to_string(&rooms).unwrap_or_default()
+}

@@ -1,0 +1,121 @@
+//! One sink: its node in the graph and its stream to the rooms behind it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use audera_clock::SenderTime;
+use audera_pw::{
+    Channel, Connect, Core, Cycle, Direction, Error, Offer, Properties, State, Stream as Node, StreamEvent,
+};
+use audera_pw_sender::{ROOMS_PROPERTY, rooms_json};
+use audera_sender::{Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
+
+use crate::arguments::Arguments;
+
+/// A node and its stream. Dropping it takes both away.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) description: String,
+    node: Node,
+    stream: Rc<Stream>,
+    playing: Rc<Cell<bool>>,
+}
+
+impl Sink {
+    /// Makes the sink for `target`; `name` is its stable `node.name`.
+    pub(crate) fn new(
+        core: &Core,
+        hub: &Hub,
+        arguments: &Arguments,
+        name: &str,
+        room: &str,
+        target: Target,
+    ) -> Result<Self, Error> {
+        let description = arguments.description(room);
+        let (tap, stream) = hub
+            .open_stream(StreamConfig {
+                title: description.clone(),
+                rate: arguments.rate,
+                channels: arguments.channels,
+                latency: arguments.sender.latency,
+                encoding: arguments.sender.encoding,
+                target,
+                gate: None,
+            })
+            .map_err(Error::module)?;
+        let stream = Rc::new(stream);
+        let playing = Rc::new(Cell::new(false));
+        let node = Node::new(
+            core,
+            &description,
+            Direction::Input,
+            &properties(arguments, name, &description, room),
+            to_tap(tap),
+            follow(stream.clone(), playing.clone()),
+        )?;
+        let latency = Duration::try_from_secs_f64(arguments.sender.latency.as_secs_f64()).map_err(Error::module)?;
+        let channels = Channel::usual(usize::from(arguments.channels));
+        let offer = Offer { rate: Some(arguments.rate), channels };
+        node.connect(&Connect { latency: Some(latency.into()), ..Connect::new(offer) })?;
+        Ok(Sink { description, node, stream, playing })
+    }
+
+    /// What names the sink's stream in the hub's events.
+    pub(crate) fn key(&self) -> StreamKey {
+        self.stream.key()
+    }
+
+    /// Whether an application plays to it.
+    pub(crate) fn is_playing(&self) -> bool {
+        self.playing.get()
+    }
+
+    /// Shows how the rooms fare as a property of the node.
+    pub(crate) fn show(&self, status: &StreamStatus) -> Result<(), Error> {
+        self.node.update_properties(&Properties::new().with(ROOMS_PROPERTY, rooms_json(status)))
+    }
+}
+
+/// The data loop's part: the graph's samples and their time go into the tap.
+fn to_tap(mut tap: Tap) -> impl FnMut(Cycle<'_>) + Send {
+    move |cycle| {
+        let at = cycle.timing().input_time();
+        tap.push(SenderTime::from_nanos(at.as_nanos()), cycle.input());
+    }
+}
+
+/// Begins and ends the stream with the node's cycles.
+fn follow(stream: Rc<Stream>, playing: Rc<Cell<bool>>) -> impl FnMut(StreamEvent) {
+    move |event| match event {
+        StreamEvent::State { new: State::Streaming, .. } => {
+            playing.set(true);
+            stream.begin();
+        }
+        StreamEvent::State { .. } | StreamEvent::ProcessPanicked | StreamEvent::Destroyed if playing.replace(false) => {
+            stream.end();
+        }
+        _ => {}
+    }
+}
+
+fn properties(arguments: &Arguments, name: &str, description: &str, room: &str) -> Properties {
+    let mut properties = Properties::new()
+        .with("media.class", "Audio/Sink")
+        .with("node.name", name)
+        .with("node.description", description)
+        .with("node.nick", room)
+        .with("media.name", description)
+        .with("device.description", description)
+        .with("device.icon-name", "audio-speakers")
+        .with("device.form-factor", "speaker")
+        // Desktops hide virtual sinks.
+        .with("node.virtual", "false")
+        .with("node.network", "true")
+        // Below any hardware: a room becomes the default only by somebody's choice.
+        .with("priority.session", "100")
+        .with("audera.room", room)
+        .with(ROOMS_PROPERTY, "[]");
+    properties.merge(&arguments.properties);
+    properties
+}
