@@ -242,11 +242,16 @@ impl Parser<'_> {
             Some('u') => {
                 let first = self.hex4()?;
                 let code = if (0xd800..0xdc00).contains(&first) {
-                    if (self.advance(), self.advance()) != (Some('\\'), Some('u')) {
-                        return Err(self.error("half a surrogate pair"));
+                    for expected in ['\\', 'u'] {
+                        if self.rest.peek() != Some(&expected) {
+                            return Err(self.error("half a surrogate pair"));
+                        }
+                        self.advance();
                     }
-                    let second = self.hex4()?;
-                    0x1_0000 + ((first - 0xd800) << 10) + second.wrapping_sub(0xdc00)
+                    match self.hex4()? {
+                        second @ 0xdc00..0xe000 => 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00),
+                        _ => return Err(self.error("half a surrogate pair")),
+                    }
                 } else {
                     first
                 };
@@ -318,7 +323,8 @@ mod tests {
             ("{ } x", 1, 5),
             ("a = ]", 1, 5),
             ("a = \"\\q\"", 1, 8),
-            ("a = \"\\ud800x\"", 1, 13),
+            ("a = \"\\ud800x\"", 1, 12),
+            ("a = \"\\ud800\\u0041\"", 1, 18),
             ("a = \"open", 1, 10),
         ] {
             match parse_object(text) {
