@@ -17,11 +17,20 @@
 //! A [`Session`] is one simulated host: an own network, an own `/run`, own D-Bus buses, Avahi, PipeWire, WirePlumber and
 //! pipewire-pulse. Several of them on one [`Network`] see each other over a bridge. Root is not needed where the kernel
 //! allows user namespaces. Hardware and the user's own session are never touched.
+//!
+//! # Measures
+//! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
+//! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
 
+pub mod measure;
 mod network;
 mod process;
+pub mod record;
 mod session;
+pub mod sim;
+pub mod sound;
 mod sys;
+pub mod wav;
 
 pub use network::{Host, Network};
 pub use process::{Process, Usage};

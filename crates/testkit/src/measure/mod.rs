@@ -1,0 +1,10 @@
+//! Measures of recorded sound. All are given samples and a rate and have no clock or file of their own.
+
+mod fit;
+mod flaws;
+mod offset;
+mod spectrum;
+
+pub use fit::{Residual, residual};
+pub use flaws::{Click, Gap, clicks, gaps};
+pub use offset::{Offset, OffsetSeries, offset_series};

@@ -1,0 +1,73 @@
+//! What is played to null sinks is what is recorded from them, and both are on one clock.
+
+use audera_testkit::{
+    NullSink, Session, measure, or_skip, sound,
+    wav::{Samples, Sound},
+};
+
+const RATE: u32 = 48_000;
+
+fn session() -> Option<Session> {
+    let session = or_skip(Session::start("desk"))?;
+    session.null_sink(&NullSink::new("Kitchen").driver()).unwrap();
+    session.null_sink(&NullSink::new("Office")).unwrap();
+    Some(session)
+}
+
+/// Where `part` begins in `whole`, to the sample.
+fn find_exactly(whole: &[f32], part: &[f32]) -> Option<usize> {
+    let first = part.iter().position(|&s| s != 0.0)?;
+    let probe = &part[first..first + 64];
+    let at = whole.windows(probe.len()).position(|window| window == probe)?;
+    let begin = at.checked_sub(first)?;
+    (whole.get(begin..begin + part.len())? == part).then_some(begin)
+}
+
+#[test]
+fn a_recording_holds_bit_for_bit_what_was_played() {
+    let Some(session) = session() else { return };
+    let played = sound::decorrelated_noise(RATE, 2, 2.0, 0.5, 1);
+    let file = session.dir().join("noise.wav");
+    played.write(&file, Samples::S16).unwrap();
+    let played = Sound::read(&file).unwrap();
+
+    let recorder = session.record(&["Kitchen:monitor_FL", "Kitchen:monitor_FR"]).unwrap();
+    let mut player = session.play(&file, "Kitchen").unwrap();
+    let ended = player.wait(std::time::Duration::from_secs(20)).unwrap();
+    assert!(ended.is_some_and(|status| status.success()), "{}", player.output());
+    let recorded = recorder.finish().unwrap();
+
+    let places: Vec<_> = played.channels.iter().zip(&recorded.channels).map(|(p, r)| find_exactly(r, p)).collect();
+    assert!(
+        places[0].is_some(),
+        "not found: {:?}",
+        measure::residual(&recorded.channels[0], &played.channels[0], RATE, 0.5)
+    );
+    assert_eq!(places[0], places[1]);
+    assert_eq!(measure::gaps(&recorded.channels[0], 8), []);
+}
+
+#[test]
+fn two_sinks_recorded_together_are_on_one_clock() {
+    let Some(session) = session() else { return };
+    let file = session.dir().join("noise.wav");
+    sound::noise(RATE, 2, 4.0, 0.5, 2).write(&file, Samples::F32).unwrap();
+
+    let mut recorder = session.record(&["Kitchen:monitor_FL", "Office:monitor_FL"]).unwrap();
+    // One player linked to both: what reaches the two sinks is the same sound in the same cycle.
+    let mut command = session.command("pw-play");
+    command.args(["--target", "0", "--properties", "{ node.name = both }"]).arg(&file);
+    let mut player = session.spawn(command).unwrap();
+    session.wait_for_ports(&["both:output_FL".into()]).unwrap();
+    session.link("both:output_FL", "Kitchen:playback_FL").unwrap();
+    session.link("both:output_FL", "Office:playback_FL").unwrap();
+    player.wait(std::time::Duration::from_secs(20)).unwrap();
+    recorder.wait_for(4.0).unwrap();
+    let recorded = recorder.finish().unwrap();
+
+    let series = measure::offset_series(&recorded.channels[0], &recorded.channels[1], RATE, 0.25, 0.05);
+    assert!(series.offsets.len() >= 8, "{series:?}");
+    let p99 = series.p99().unwrap();
+    println!("{} windows, p50 {:?} s, p99 {p99:e} s", series.offsets.len(), series.p50().unwrap());
+    assert!(p99 < 1e-6, "{series:?}");
+}
