@@ -37,3 +37,51 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
         TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(1)).with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+
+    /// Bytes that the kernel takes from a sender whose peer has a small buffer and does not read.
+    async fn bytes_taken(prepare: impl Fn(&TcpStream)) -> usize {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_recv_buffer_size(8 * 1024).unwrap();
+        listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let addr = listener.local_addr().unwrap().as_socket().unwrap();
+        let sender = TcpStream::connect(addr).await.unwrap();
+        prepare(&sender);
+        let mut taken = 0;
+        // The peer's window is shut for good, so a socket that is not writable stays so.
+        while let Ok(writable) = tokio::time::timeout(Duration::from_millis(200), sender.writable()).await {
+            writable.unwrap();
+            match sender.try_write(&[0; 1024]) {
+                Ok(count) => taken += count,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn little_waits_in_the_kernel() {
+        let plain = bytes_taken(|_| {}).await;
+        let prepared = bytes_taken(|stream| prepare(stream).unwrap()).await;
+        println!("{plain} bytes without the options, {prepared} with them");
+        assert!(prepared < 64 * 1024, "{prepared} bytes may grow stale in the kernel");
+        assert!(plain > 4 * prepared, "{plain} bytes without the options: this test would not see them fail");
+    }
+
+    #[tokio::test]
+    async fn the_options_are_in_force() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * SEND_BUFFER);
+    }
+}
