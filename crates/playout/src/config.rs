@@ -60,12 +60,7 @@ const SHORTEST_PACKETS_PER_SECOND: f64 = 1_000.0;
 /// # Errors
 /// When the configuration is out of range; the error says what would be accepted.
 pub fn playout(config: Config) -> Result<(Feeder, Puller), ConfigError> {
-    let Config {
-        rate,
-        channels,
-        capacity,
-        max_pull,
-    } = config;
+    let Config { rate, channels, capacity, max_pull } = config;
     if !(8_000..=768_000).contains(&rate) {
         return Err(ConfigError::Rate(rate));
     }
@@ -77,10 +72,7 @@ pub fn playout(config: Config) -> Result<(Feeder, Puller), ConfigError> {
     }
     let least = Span::from_frames(max_pull as i64, rate) + Span::from_millis(20);
     if capacity < least || capacity > Span::from_secs(60) {
-        return Err(ConfigError::Capacity {
-            given: capacity,
-            least,
-        });
+        return Err(ConfigError::Capacity { given: capacity, least });
     }
     let width = usize::from(channels);
     let frames = capacity.as_frames(rate).ceil() as usize;
@@ -90,8 +82,7 @@ pub fn playout(config: Config) -> Result<(Feeder, Puller), ConfigError> {
     let (packets_in, packets_out) = RingBuffer::new(packets);
     let shared = Arc::new(Shared::new());
     let source = Source::new(samples_out, packets_out, width, rate);
-    let resampler =
-        Resampler::new(width).map_err(|error| ConfigError::Resampler(error.to_string()))?;
+    let resampler = Resampler::new(width).map_err(|error| ConfigError::Resampler(error.to_string()))?;
     let feeder = Feeder::new(samples_in, packets_in, Arc::clone(&shared), config);
     Ok((feeder, Puller::new(source, resampler, shared, width, rate)))
 }
@@ -100,49 +91,15 @@ pub fn playout(config: Config) -> Result<(Feeder, Puller), ConfigError> {
 mod tests {
     use super::*;
 
-    const GOOD: Config = Config {
-        rate: 48_000,
-        channels: 2,
-        capacity: Span::from_secs(2),
-        max_pull: 1024,
-    };
+    const GOOD: Config = Config { rate: 48_000, channels: 2, capacity: Span::from_secs(2), max_pull: 1024 };
 
     #[test]
     fn a_refused_configuration_says_what_is_accepted() {
-        let refused = |config| {
-            playout(config)
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default()
-        };
-        assert!(
-            refused(Config {
-                rate: 7_999,
-                ..GOOD
-            })
-            .contains("8000 to 768000")
-        );
-        assert!(
-            refused(Config {
-                channels: 0,
-                ..GOOD
-            })
-            .contains("1 to 32")
-        );
-        assert!(
-            refused(Config {
-                max_pull: 0,
-                ..GOOD
-            })
-            .contains("1 to 65536")
-        );
-        assert!(
-            refused(Config {
-                capacity: Span::from_millis(30),
-                ..GOOD
-            })
-            .contains("at least 41.333 ms")
-        );
+        let refused = |config| playout(config).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused(Config { rate: 7_999, ..GOOD }).contains("8000 to 768000"));
+        assert!(refused(Config { channels: 0, ..GOOD }).contains("1 to 32"));
+        assert!(refused(Config { max_pull: 0, ..GOOD }).contains("1 to 65536"));
+        assert!(refused(Config { capacity: Span::from_millis(30), ..GOOD }).contains("at least 41.333 ms"));
         assert!(playout(GOOD).is_ok());
     }
 }

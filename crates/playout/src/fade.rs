@@ -18,11 +18,7 @@ pub(crate) struct Fade {
 
 impl Fade {
     pub fn new(start: Position, rate: u32) -> Self {
-        Self {
-            start,
-            end: None,
-            length: f64::from(Self::frames(rate)),
-        }
+        Self { start, end: None, length: f64::from(Self::frames(rate)) }
     }
 
     /// Length of a fade in frames of `rate`.
@@ -34,9 +30,7 @@ impl Fade {
     /// others follow by `step`.
     pub fn apply(&self, frames: &mut [f32], width: usize, position: Position, step: f64) {
         let since_start = position.minus(self.start);
-        let until_end = self
-            .end
-            .map_or(f64::INFINITY, |end| -position.minus(Position::of(end)));
+        let until_end = self.end.map_or(f64::INFINITY, |end| -position.minus(Position::of(end)));
         let count = (frames.len() / width) as f64;
         if since_start >= self.length && until_end - count * step >= self.length {
             return;
@@ -59,13 +53,7 @@ mod tests {
 
     #[test]
     fn the_gain_is_zero_outside_and_one_inside() {
-        let mut fade = Fade::new(
-            Position {
-                frame: 100,
-                part: 0.5,
-            },
-            48_000,
-        );
+        let mut fade = Fade::new(Position { frame: 100, part: 0.5 }, 48_000);
         fade.end = Some(1_000);
         let mut ones = [1.0; 2 * 1_000];
         fade.apply(&mut ones, 2, Position::of(50), 1.0);

@@ -12,9 +12,7 @@ use crate::source::Packet;
 
 /// The buffer has no room for the packet: its stamp lies further ahead than the buffer is long, or nothing pulls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the playout buffer is full: drop the packet, or make the buffer longer than the stream's latency"
-)]
+#[error("the playout buffer is full: drop the packet, or make the buffer longer than the stream's latency")]
 pub struct Full;
 
 /// The half that is fed by the network thread. It never waits for the other one.
@@ -28,6 +26,8 @@ pub struct Feeder {
     pushed: i64,
     /// Where the next packet belongs if it follows on the last without a gap.
     due: Option<SenderTime>,
+    /// The last packet came wholly twice, so that the next is likely to come in part.
+    doubled: bool,
 }
 
 /// Stamps may wobble by this and still follow on each other. Steady stamps wobble by microseconds, and by a few
@@ -39,20 +39,8 @@ const WOBBLE: Span = Span::from_micros(500);
 const LOUDEST: f32 = 8.0;
 
 impl Feeder {
-    pub(crate) fn new(
-        samples: Producer<f32>,
-        packets: Producer<Packet>,
-        shared: Arc<Shared>,
-        config: Config,
-    ) -> Self {
-        Self {
-            samples,
-            packets,
-            shared,
-            config,
-            pushed: 0,
-            due: None,
-        }
+    pub(crate) fn new(samples: Producer<f32>, packets: Producer<Packet>, shared: Arc<Shared>, config: Config) -> Self {
+        Self { samples, packets, shared, config, pushed: 0, due: None, doubled: false }
     }
 
     /// Appends a packet of interleaved `samples` whose first frame is to be heard at `stamp`.
@@ -71,14 +59,16 @@ impl Feeder {
             return Ok(());
         }
         let off = self.due.map_or(Span::MAX, |due| stamp - due);
-        let opens_run = off.abs() > WOBBLE;
+        let opens_run = off.abs() > if self.doubled { Span::ZERO } else { WOBBLE };
         let overlap = match self.due {
             Some(due) if opens_run && off.is_negative() && due - stamp <= self.config.capacity => {
-                (-off).as_frames(self.config.rate).ceil() as usize
+                // Less a hair, as the stamps are rounded to nanoseconds.
+                ((-off).as_frames(self.config.rate) - 0.01).ceil() as usize
             }
             _ => 0,
         };
         if overlap >= frames {
+            self.doubled = true;
             self.count_late(frames);
             return Ok(());
         }
@@ -89,21 +79,13 @@ impl Feeder {
         self.count_late(overlap);
         let stamp = stamp + Span::from_frames(overlap as i64, self.config.rate);
         if let Ok(chunk) = self.samples.write_chunk_uninit(kept * width) {
-            chunk.fill_from_iter(
-                samples[overlap * width..frames * width]
-                    .iter()
-                    .map(|sample| tame(*sample)),
-            );
+            chunk.fill_from_iter(samples[overlap * width..frames * width].iter().map(|sample| tame(*sample)));
         }
-        let packet = Packet {
-            first: self.pushed,
-            frames: kept as i64,
-            stamp,
-            opens_run,
-        };
+        let packet = Packet { first: self.pushed, frames: kept as i64, stamp, opens_run };
         // Room for the header was seen above, and only this half fills it.
         let _ = self.packets.push(packet);
         self.pushed += kept as i64;
+        self.doubled = false;
         self.due = Some(stamp + Span::from_frames(kept as i64, self.config.rate));
         Ok(())
     }
@@ -116,9 +98,7 @@ impl Feeder {
     /// Sets how much later than it leaves the device the sound is heard: a calibrated delay of what is behind the
     /// device, by which everything is played earlier.
     pub fn set_output_delay(&mut self, delay: Span) {
-        self.shared
-            .output_delay
-            .store(delay.as_nanos(), Ordering::Relaxed);
+        self.shared.output_delay.store(delay.as_nanos(), Ordering::Relaxed);
     }
 
     /// Says that no packet will follow. What is buffered still plays and ends in a fade; then
@@ -140,16 +120,10 @@ impl Feeder {
     }
 
     fn count_late(&self, frames: usize) {
-        self.shared
-            .late_frames
-            .fetch_add(frames as u64, Ordering::Relaxed);
+        self.shared.late_frames.fetch_add(frames as u64, Ordering::Relaxed);
     }
 }
 
 fn tame(sample: f32) -> f32 {
-    if sample.is_finite() {
-        sample.clamp(-LOUDEST, LOUDEST)
-    } else {
-        0.0
-    }
+    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use audera_clock::{
-    ClockMap, FrameClock, Observed, Player, PlayerTime, SenderTime, Servo, ServoConfig, Span,
-};
+use audera_clock::{ClockMap, FrameClock, Observed, Player, PlayerTime, SenderTime, Servo, ServoConfig, Span};
 
 use crate::fade::Fade;
 use crate::resampler::Resampler;
@@ -74,13 +72,7 @@ const RESYNC: Span = Span::from_millis(10);
 const RESYNC_AFTER_JUMP: Span = Span::from_millis(1);
 
 impl Puller {
-    pub(crate) fn new(
-        source: Source,
-        resampler: Resampler,
-        shared: Arc<Shared>,
-        width: usize,
-        rate: u32,
-    ) -> Self {
+    pub(crate) fn new(source: Source, resampler: Resampler, shared: Arc<Shared>, width: usize, rate: u32) -> Self {
         Self {
             source,
             resampler,
@@ -114,10 +106,7 @@ impl Puller {
         if let Some(map) = self.shared.clock.newer_than(&mut self.map_seen) {
             self.map = Some(map);
         }
-        let jumped = matches!(
-            self.device.observe(self.position, at),
-            Observed::Reanchored { .. }
-        );
+        let jumped = matches!(self.device.observe(self.position, at), Observed::Reanchored { .. });
 
         let frames = out.len() / self.width;
         let (out, incomplete) = out.split_at_mut(frames * self.width);
@@ -140,10 +129,7 @@ impl Puller {
         self.position += frames as u64;
         self.since_update += frames;
         self.publish(sounding);
-        Pulled {
-            sounding,
-            state: self.state(),
-        }
+        Pulled { sounding, state: self.state() }
     }
 
     /// Says that the device was re-opened or had an xrun: the next `at` is unrelated to the last. What the device had
@@ -180,8 +166,9 @@ impl Puller {
         if error.abs() > limit {
             self.servo.reacquire();
             let end = next.frame + i64::from(Fade::frames(self.rate));
+            // Where the sound ends as soon anyway, be it for an earlier resync, it starts in its right place again.
             let (run_end, _) = self.source.run_end(next.frame);
-            if fade.end.is_none() && end + Resampler::LOOK_AHEAD < run_end {
+            if end + Resampler::LOOK_AHEAD < run_end && fade.end.is_none_or(|planned| end < planned) {
                 fade.end = Some(end);
                 self.mode = Mode::Sounding(fade);
                 self.shared.resyncs.fetch_add(1, Ordering::Relaxed);
@@ -191,9 +178,7 @@ impl Puller {
             self.step = self.servo.update(error, elapsed);
         }
         self.since_update = 0;
-        self.shared
-            .sync_error
-            .store(error.as_nanos(), Ordering::Relaxed);
+        self.shared.sync_error.store(error.as_nanos(), Ordering::Relaxed);
     }
 
     /// Fills `rest`, which begins at frame `done` of the period, with silence up to where sound starts. Returns the
@@ -203,8 +188,7 @@ impl Puller {
         let silent = match self.next_start(resume, done, frames) {
             Wait::Start { silent, position } => {
                 let (end, _) = self.source.run_end(position.frame);
-                self.resampler
-                    .start(position, self.step, &mut self.source, end);
+                self.resampler.start(position, self.step, &mut self.source, end);
                 self.mode = Mode::Sounding(Fade::new(position, self.rate));
                 self.since_update = 0;
                 silent
@@ -213,9 +197,7 @@ impl Puller {
         };
         rest[..silent * self.width].fill(0.0);
         if self.interrupted && self.state() != State::Drained {
-            self.shared
-                .lost_frames
-                .fetch_add(silent as u64, Ordering::Relaxed);
+            self.shared.lost_frames.fetch_add(silent as u64, Ordering::Relaxed);
         }
         if let Mode::Sounding(_) = self.mode {
             self.interrupted = false;
@@ -249,8 +231,7 @@ impl Puller {
                 let Some(now) = self.device.time_of(self.position + done as u64) else {
                     break None;
                 };
-                let wait =
-                    (leaves - now).as_frames(self.rate) * (1.0 + self.device.rate_ppm() * 1e-6);
+                let wait = (leaves - now).as_frames(self.rate) * (1.0 + self.device.rate_ppm() * 1e-6);
                 let silent = wait.ceil();
                 if silent >= frames as f64 {
                     break None;
@@ -261,9 +242,7 @@ impl Puller {
             let missed = (heard - due).as_frames(self.rate);
             let position = Position::of(first).plus(missed);
             let skipped = position.frame.min(front.end()) - first;
-            self.shared
-                .late_frames
-                .fetch_add(skipped.max(0) as u64, Ordering::Relaxed);
+            self.shared.late_frames.fetch_add(skipped.max(0) as u64, Ordering::Relaxed);
             resume = first + skipped;
             if position.frame < front.end() {
                 break Some((0, position));
@@ -283,14 +262,11 @@ impl Puller {
     fn is_worth_starting(&self, position: Position, frames: usize) -> bool {
         let (end, closed) = self.source.run_end(position.frame);
         let fades = 2 * i64::from(Fade::frames(self.rate));
-        closed
-            || self.finished
-            || end - position.frame >= frames as i64 + Resampler::LOOK_AHEAD + fades
+        closed || self.finished || end - position.frame >= frames as i64 + Resampler::LOOK_AHEAD + fades
     }
 
     fn fall_silent(&mut self, resume: i64) {
-        self.source
-            .discard_before(resume, 2 * Resampler::LOOK_AHEAD);
+        self.source.discard_before(resume, 2 * Resampler::LOOK_AHEAD);
         self.mode = Mode::Silent { resume };
     }
 
@@ -304,8 +280,7 @@ impl Puller {
         }
         if fade.end.is_none() {
             let reserve = Resampler::LOOK_AHEAD + i64::from(Fade::frames(self.rate));
-            let spare = ((run_end - reserve) as f64 - Position::minus(position, Position::of(0)))
-                / self.step;
+            let spare = ((run_end - reserve) as f64 - Position::minus(position, Position::of(0))) / self.step;
             if spare >= 1.0 {
                 wanted = wanted.min(spare as usize);
             } else {
@@ -325,8 +300,7 @@ impl Puller {
         self.mode = Mode::Sounding(fade);
         let chunk = &mut rest[..wanted * self.width];
         let end = fade.end.unwrap_or(run_end);
-        self.resampler
-            .process(chunk, self.step, &mut self.source, end);
+        self.resampler.process(chunk, self.step, &mut self.source, end);
         fade.apply(chunk, self.width, position, self.step);
         self.source.forget_before(position.frame);
         wanted
@@ -348,12 +322,8 @@ impl Puller {
             Mode::Sounding(_) => self.resampler.position(self.step).frame,
         };
         self.shared.position.store(position, Ordering::Relaxed);
-        self.shared
-            .ratio_ppm
-            .store(((self.step - 1.0) * 1e6).to_bits(), Ordering::Relaxed);
-        self.shared
-            .played_frames
-            .fetch_add(sounding as u64, Ordering::Relaxed);
+        self.shared.ratio_ppm.store(((self.step - 1.0) * 1e6).to_bits(), Ordering::Relaxed);
+        self.shared.played_frames.fetch_add(sounding as u64, Ordering::Relaxed);
         self.shared.set_state(self.state());
     }
 }

@@ -5,8 +5,8 @@
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{
-    Adjustable, Async, FixedAsync, Resampler as _, ResamplerConstructionError, Resizable,
-    SincInterpolationParameters, SincInterpolationType, WindowFunction,
+    Adjustable, Async, FixedAsync, Resampler as _, ResamplerConstructionError, Resizable, SincInterpolationParameters,
+    SincInterpolationType, WindowFunction,
 };
 
 use crate::source::{Position, Source};
@@ -41,9 +41,7 @@ pub(crate) struct Resampler {
 
 impl std::fmt::Debug for Resampler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resampler")
-            .field("position", &self.position(1.0))
-            .finish_non_exhaustive()
+        f.debug_struct("Resampler").field("position", &self.position(1.0)).finish_non_exhaustive()
     }
 }
 
@@ -66,24 +64,10 @@ impl Resampler {
             interpolation: SincInterpolationType::Cubic,
             window: WindowFunction::BlackmanHarris,
         };
-        let inner = Async::new_sinc(
-            1.0,
-            MAX_RATE,
-            &parameters,
-            Self::CHUNK,
-            width,
-            FixedAsync::Output,
-        )?;
+        let inner = Async::new_sinc(1.0, MAX_RATE, &parameters, Self::CHUNK, width, FixedAsync::Output)?;
         let input = vec![0.0; inner.input_frames_max() * width];
         let output = vec![0.0; Self::CHUNK * width];
-        Ok(Self {
-            inner,
-            next_input: 0,
-            index: RESET_INDEX,
-            input,
-            output,
-            width,
-        })
+        Ok(Self { inner, next_input: 0, index: RESET_INDEX, input, output, width })
     }
 
     /// Where in the stream the next frame lies if it is made at `step` stream frames per output frame.
@@ -110,19 +94,9 @@ impl Resampler {
         self.run(out.len() / self.width, step, source, end, Some(out));
     }
 
-    fn run(
-        &mut self,
-        frames: usize,
-        step: f64,
-        source: &mut Source,
-        end: i64,
-        out: Option<&mut [f32]>,
-    ) {
+    fn run(&mut self, frames: usize, step: f64, source: &mut Source, end: i64, out: Option<&mut [f32]>) {
         let ratio = 1.0 / step;
-        let set = self
-            .inner
-            .set_resample_ratio(ratio, false)
-            .and_then(|()| self.inner.set_chunk_size(frames));
+        let set = self.inner.set_resample_ratio(ratio, false).and_then(|()| self.inner.set_chunk_size(frames));
         let needed = self.inner.input_frames_next();
         let length = needed * self.width;
         let out = out.unwrap_or(&mut self.output[..frames * self.width]);
@@ -132,10 +106,7 @@ impl Resampler {
                 let input = InterleavedSlice::new(&*input, self.width, needed);
                 let output = InterleavedSlice::new_mut(out, self.width, frames);
                 match (input, output) {
-                    (Ok(input), Ok(mut output)) => self
-                        .inner
-                        .process_into_buffer(&input, &mut output, None)
-                        .is_ok(),
+                    (Ok(input), Ok(mut output)) => self.inner.process_into_buffer(&input, &mut output, None).is_ok(),
                     _ => false,
                 }
             }

@@ -105,9 +105,7 @@ impl Shared {
     /// The figures, where `pushed` frames have gone into the buffer so far.
     pub fn stats(&self, pushed: i64, rate: u32) -> Stats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let ahead = pushed
-            .saturating_sub(self.position.load(Ordering::Relaxed))
-            .max(0);
+        let ahead = pushed.saturating_sub(self.position.load(Ordering::Relaxed)).max(0);
         Stats {
             state: self.state(),
             sync_error: Span::from_nanos(self.sync_error.load(Ordering::Relaxed)),
@@ -148,16 +146,12 @@ impl ClockCell {
     /// Puts `map` in. Only one thread may do so; the [`Feeder`](crate::Feeder) does it by `&mut self`.
     pub fn set(&self, map: ClockMap) {
         let sequence = self.sequence.load(Ordering::Relaxed);
-        self.sequence
-            .store(sequence.wrapping_add(1), Ordering::Relaxed);
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        self.sender_ref
-            .store(map.sender_ref().as_nanos(), Ordering::Relaxed);
-        self.player_ref
-            .store(map.player_ref().as_nanos(), Ordering::Relaxed);
+        self.sender_ref.store(map.sender_ref().as_nanos(), Ordering::Relaxed);
+        self.player_ref.store(map.player_ref().as_nanos(), Ordering::Relaxed);
         self.skew.store(map.skew().to_bits(), Ordering::Relaxed);
-        self.sequence
-            .store(sequence.wrapping_add(2), Ordering::Release);
+        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
     }
 
     /// The map, if there is one that was put in after `seen`, which is brought up to date. A map that is being
@@ -175,11 +169,7 @@ impl ClockCell {
             return None;
         }
         *seen = before;
-        Some(ClockMap::new(
-            SenderTime::from_nanos(sender_ref),
-            PlayerTime::from_nanos(player_ref),
-            skew,
-        ))
+        Some(ClockMap::new(SenderTime::from_nanos(sender_ref), PlayerTime::from_nanos(player_ref), skew))
     }
 }
 

@@ -39,10 +39,7 @@ impl Position {
     pub fn plus(self, frames: f64) -> Self {
         let part = self.part + frames;
         let whole = part.floor();
-        Self {
-            frame: self.frame + whole as i64,
-            part: part - whole,
-        }
+        Self { frame: self.frame + whole as i64, part: part - whole }
     }
 
     /// Distance from `other` in frames.
@@ -65,21 +62,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub fn new(
-        samples: Consumer<f32>,
-        incoming: Consumer<Packet>,
-        width: usize,
-        rate: u32,
-    ) -> Self {
+    pub fn new(samples: Consumer<f32>, incoming: Consumer<Packet>, width: usize, rate: u32) -> Self {
         let capacity = incoming.buffer().capacity();
-        Self {
-            samples,
-            incoming,
-            packets: VecDeque::with_capacity(capacity),
-            cursor: 0,
-            width,
-            rate,
-        }
+        Self { samples, incoming, packets: VecDeque::with_capacity(capacity), cursor: 0, width, rate }
     }
 
     /// Takes notice of the packets that have arrived.
@@ -94,11 +79,7 @@ impl Source {
 
     /// Forgets the packets that end at or before `frame`.
     pub fn forget_before(&mut self, frame: i64) {
-        while self
-            .packets
-            .front()
-            .is_some_and(|packet| packet.end() <= frame)
-        {
+        while self.packets.front().is_some_and(|packet| packet.end() <= frame) {
             self.packets.pop_front();
         }
     }
@@ -113,10 +94,7 @@ impl Source {
     pub fn superseded_at(&self) -> Option<i64> {
         let front = self.packets.front()?;
         let later = self.packets.iter().skip(1);
-        later
-            .filter(|packet| packet.opens_run)
-            .find(|packet| packet.stamp <= front.stamp)
-            .map(|packet| packet.first)
+        later.filter(|packet| packet.opens_run).find(|packet| packet.stamp <= front.stamp).map(|packet| packet.first)
     }
 
     /// When the sound at `position` is due, by the stamp of the packet that holds it. `None` with nothing buffered.
@@ -166,11 +144,7 @@ impl Source {
     /// Throws away everything before `frame` but as many frames of the same run as `past` says, which a filter that
     /// starts right there will ask for.
     pub fn discard_before(&mut self, frame: i64, past: i64) {
-        let opening = self
-            .packets
-            .front()
-            .filter(|packet| packet.opens_run)
-            .map_or(i64::MIN, |packet| packet.first);
+        let opening = self.packets.front().filter(|packet| packet.opens_run).map_or(i64::MIN, |packet| packet.first);
         self.discard_to((frame - past).max(opening.min(frame)));
     }
 
