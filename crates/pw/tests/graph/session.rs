@@ -157,8 +157,11 @@ impl Session {
         all
     }
 
-    pub fn probe_entry(&self, args: &str) -> String {
-        probe_entry(&self.path("probe"), args)
+    /// Runs the probe in a process of its own, writing to the session's folder `probe`.
+    pub fn host_probe(&mut self, args: &str) -> usize {
+        let config = self.path("host.conf");
+        fs::write(&config, host_config(&probe_entry(&self.path("probe"), args))).expect("configuration");
+        self.spawn("pipewire", &["-c".as_ref(), config.as_os_str()])
     }
 }
 
@@ -182,6 +185,16 @@ fn terminate(child: &mut Child) {
 /// A `context.modules` entry that loads the probe, which writes to `dir`.
 pub fn probe_entry(dir: &Path, args: &str) -> String {
     format!("{{ name = libpipewire-module-audera-probe-sink args = {{ probe.dir = \"{}\" {args} }} flags = [ nofail ] }}", dir.display())
+}
+
+/// `pipewire -c` needs no more than this to run modules.
+fn host_config(module: &str) -> String {
+    format!(
+        "context.properties = {{ log.level = 3 }}\n\
+         context.spa-libs = {{ audio.convert.* = audioconvert/libspa-audioconvert support.* = support/libspa-support }}\n\
+         context.modules = [ {{ name = libpipewire-module-protocol-native }} {{ name = libpipewire-module-client-node }}\n\
+         {{ name = libpipewire-module-adapter }} {module} ]\n"
+    )
 }
 
 fn daemon_config(modules: &str) -> String {

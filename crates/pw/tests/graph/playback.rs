@@ -1,0 +1,223 @@
+//! A thread with a loop of its own: playback into a sink, the registry, the loss of the server.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use audera_pw::{
+    Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry, RegistryEvent, State, Stream,
+    StreamEvent, Thread, Timing,
+};
+use crate::session::Session;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn remote(session: &Session) -> Properties {
+    Properties::new().with("remote.name", session.socket().to_str().expect("UTF-8"))
+}
+
+/// Waits for an event for which `pick` gives something.
+fn wait<E: std::fmt::Debug, T>(events: &mpsc::Receiver<E>, what: &str, mut pick: impl FnMut(E) -> Option<T>) -> T {
+    loop {
+        match events.recv_timeout(PATIENCE) {
+            Ok(event) => {
+                if let Some(found) = pick(event) {
+                    return found;
+                }
+            }
+            Err(error) => panic!("waited in vain for {what}: {error}"),
+        }
+    }
+}
+
+struct Playing {
+    stream: Stream,
+    _core: Core,
+}
+
+fn player(
+    context: &Context,
+    remote: &Properties,
+    (target, rate): (&str, u32),
+    told: &mpsc::Sender<StreamEvent>,
+    cycles: mpsc::SyncSender<(Timing, usize, MonotonicTime)>,
+) -> Result<Playing, Error> {
+    let core = context.connect(remote, |_| {})?;
+    let properties: Properties =
+        [("media.class", "Stream/Output/Audio"), ("node.name", "audera-test-player"), ("target.object", target)].into_iter().collect();
+    let mut phase = 0_u32;
+    let told = told.clone();
+    let stream = Stream::new(
+        &core,
+        "test",
+        Direction::Output,
+        &properties,
+        move |mut cycle: Cycle<'_>| {
+            let timing = *cycle.timing();
+            let frames = cycle.frames();
+            for frame in cycle.output().chunks_exact_mut(2) {
+                phase = phase.wrapping_add(1);
+                frame.fill((phase % 1000) as f32 / 1000.0);
+            }
+            // Bounded and preallocated: what nobody reads is dropped.
+            let _full = cycles.try_send((timing, frames, MonotonicTime::now())).is_err();
+        },
+        move |event| {
+            let _gone = told.send(event).is_err();
+        },
+    )?;
+    stream.connect(&Connect::new(Offer::stereo(rate)))?;
+    Ok(Playing { stream, _core: core })
+}
+
+#[test]
+fn a_playback_stream_is_asked_for_what_the_graph_needs() {
+    let session = Session::start("");
+    let remote = remote(&session);
+    let (told, events) = mpsc::channel();
+    let (cycle, cycles) = mpsc::sync_channel(1_000);
+    let thread = Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("silent", 48_000), &told, cycle)).expect("starts");
+    wait(&events, "a format", |event| match event {
+        StreamEvent::Format(format) => format.filter(|format| (format.rate, format.channels) == (48_000, 2)),
+        _ => None,
+    });
+    wait(&events, "streaming", |event| matches!(event, StreamEvent::State { new: State::Streaming, .. }).then_some(()));
+    let mut seen = Vec::new();
+    while seen.len() < 200 {
+        seen.push(cycles.recv_timeout(PATIENCE).expect("cycles run"));
+    }
+    for pair in seen.windows(2) {
+        let ((before, _, _), (after, frames, _)) = (pair[0], pair[1]);
+        let clock = after.clock.expect("the driver's clock");
+        assert_eq!(u64::try_from(frames).expect("small"), clock.duration);
+        assert_eq!(after.now, clock.time);
+        assert_eq!(after.ticks_rate, 48_000);
+        if !after.discontinuous {
+            let frames_before = before.clock.expect("the driver's clock").duration;
+            assert_eq!(after.ticks - before.ticks, frames_before);
+            let step = after.output_time().since(before.output_time());
+            let expected = i64::try_from(frames_before).expect("small") * 1_000_000_000 / 48_000;
+            assert!((step - expected).abs() <= 1_000, "output times are {step} ns apart for {expected} ns of sound");
+        }
+    }
+    // Without a resampler nothing waits in the stream, so out[0] plays at the driver's time plus the ports' latency.
+    let (last, ..) = seen.last().copied().expect("seen");
+    assert_eq!((last.queued, last.buffered), (0, 0));
+
+    let id = thread.run(|playing| playing.stream.node_id()).expect("runs").expect("has a node");
+    assert_eq!(session.node("audera-test-player").expect("in the graph")["id"], id);
+    thread.run(|playing| playing.stream.set_active(false)).expect("runs").expect("pauses");
+    wait(&events, "a pause", |event| matches!(event, StreamEvent::State { new: State::Paused, .. }).then_some(()));
+    thread.run(|playing| playing.stream.set_active(true)).expect("runs").expect("goes on");
+    wait(&events, "streaming again", |event| matches!(event, StreamEvent::State { new: State::Streaming, .. }).then_some(()));
+    drop(thread);
+    session.until("the node is gone", || session.node("audera-test-player").is_none().then_some(()));
+}
+
+#[test]
+fn the_latency_of_the_sink_and_what_waits_in_the_resampler_count() {
+    let mut session = Session::start("");
+    session.host_probe("probe.latency.msec = 123");
+    session.until("the sink has its ports", || session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2));
+    let remote = remote(&session);
+    let (told, _events) = mpsc::channel();
+    let (cycle, cycles) = mpsc::sync_channel(1_000);
+    let _thread = Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("audera.probe", 44_100), &told, cycle))
+        .expect("starts");
+    let mut first = None;
+    let mut frames_in = 0;
+    let (ticks_out, buffered) = loop {
+        let (timing, frames, _) = cycles.recv_timeout(PATIENCE).expect("cycles run");
+        // The latency arrives some time after the link.
+        if timing.delay != 123_000_000 {
+            continue;
+        }
+        let start = *first.get_or_insert(timing.ticks);
+        if timing.ticks - start > 5 * 48_000 {
+            assert_eq!(timing.queued, 0);
+            break (timing.ticks - start, timing.buffered);
+        }
+        frames_in += u64::try_from(frames).expect("small");
+    };
+    // The resampler takes its window on top, once, and says that it holds it.
+    let expected = ticks_out * 44_100 / 48_000;
+    assert!(frames_in.abs_diff(expected) <= buffered + 2 && buffered > 0, "{frames_in} frames for {expected}, {buffered} held");
+}
+
+#[test]
+fn the_registry_tells_of_nodes_with_all_their_properties_and_of_links() {
+    let session = Session::start("");
+    let (told, events) = mpsc::channel();
+    let (cycle, _cycles) = mpsc::sync_channel(1);
+    let (played, _stream_events) = mpsc::channel();
+    let watch = {
+        let remote = remote(&session);
+        Thread::spawn("pw-watch", Properties::new(), move |context| {
+            let core = context.connect(&remote, |_| {})?;
+            Registry::new(&core, move |event| {
+                let _gone = told.send(event).is_err();
+            })
+        })
+        .expect("starts")
+    };
+    wait(&events, "the first answer", |event| (event == RegistryEvent::Synced).then_some(()));
+    let silent = watch.run(|registry| registry.find("silent")).expect("runs").expect("the sink is known");
+    assert_eq!(silent.media_class(), Some("Audio/Sink"));
+    assert_eq!(silent.properties.get("audio.rate"), Some("48000"), "a property that the registry itself does not tell");
+
+    let remote = remote(&session);
+    let player = Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("silent", 48_000), &played, cycle)).expect("starts");
+    let node = wait(&events, "the player's node", |event| match event {
+        RegistryEvent::NodeAdded(node) if node.name() == Some("audera-test-player") => Some(node),
+        _ => None,
+    });
+    let link = wait(&events, "its link", |event| match event {
+        RegistryEvent::LinkAdded(link) if link.output_node == node.id => Some(link),
+        _ => None,
+    });
+    assert_eq!(link.input_node, silent.id);
+    drop(player);
+    wait(&events, "the link's end", |event| (event == RegistryEvent::LinkRemoved(link)).then_some(()));
+    wait(&events, "the node's end", |event| (event == RegistryEvent::NodeRemoved(node.id)).then_some(()));
+    assert_eq!(watch.run(move |registry| registry.node(node.id)).expect("runs"), None);
+    session.until("the default sink is known", || watch.run(|registry| registry.default_sink()).expect("runs").filter(|name| name == "silent"));
+}
+
+#[test]
+fn a_lost_server_is_told_and_may_be_found_again() {
+    let mut session = Session::start("");
+    let (told, events) = mpsc::channel();
+    let properties = remote(&session);
+    let thread = Thread::spawn("pw-test", Properties::new(), {
+        let told = told.clone();
+        let properties = properties.clone();
+        move |context| {
+            let core = context.connect(&properties, move |event| {
+                let _gone = told.send(event).is_err();
+            })?;
+            Ok((context.clone(), Some(core)))
+        }
+    })
+    .expect("starts");
+    assert!(session.end(Session::DAEMON));
+    wait(&events, "the loss", |event| (event == CoreEvent::Lost).then_some(()));
+    let again = properties.clone();
+    let refused = thread
+        .run(move |(context, core)| {
+            assert!(core.as_ref().is_some_and(|core| core.is_lost() && core.sync().is_err()));
+            *core = None;
+            context.connect(&again, |_| {}).map(drop)
+        })
+        .expect("runs");
+    assert!(matches!(refused, Err(Error::NoServer(_))), "{refused:?}");
+    session.spawn("pipewire", &[] as &[&str]);
+    session.until("the server is back", || {
+        let (again, told) = (properties.clone(), told.clone());
+        thread
+            .run(move |(context, core)| {
+                *core = context.connect(&again, move |event| drop(told.send(event))).ok();
+                core.as_ref().and_then(|core| core.sync().ok())
+            })
+            .expect("runs")
+    });
+    wait(&events, "an answer", |event| matches!(event, CoreEvent::Done(_)).then_some(()));
+}
