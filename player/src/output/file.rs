@@ -147,3 +147,7 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "file/output_tests.rs"]
+mod tests;

@@ -59,6 +59,8 @@ pub(super) struct Feed<C, P> {
     written: u64,
     /// Xruns since the last period that went well.
     stumbles: u32,
+    /// When the device was last made usable again.
+    recovered: PlayerTime,
     /// The latest position shown to the clock.
     observed: u64,
     samples: Vec<f32>,
@@ -86,6 +88,7 @@ impl<C: Card, P: Pull> Feed<C, P> {
             pace: Pace::Device,
             written: 60 * u64::from(format.rate),
             stumbles: 0,
+            recovered: PlayerTime::from_nanos(0),
             observed: 0,
             samples: vec![0.0; samples],
             bytes: vec![0; samples * sample.bytes()],
@@ -280,10 +283,10 @@ impl<C: Card, P: Pull> Feed<C, P> {
         if self.stumbles > MOST_STUMBLES {
             return Err(Failure::Device(errno));
         }
-        if self.stumbles > 1 {
-            // A thread that may keep all others from running does not try again and again without a break.
-            self.card.sleep_until(self.card.now() + Span::from_frames(self.format.max_pull as i64, self.format.rate));
-        }
+        // A thread that may keep all others from running does not try again and again without a break.
+        let period = Span::from_frames(self.format.max_pull as i64, self.format.rate);
+        self.card.sleep_until(self.recovered + period);
+        self.recovered = self.card.now();
         Ok(())
     }
 }

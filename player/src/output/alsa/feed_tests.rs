@@ -37,6 +37,8 @@ struct World {
     gone: bool,
     hung: Option<f64>,
     suspended_for: u32,
+    /// Whether it runs dry the moment it is started.
+    brittle: bool,
     /// Frames written since the card was last prepared, and when the first was played.
     written: u64,
     started: PlayerTime,
@@ -65,6 +67,7 @@ fn world(crystal_ppm: f64, pulls: u32) -> World {
         gone: false,
         hung: None,
         suspended_for: 0,
+        brittle: false,
         written: 0,
         started: PlayerTime::from_nanos(0),
         ats: Vec::with_capacity(pulls as usize),
@@ -114,7 +117,7 @@ impl World {
                 None => {}
             }
         }
-        if self.state == CardState::Running && self.crystal.is_finite() && self.delay() <= 0 {
+        if self.state == CardState::Running && self.crystal.is_finite() && (self.brittle || self.delay() <= 0) {
             self.state = CardState::Xrun;
         }
     }
@@ -342,4 +345,15 @@ fn a_pcm_without_a_clock_is_paced_by_the_monotonic_one() {
         assert_eq!(*at - first, Span::from_frames((index * PERIOD) as i64, RATE));
         assert!(error.abs() <= Span::from_micros(200), "pulled {error} from its time");
     }
+}
+
+#[test]
+fn a_device_that_always_runs_dry_is_given_up_without_a_spin() {
+    let (world, end, _) = run(World { brittle: true, ..world(0.0, 1000) });
+    assert_eq!(end, Err(Failure::Device(libc::EPIPE)));
+    let tried_for = world.now - PlayerTime::from_nanos(1_000_000_000);
+    assert!(
+        tried_for >= Span::from_frames(i64::from(MOST_STUMBLES - 1) * PERIOD as i64, RATE),
+        "gave up after {tried_for}"
+    );
 }

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 
 use audera_clock::PlayerTime;
 
+use super::negotiate::quoted;
+use super::sample::SampleFormat;
 use super::*;
 
 /// Plays a ramp on the left and its negative on the right, and tells how much was pulled and when.
@@ -118,4 +120,78 @@ fn a_missing_device_is_named_and_a_remedy_given() {
     let error = open("no-such-pcm", 48_000, 2).err().unwrap().to_string();
     assert!(error.starts_with("alsa:test: there is no such device"), "{error}");
     assert!(error.ends_with("`aplay -L` lists the names"), "{error}");
+}
+
+/// `card` takes what a simple sound card does, one rate, two channels and 16 bits (on nothing but `null` it can be set up,
+/// but not play); `converting` records at 48 kHz whatever it gets, and
+/// admits to it when asked not to convert.
+const CARD: &str = r#"
+</usr/share/alsa/alsa.conf>
+pcm_slave.hardware { pcm "null" rate 48000 channels 3 format S16_LE }
+pcm.card {
+    type share
+    slave hardware
+    bindings.0 0
+    bindings.1 1
+}
+pcm.keeper {
+    type share
+    slave hardware
+    bindings.0 2
+}
+pcm.converting {
+    type plug
+    slave {
+        pcm "tee:SLAVE=null,FILE=RECORDED,FORMAT=raw"
+        rate 48000
+        format FLOAT_LE
+    }
+}
+"#;
+
+/// alsa-lib reads its configuration once per process, so the part with a configuration of its own runs in a child.
+#[test]
+fn what_the_hardware_refuses_alsa_converts() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("asound.conf");
+    let recorded = dir.path().join("recorded.raw");
+    std::fs::write(&conf, CARD.replace("RECORDED", recorded.to_str().unwrap())).unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "output::alsa::tests::on_devices_that_refuse", "--ignored", "--nocapture"])
+        .env("AUDERA_TEST_RECORDED", &recorded)
+        .env("ALSA_CONFIG_PATH", &conf)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by what_the_hardware_refuses_alsa_converts, which provides the devices"]
+fn on_devices_that_refuse() {
+    // alsa-lib 1.2.8 writes to freed memory when the last user of a shared slave leaves, so one user never does.
+    std::mem::forget(alsa::PCM::new("keeper", alsa::Direction::Playback, true).unwrap());
+    for (rate, channels, plugged) in
+        [(48_000, 2, false), (44_100, 2, true), (96_000, 2, true), (48_000, 1, true), (48_000, 6, true)]
+    {
+        let opened = open("card", rate, channels).unwrap();
+        let claimed = &opened.claimed;
+        assert_eq!((claimed.plugged, claimed.sample), (plugged, SampleFormat::S16), "{rate} Hz, {channels} channels");
+        let asked = (f64::from(rate) * 0.008).round();
+        assert!((claimed.period as f64 - asked).abs() <= 2.0, "a period of {} frames at {rate} Hz", claimed.period);
+        assert!(claimed.buffer >= 3 * claimed.period, "a buffer of {} frames at {rate} Hz", claimed.buffer);
+    }
+    let opened = open("converting", 44_100, 2).unwrap();
+    assert!(opened.claimed.plugged, "44.1 kHz without conversion is refused");
+    let source = Ramp::default();
+    let playing = opened.pull_from(source.clone()).unwrap();
+    source.wait_for(30);
+    assert_eq!((playing.failed(), playing.xruns()), (None, 0));
+    drop(playing);
+    let pulled = source.0.0.lock().unwrap().frames as f64;
+    let path = std::env::var_os("AUDERA_TEST_RECORDED").unwrap();
+    let played = recorded(Path::new(&path)).len() as f64 / 2.0;
+    // Up to a period may still be inside of the converter.
+    let expected = pulled * 48_000.0 / 44_100.0;
+    assert!((played - expected).abs() < 500.0, "{played} frames at 48 kHz of {pulled} at 44.1 kHz");
 }

@@ -48,7 +48,7 @@ impl Recording {
             None => this.next_file(spec)?,
         };
         drop(this);
-        Ok(Take { recording: recording.clone(), writer, spec })
+        Ok(Take { recording: recording.clone(), writer, spec, flush_every: FLUSH_EVERY })
     }
 
     fn next_file(&mut self, spec: WavSpec) -> Result<WavWriter<BufWriter<File>>, hound::Error> {
@@ -79,6 +79,7 @@ pub(super) struct Take {
     recording: Arc<Mutex<Recording>>,
     writer: WavWriter<BufWriter<File>>,
     spec: WavSpec,
+    flush_every: Duration,
 }
 
 impl Take {
@@ -93,7 +94,7 @@ impl Take {
             if last {
                 return self.writer.finalize();
             }
-            if self.writer.len() != before && flushed.elapsed() >= FLUSH_EVERY {
+            if self.writer.len() != before && flushed.elapsed() >= self.flush_every {
                 self.writer.flush()?;
                 flushed = Instant::now();
             }
@@ -188,5 +189,32 @@ mod tests {
             stream(&recording, 48_000, 1, &[value; 3]);
         }
         assert_eq!(content(&dir.path().join("room.wav")).1, [2.0; 3]);
+    }
+
+    #[test]
+    fn a_kill_leaves_a_readable_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("room.wav");
+        let recording = Arc::new(Mutex::new(Recording::new(path.clone())));
+        let mut take = Recording::begin(&recording, 48_000, 2).unwrap();
+        take.flush_every = Duration::ZERO;
+        let (mut producer, consumer) = RingBuffer::new(1000);
+        for _ in 0..1000 {
+            producer.push(0.25).unwrap();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let stop = stop.clone();
+            move || take.write(consumer, &stop)
+        });
+        // While the writer still has it open, with a header as a kill would leave it.
+        let limit = Instant::now() + Duration::from_secs(20);
+        while hound::WavReader::open(&path).map_or(0, |reader| reader.len()) < 1000 {
+            assert!(Instant::now() < limit, "the header does not tell of the samples");
+            std::thread::yield_now();
+        }
+        assert_eq!(content(&path).1, [0.25; 1000]);
+        stop.store(true, Ordering::Release);
+        writer.join().unwrap().unwrap();
     }
 }
