@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 
@@ -42,6 +43,18 @@ fn an_identity_stays_the_same_and_is_private() {
     let other = Identity::load_or_create(&home.path().join("other")).unwrap();
     assert_ne!(made.id(), other.id());
     assert!(!format!("{made:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn openssl_computes_the_same_id() {
+    let home = tempfile::tempdir().unwrap();
+    let identity = Identity::load_or_create(home.path()).unwrap();
+    let key = home.path().join("identity.pem");
+    let script = "openssl pkey -in \"$0\" -pubout -outform DER | openssl dgst -sha256 -r";
+    let output = Command::new("sh").args(["-c", script]).arg(&key).output().unwrap();
+    let digest = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(digest.split_whitespace().next(), Some(identity.id().to_string().as_str()), "{errors}");
 }
 
 #[test]
