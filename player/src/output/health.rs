@@ -104,3 +104,28 @@ impl std::fmt::Debug for Playing {
         f.debug_struct("Playing").field("format", &self.format).field("health", &self.health).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn playing() -> (Arc<Health>, Playing) {
+        let health = Arc::new(Health::default());
+        let format = DeviceFormat { rate: 48_000, channels: 2, max_pull: 480, latency: Span::ZERO };
+        (health.clone(), Playing::new(format, health, ()))
+    }
+
+    #[tokio::test]
+    async fn a_death_is_told_to_who_waits_and_to_who_comes_later() {
+        let (health, playing) = playing();
+        assert_eq!(playing.failed(), None);
+        let killer = std::thread::spawn(move || {
+            health.fail("unplugged".into());
+            health.fail("a consequence".into());
+        });
+        assert_eq!(playing.died().await, "unplugged");
+        killer.join().unwrap();
+        assert_eq!(playing.died().await, "unplugged");
+        assert_eq!(playing.failed(), Some("unplugged"));
+    }
+}
