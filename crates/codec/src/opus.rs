@@ -73,8 +73,7 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// The caller has validated `format`.
     pub(crate) fn new(format: &StreamFormat) -> Result<Self, CodecError> {
-        let inner =
-            opusic_c::Decoder::new(channels(format), SampleRate::Hz48000).map_err(library("make a decoder"))?;
+        let inner = opusic_c::Decoder::new(channels(format), SampleRate::Hz48000).map_err(library("make a decoder"))?;
         let channels = NonZeroUsize::new(format.channels.into()).unwrap_or(NonZeroUsize::MIN);
         Ok(Self { inner, fade: Fade::new(channels) })
     }

@@ -100,11 +100,10 @@ mod tests {
             let samples = decoded(Coding::PcmS24le, &bytes);
             assert_eq!(encoded(Coding::PcmS24le, &samples), bytes, "high byte {high}");
         }
-        assert_eq!(decoded(Coding::PcmS24le, &[0, 0, 0x80, 0xff, 0xff, 0xff, 1, 0, 0]), [
-            -1.0,
-            -1.0 / 8_388_608.0,
-            1.0 / 8_388_608.0
-        ]);
+        assert_eq!(
+            decoded(Coding::PcmS24le, &[0, 0, 0x80, 0xff, 0xff, 0xff, 1, 0, 0]),
+            [-1.0, -1.0 / 8_388_608.0, 1.0 / 8_388_608.0]
+        );
     }
 
     #[test]

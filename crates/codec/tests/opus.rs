@@ -84,7 +84,9 @@ fn what_is_decoded_is_what_was_encoded_after_the_lookahead() {
         for frames in [240, 480, 960] {
             let format = opus(channels, frames);
             let packets = 48_000 / usize::from(frames);
-            for (what, original, bound) in [("chord", chord(&format, packets), 30.0), ("noise", noise(&format, packets), 12.0)] {
+            for (what, original, bound) in
+                [("chord", chord(&format, packets), 30.0), ("noise", noise(&format, packets), 12.0)]
+            {
                 let (encoded, lookahead) = encode_all(format, 128_000 * u32::from(channels), &original);
                 let payloads: Vec<Option<&[u8]>> = encoded.iter().map(|packet| Some(packet.as_slice())).collect();
                 let decoded = decode_all(format, &payloads);
@@ -131,7 +133,10 @@ fn loss_is_concealed_in_full_packets_and_forgotten_soon() {
         let tail = 48_000 * 3 / 2 * 2;
         let [after, without] =
             [decoded, undisturbed].map(|decoded| snr(&format, &original[tail..], &decoded[tail..], lookahead as usize));
-        assert!((after - without).abs() < 0.5, "{frames} frames: {after:.1} dB after the loss, {without:.1} dB without one");
+        assert!(
+            (after - without).abs() < 0.5,
+            "{frames} frames: {after:.1} dB after the loss, {without:.1} dB without one"
+        );
     }
 }
 
@@ -214,12 +219,18 @@ fn every_invalid_setting_is_named() {
         (opus(3, 480), "3 channels", "1 or 2"),
         (opus(2, 120), "120 frames", "240, 480 or 960"),
         (opus(2, 1920), "1920 frames", "240, 480 or 960"),
-        (StreamFormat { coding: Coding::PcmS16le, rate: 8_000, channels: 2, frames: 480 }, "rate 8000 Hz", "44100 to 192000"),
+        (
+            StreamFormat { coding: Coding::PcmS16le, rate: 8_000, channels: 2, frames: 480 },
+            "rate 8000 Hz",
+            "44100 to 192000",
+        ),
         (StreamFormat { coding: Coding::PcmF32le, rate: 48_000, channels: 9, frames: 480 }, "9 channels", "1 to 8"),
         (StreamFormat { coding: Coding::PcmS24le, rate: 48_000, channels: 2, frames: 0 }, "0 frames", "32 to 4096"),
     ];
     for (format, value, accepted) in cases {
-        for refused in [Encoder::new(format, 128_000).map(drop).unwrap_err(), Decoder::new(format).map(drop).unwrap_err()] {
+        for refused in
+            [Encoder::new(format, 128_000).map(drop).unwrap_err(), Decoder::new(format).map(drop).unwrap_err()]
+        {
             let text = refused.to_string();
             assert!(text.contains(value) && text.contains(accepted), "{text}");
         }

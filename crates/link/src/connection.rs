@@ -64,7 +64,9 @@ impl HandshakeError {
     fn from_io(error: io::Error, expected: &[u8]) -> Self {
         let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()).cloned() else {
             return match error.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    Self::Closed
+                }
                 _ => Self::Io(error),
             };
         };

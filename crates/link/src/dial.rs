@@ -33,7 +33,9 @@ pub enum Target {
 
 /// A text does not say where a peer is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no address of a peer: accepted are HOST, HOST:PORT, IPV4, IPV4:PORT, IPV6 and [IPV6]:PORT with a port from 1 to 65535")]
+#[error(
+    "`{text}` is no address of a peer: accepted are HOST, HOST:PORT, IPV4, IPV4:PORT, IPV6 and [IPV6]:PORT with a port from 1 to 65535"
+)]
 pub struct TargetError {
     text: String,
 }

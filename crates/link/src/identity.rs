@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::state_file::{self, Privacy, StateFileError, WriteLock};
 use crate::PeerId;
+use crate::state_file::{self, Privacy, StateFileError, WriteLock};
 
 /// Name of the key file inside the state directory.
 const FILE_NAME: &str = "identity.pem";

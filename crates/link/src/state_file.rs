@@ -142,15 +142,13 @@ impl WriteLock {
             }
             _ => {}
         }
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(privacy.creation_mode())
-            .open(&temporary)
-            .and_then(|mut file| {
-                file.write_all(bytes)?;
-                file.sync_all()
-            });
+        let written =
+            OpenOptions::new().write(true).create_new(true).mode(privacy.creation_mode()).open(&temporary).and_then(
+                |mut file| {
+                    file.write_all(bytes)?;
+                    file.sync_all()
+                },
+            );
         written.map_err(StateFileError::io("write", &temporary))?;
         fs::rename(&temporary, &self.path).map_err(StateFileError::io("replace", &self.path))?;
         let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

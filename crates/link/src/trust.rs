@@ -226,7 +226,8 @@ impl TrustStore {
     }
 
     fn parse(&self, text: &str) -> Result<Vec<TrustedPeer>, TrustError> {
-        let document: Document = toml::from_str(text).map_err(|error| self.corrupt(error.to_string().trim_end().to_owned()))?;
+        let document: Document =
+            toml::from_str(text).map_err(|error| self.corrupt(error.to_string().trim_end().to_owned()))?;
         let mut peers: Vec<TrustedPeer> = Vec::with_capacity(document.peer.len());
         for entry in document.peer {
             let line = line_of(text, entry.span().start);
@@ -259,7 +260,8 @@ fn with_entry(mut text: String, name: &str, id: &PeerId, now: SystemTime) -> Str
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    let (name, id, added) = (toml::Value::from(name), toml::Value::from(id.to_string()), toml::Value::Datetime(utc(now)));
+    let (name, id, added) =
+        (toml::Value::from(name), toml::Value::from(id.to_string()), toml::Value::Datetime(utc(now)));
     text.push_str(&format!("\n[[peer]]\nname = {name}\nid = {id}\nadded = {added}\n"));
     text
 }

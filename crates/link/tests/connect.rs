@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audera_link::{
-    BindError, Cause, Connection, DialError, Endpoint, Failure, HandshakeError, Identity, Limits, Listener, Stage, Target,
-    dial,
+    BindError, Cause, Connection, DialError, Endpoint, Failure, HandshakeError, Identity, Limits, Listener, Stage,
+    Target, dial,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -229,7 +229,8 @@ async fn garbage_is_one_failure_and_harms_nobody_else() {
     let ours = endpoint();
     let mut listener = loopback(&endpoint(), Limits::default());
     let addr = listener.local_addr();
-    let garbage: [&[u8]; 4] = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[0; 300], &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3, 4, 5], &[0xff; 9]];
+    let garbage: [&[u8]; 4] =
+        [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[0; 300], &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3, 4, 5], &[0xff; 9]];
     for bytes in garbage {
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(bytes).await.unwrap();
