@@ -34,4 +34,4 @@ pub use listener::{BindError, Cause, Failure, Listener};
 pub use pause::Pause;
 pub use peer_id::{ParsePeerIdError, PeerId};
 pub use state_file::StateFileError;
-pub use trust::{ChangedId, Pinned, PinError, TRUSTED_FILE, TrustError, TrustStore, TrustedPeer};
+pub use trust::{ChangedId, PinError, Pinned, TRUSTED_FILE, TrustError, TrustStore, TrustedPeer};
