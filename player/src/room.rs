@@ -124,7 +124,7 @@ impl Room {
             return;
         }
         tracing::info!(sender = %connection.name.borrow(), title = %start.title, format = %start.format, latency = %start.latency, "starts to play");
-        self.open(connection.clone(), start);
+        self.open(connection.clone(), start, false);
     }
 
     /// Decides between the stream that plays and a new one.
@@ -146,7 +146,10 @@ impl Room {
     }
 
     /// Makes decoder and playout and asks for the device. Audio is taken at once: it waits in the playout.
-    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start) {
+    ///
+    /// A device that cannot play at the beginning refuses the stream; one that has played (`again`) is waited for, since it may be
+    /// plugged in again, or its server restarted.
+    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, again: bool) {
         let StreamFormat { rate, channels, .. } = start.format;
         let made = Decoder::new(start.format).map_err(|error| error.to_string()).and_then(|decoder| {
             let config = PlayoutConfig { rate, channels: channels.into(), capacity: CAPACITY, max_pull: MAX_PULL };
@@ -182,15 +185,32 @@ impl Room {
         connection.speak(|session| session.accept(id));
         let room = self.clone();
         tokio::task::spawn_local(async move {
-            let outcome = room.speaker.play(rate, channels.into(), Box::new(puller)).await;
-            let current = room.now.borrow().as_ref().is_some_and(|now| now.attempt == attempt);
+            let Err(reason) = room.speaker.play(rate, channels.into(), Box::new(puller)).await else { return };
+            if again {
+                tracing::debug!("cannot play yet: {reason}");
+                return room.try_again(attempt).await;
+            }
             // Otherwise another stream has come meanwhile, and this one has been told all there is to tell.
-            if let (Err(reason), true) = (outcome, current) {
+            if room.plays(attempt) {
                 tracing::warn!("cannot play: {reason}");
                 connection.speak(|session| session.refuse(id, &reason));
                 room.now.replace(None);
             }
         });
+    }
+
+    fn plays(&self, attempt: u64) -> bool {
+        self.now.borrow().as_ref().is_some_and(|now| now.attempt == attempt)
+    }
+
+    /// Asks for the device anew, unless the stream has ended by then.
+    async fn try_again(self: Rc<Self>, attempt: u64) {
+        tokio::time::sleep(RETRY_DEVICE).await;
+        if self.plays(attempt)
+            && let Some(now) = self.now.take().filter(|now| !now.finished)
+        {
+            self.open(now.connection, now.start, true);
+        }
     }
 
     /// A packet of audio came.
@@ -312,9 +332,9 @@ impl Room {
                 continue;
             }
             seen = failures;
-            tokio::time::sleep(RETRY_DEVICE).await;
-            if let Some(now) = self.now.take().filter(|now| !now.finished) {
-                self.open(now.connection, now.start);
+            let attempt = self.now.borrow().as_ref().map(|now| now.attempt);
+            if let Some(attempt) = attempt {
+                self.clone().try_again(attempt).await;
             }
         }
     }

@@ -22,6 +22,7 @@
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
 
+pub mod home;
 pub mod measure;
 mod network;
 mod process;

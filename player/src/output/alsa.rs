@@ -21,7 +21,6 @@ use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull
 use crate::config::AlsaConfig;
 use card::PcmCard;
 use feed::Feed;
-pub(super) use negotiate::quoted;
 use negotiate::{Claimed, claim};
 
 /// An ALSA PCM as output device.

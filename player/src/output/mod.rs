@@ -8,6 +8,7 @@
 pub mod alsa;
 pub mod file;
 mod health;
+pub mod pipewire;
 mod priority;
 
 use audera_clock::{PlayerTime, Span};
@@ -49,18 +50,10 @@ pub trait Output: Send {
 pub fn from_config(config: &Config) -> Box<dyn Output> {
     match &config.output {
         OutputChoice::PipeWire { target } => {
-            Box::new(alsa::AlsaOutput::new(pipewire_pcm(target.as_deref()), AlsaConfig::default()))
+            Box::new(pipewire::PipeWireOutput::new(target.clone(), config.name.as_str().to_owned()))
         }
         OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa)),
         OutputChoice::File { path } => Box::new(file::FileOutput::new(path.clone())),
-    }
-}
-
-/// The ALSA PCM by which PipeWire offers its graph.
-fn pipewire_pcm(target: Option<&str>) -> String {
-    match target {
-        None => "pipewire".to_owned(),
-        Some(target) => format!("pipewire:NODE={}", alsa::quoted(target)),
     }
 }
 

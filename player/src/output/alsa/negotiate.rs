@@ -72,7 +72,7 @@ fn plug(device: &str) -> String {
 }
 
 /// `text` as one argument of a PCM name, whatever characters it holds.
-pub(in crate::output) fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

@@ -1,0 +1,126 @@
+//! A home in a session: the built product's players on null sinks, and PipeWire processes with its modules.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, NullSink, Process, Session, SessionBuilder};
+
+/// Where the built product lies: beside the running test or demo, in cargo's target directory.
+#[derive(Debug)]
+pub struct Product {
+    player: PathBuf,
+    /// Holds the modules under the names PipeWire looks for.
+    modules: tempfile::TempDir,
+}
+
+impl Product {
+    /// Finds player and modules.
+    ///
+    /// # Errors
+    /// [`Error::File`] names what has not been built.
+    pub fn find() -> Result<Self, Error> {
+        let program = std::env::current_exe().map_err(|source| file_error(Path::new("/proc/self/exe"), source))?;
+        // Tests lie in a folder `deps` beside what they test.
+        let dir = program.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or(Path::new(".")).to_owned();
+        let found = |name: &str| {
+            let path = dir.join(name);
+            match fs::metadata(&path) {
+                Ok(_) => Ok(path),
+                Err(source) => {
+                    let hint = format!("{source}; build the workspace first: `cargo build --workspace`");
+                    Err(file_error(&path, std::io::Error::new(source.kind(), hint)))
+                }
+            }
+        };
+        let modules = tempfile::tempdir().map_err(|source| file_error(&std::env::temp_dir(), source))?;
+        for kind in ["sink", "source"] {
+            let built = found(&format!("libpipewire_module_audera_{kind}.so"))?;
+            let link = modules.path().join(format!("libpipewire-module-audera-{kind}.so"));
+            symlink(&built, &link).map_err(|source| file_error(&link, source))?;
+        }
+        Ok(Product { player: found("audera-player")?, modules })
+    }
+
+    /// A session whose PipeWire finds the modules.
+    #[must_use]
+    pub fn session(&self, host_name: &str) -> SessionBuilder {
+        Session::builder(host_name).module_dir(self.modules.path())
+    }
+
+    /// The folder with the modules.
+    #[must_use]
+    pub fn modules(&self) -> &Path {
+        self.modules.path()
+    }
+
+    /// A command for the player; its state lies in the session under the room's name.
+    #[must_use]
+    pub fn player_command(&self, session: &Session, room: &str, args: &[&str]) -> std::process::Command {
+        let mut command = session.command(&self.player);
+        command.args(["--name", room, "--listen", "[::]:0"]);
+        command.arg("--state-dir").arg(session.dir().join("state").join(room)).args(args);
+        command
+    }
+
+    /// Starts a player and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub fn player(&self, session: &Session, room: &str, args: &[&str]) -> Result<Process, Error> {
+        let mut player = session.spawn(self.player_command(session, room, args))?;
+        let log = player.log().to_owned();
+        player.wait_until("readiness of the player", || port_in(&fs::read_to_string(&log).ok()?).map(drop))?;
+        Ok(player)
+    }
+
+    /// Makes a null sink called as the room and starts an open player on it.
+    ///
+    /// # Errors
+    /// When either does not become ready in time.
+    pub fn room(&self, session: &Session, sink: &NullSink, room: &str, args: &[&str]) -> Result<Process, Error> {
+        session.null_sink(sink)?;
+        let output = format!("pipewire:{room}");
+        let all: Vec<&str> =
+            ["--access", "open", "--output", &output].into_iter().chain(args.iter().copied()).collect();
+        self.player(session, room, &all)
+    }
+
+    /// Starts a PipeWire process with one of the modules, `sink` or `source`, and these arguments in SPA-JSON.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn module(&self, session: &Session, kind: &str, args: &str) -> Result<Process, Error> {
+        session.spawn_pipewire(&format!("audera-{kind}"), &module_configuration(kind, args))
+    }
+}
+
+/// The port a player has told in its log, once it is ready.
+#[must_use]
+pub fn player_port(player: &Process) -> Option<u16> {
+    port_in(&player.output())
+}
+
+fn port_in(log: &str) -> Option<u16> {
+    let (_, rest) = log.lines().find(|line| line.contains(" ready "))?.split_once(" port=")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A configuration for `pipewire -c` with one module of ours, as `audera.conf` is.
+fn module_configuration(kind: &str, args: &str) -> String {
+    format!(
+        "context.spa-libs = {{ audio.convert.* = audioconvert/libspa-audioconvert support.* = support/libspa-support }}\n\
+         context.modules = [\n\
+         {{ name = libpipewire-module-protocol-native }}\n\
+         {{ name = libpipewire-module-client-node }}\n\
+         {{ name = libpipewire-module-adapter }}\n\
+         {{ name = libpipewire-module-audera-{kind} args = {{ {args} }} }}\n\
+         ]\n"
+    )
+}
+
+fn file_error(path: &Path, source: std::io::Error) -> Error {
+    Error::File { path: path.to_owned(), source }
+}
