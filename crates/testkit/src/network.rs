@@ -188,7 +188,10 @@ impl Host {
     /// When nftables is missing or refuses.
     pub fn lose(&self, share: f64) -> Result<(), Error> {
         let thousandths = (share.clamp(0.0, 1.0) * 1000.0).round();
-        let drop = format!("numgen random mod 1000 < {thousandths} drop");
+        let drop = match thousandths {
+            1000.0 => "drop".to_owned(),
+            some => format!("numgen random mod 1000 < {some} drop"),
+        };
         let rules = if thousandths == 0.0 {
             String::new()
         } else {

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{OnceLock, mpsc},
@@ -64,7 +64,9 @@ impl Process {
     pub(crate) fn start(name: &str, log: PathBuf, mut command: Command) -> Result<Self, Error> {
         let open = || File::options().create(true).append(true).open(&log);
         let file = |source| Error::File { path: log.clone(), source };
-        command.stdin(Stdio::null()).stdout(open().map_err(file)?).stderr(open().map_err(file)?).process_group(0);
+        command.stdin(Stdio::null()).stdout(open().map_err(file)?).stderr(open().map_err(file)?);
+        // There is no real-time scheduling here: at equal terms a build beside the test makes gaps in the sound.
+        sys::lead_and_go_first(&mut command);
         sys::die_with_parent(&mut command);
         let child = spawn(command).map_err(|source| Error::Run { program: name.to_owned(), source })?;
         Ok(Self { name: name.to_owned(), log, child })

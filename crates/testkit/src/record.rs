@@ -51,6 +51,8 @@ impl Session {
 
     /// Plays a file to a sink, both by name; the process ends with the file.
     ///
+    /// `pw-play` 0.3.65 ends without the last quantum: give the file a tail that is not missed.
+    ///
     /// # Errors
     /// When it cannot be run.
     pub fn play(&self, file: &Path, sink: &str) -> Result<Process, Error> {

@@ -1,6 +1,6 @@
 //! Simulated hosts on one network: they see each other, and their cables can be cut.
 
-use audera_testkit::{Daemon, Network, Session, or_skip};
+use audera_testkit::{Daemon, Network, Process, Session, or_skip};
 
 fn pair() -> Option<[Session; 2]> {
     let network = or_skip(Network::new())?;
@@ -8,9 +8,21 @@ fn pair() -> Option<[Session; 2]> {
     Some([start("kitchen"), start("office")])
 }
 
-fn reaches(from: &Session, to: &Session) -> bool {
-    // One packet and half a second for its answer, which takes a tenth of a millisecond.
-    from.run("ping", &["-c", "1", "-W", "0.5", &to.host().address().to_string()]).is_ok()
+const PING: &str = env!("CARGO_BIN_EXE_udp-ping");
+
+/// Serves pings on a host until dropped.
+fn serve(on: &Session) -> Process {
+    let mut command = on.command(PING);
+    command.args(["serve", "0.0.0.0:7007"]);
+    let server = on.spawn(command).unwrap();
+    on.poll("the server", || server.output().contains("serving").then_some(())).unwrap();
+    server
+}
+
+/// How many of so many packets come back.
+fn returned(from: &Session, to: &Session, count: u32) -> u32 {
+    let address = format!("{}:7007", to.host().address());
+    from.run(PING, &[&address, &count.to_string()]).unwrap().trim().parse().unwrap()
 }
 
 #[test]
@@ -31,24 +43,21 @@ fn a_published_service_is_seen_by_the_other_host() {
 #[test]
 fn cables_are_cut_and_lossy() {
     let Some([kitchen, office]) = pair() else { return };
-    assert!(reaches(&office, &kitchen));
+    let _server = serve(&kitchen);
+    assert_eq!(returned(&office, &kitchen, 10), 10);
     kitchen.host().cut().unwrap();
-    assert!(!reaches(&office, &kitchen));
+    assert_eq!(returned(&office, &kitchen, 1), 0);
     kitchen.host().join().unwrap();
-    assert!(reaches(&office, &kitchen));
+    // The first packets may be lost while the neighbour is looked for.
+    kitchen.poll("the way back", || (returned(&office, &kitchen, 10) == 10).then_some(())).unwrap();
     kitchen.host().lose(1.0).unwrap();
-    assert!(!reaches(&office, &kitchen));
+    assert_eq!(returned(&office, &kitchen, 1), 0);
     kitchen.host().lose(0.3).unwrap();
-    let address = kitchen.host().address().to_string();
-    let text = office
-        .poll("some packets to pass", || office.run("ping", &["-c", "100", "-i", "0.002", "-W", "0.5", &address]).ok())
-        .unwrap();
-    // Both ways lose 0.3, so 0.49 pass: 100 packets stay between 25 and 75 but for one run in a million.
-    let passed: usize =
-        text.split(" received").next().and_then(|t| t.split_whitespace().last()).unwrap().parse().unwrap();
-    assert!((25..=75).contains(&passed), "{passed} of 100 passed");
+    // Each way loses 0.3, so 0.49 return, give or take 0.035 (one sigma): six sigma either way.
+    let share = f64::from(returned(&office, &kitchen, 200)) / 200.0;
+    assert!((0.28..0.70).contains(&share), "{share} returned");
     kitchen.host().lose(0.0).unwrap();
-    assert!(reaches(&office, &kitchen));
+    assert_eq!(returned(&office, &kitchen, 10), 10);
 }
 
 #[test]

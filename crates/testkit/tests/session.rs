@@ -9,7 +9,7 @@ fn comes_up_and_shows_null_sinks() {
     let begin = Instant::now();
     let Some(session) = or_skip(Session::start("desk")) else { return };
     println!("session up after {:?}", begin.elapsed());
-    session.null_sink(&NullSink::new("Kitchen").driver()).unwrap();
+    session.null_sink(&NullSink::new("Kitchen")).unwrap();
     session.null_sink(&NullSink::new("Living Room")).unwrap();
     println!("two sinks after {:?}", begin.elapsed());
     let status = session.run("wpctl", &["status"]).unwrap();

@@ -24,13 +24,18 @@ impl NullSink {
         self
     }
 
-    /// Makes it the one that drives every graph it is part of. Where several sinks are recorded together exactly one should:
-    /// otherwise the graph changes its driver as they come and go, and offsets of a quantum appear that no room has.
+    /// Makes it drive every graph it is part of, in place of PipeWire's own dummy driver, which else drives all null sinks.
+    ///
+    /// A sink which drives plays a quantum earlier or later than one which follows: do not measure the one against the other.
     pub fn driver(mut self) -> Self {
         self.driver_priority = 30_000;
         self
     }
 }
+
+/// The group of PipeWire's dummy driver. Sinks in it are driven by it from the first, whoever is linked to them, so that none
+/// of them ever changes its driver in the middle of a recording.
+const DRIVER_GROUP: &str = "pipewire.dummy";
 
 impl Session {
     /// Makes a null sink and waits until its ports are there.
@@ -43,6 +48,7 @@ impl Session {
             "{{ factory.name = support.null-audio-sink, media.class = Audio/Sink, object.linger = true, \
              node.name = \"{name}\", node.description = \"{name}\", audio.rate = 48000, \
              audio.position = [ {} ], priority.driver = {driver_priority}, monitor.channel-volumes = false, \
+             node.group = {DRIVER_GROUP}, \
              node.pause-on-idle = false, session.suspend-timeout-seconds = 0 }}",
             positions.join(" "),
         );
