@@ -15,13 +15,7 @@ pub struct Announcement {
 impl Announcement {
     /// A service called `name` (1 to 63 bytes of UTF-8, for people to read) at `port`, without TXT or subtypes.
     pub fn new(name: impl Into<String>, service_type: ServiceType, port: u16) -> Self {
-        Self {
-            name: name.into(),
-            service_type,
-            port,
-            txt: Txt::new(),
-            subtypes: Vec::new(),
-        }
+        Self { name: name.into(), service_type, port, txt: Txt::new(), subtypes: Vec::new() }
     }
 
     /// Gives it a TXT record.
@@ -46,15 +40,11 @@ impl Announcement {
     /// Refuses what could never be announced.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.name.is_empty() || self.name.len() > 63 || self.name.chars().any(char::is_control) {
-            return Err(Error::InstanceName {
-                given: self.name.clone(),
-            });
+            return Err(Error::InstanceName { given: self.name.clone() });
         }
         for label in &self.subtypes {
             if !label.starts_with('_') || label.contains('.') || !(2..=63).contains(&label.len()) {
-                return Err(Error::Subtype {
-                    given: label.clone(),
-                });
+                return Err(Error::Subtype { given: label.clone() });
             }
         }
         self.txt.to_wire().map(drop)
@@ -73,15 +63,9 @@ mod tests {
     fn names_are_bounded_in_bytes() {
         assert!(named("K\u{fc}che").check().is_ok());
         assert!(named(&"x".repeat(63)).check().is_ok());
-        assert!(matches!(
-            named(&"\u{fc}".repeat(32)).check(),
-            Err(Error::InstanceName { .. })
-        ));
+        assert!(matches!(named(&"\u{fc}".repeat(32)).check(), Err(Error::InstanceName { .. })));
         assert!(matches!(named("").check(), Err(Error::InstanceName { .. })));
-        assert!(matches!(
-            named("a\nb").check(),
-            Err(Error::InstanceName { .. })
-        ));
+        assert!(matches!(named("a\nb").check(), Err(Error::InstanceName { .. })));
     }
 
     #[test]
@@ -90,13 +74,7 @@ mod tests {
         assert!(kitchen.check().is_ok());
         assert_eq!(kitchen.full_subtype("_lamp"), "_lamp._sub._ipp._tcp");
         for label in ["lamp", "_", "_a.b"] {
-            assert!(
-                matches!(
-                    named("Kitchen").subtype(label).check(),
-                    Err(Error::Subtype { .. })
-                ),
-                "{label}"
-            );
+            assert!(matches!(named("Kitchen").subtype(label).check(), Err(Error::Subtype { .. })), "{label}");
         }
     }
 }

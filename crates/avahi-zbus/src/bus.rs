@@ -45,9 +45,7 @@ impl Bus {
         };
         match timeout(PATIENCE, builder.method_timeout(PATIENCE).build()).await {
             Ok(connection) => connection,
-            Err(_) => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "the bus does not answer").into())
-            }
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the bus does not answer").into()),
         }
     }
 
@@ -100,13 +98,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub fn new(bus: Bus) -> Self {
-        Self {
-            bus,
-            link: None,
-            not_before: None,
-            next_wait: Bus::FIRST_RETRY,
-            told_down: false,
-        }
+        Self { bus, link: None, not_before: None, next_wait: Bus::FIRST_RETRY, told_down: false }
     }
 
     /// The daemon answers as it should: the next wait is a short one again.
@@ -185,12 +177,7 @@ impl Link {
             .add_arg(AVAHI)?
             .build();
         let owner_changes = MessageStream::for_match_rule(rule, &connection, None).await?;
-        Ok(Self {
-            connection,
-            owner_changes,
-            ask: true,
-            owner: None,
-        })
+        Ok(Self { connection, owner_changes, ask: true, owner: None })
     }
 
     /// The daemon that is there now (`None`: there is none), as soon as that differs from what was told last.
@@ -211,11 +198,7 @@ impl Link {
             let message = message?;
             let body = message.body();
             let (_, _, new): (BusName<'_>, &str, &str) = body.deserialize()?;
-            let new = if new.is_empty() {
-                None
-            } else {
-                Some(UniqueName::try_from(new)?)
-            };
+            let new = if new.is_empty() { None } else { Some(UniqueName::try_from(new)?) };
             match (&self.owner, new) {
                 (None, None) => {}
                 (Some(old), Some(new)) if *old == new => {}
@@ -235,10 +218,7 @@ impl Link {
     }
 
     async fn current_owner(&self) -> zbus::Result<Option<OwnedUniqueName>> {
-        let asked = DBusProxy::new(&self.connection)
-            .await?
-            .get_name_owner(BusName::try_from(AVAHI)?)
-            .await;
+        let asked = DBusProxy::new(&self.connection).await?.get_name_owner(BusName::try_from(AVAHI)?).await;
         match asked {
             Ok(owner) => Ok(Some(owner)),
             Err(zbus::fdo::Error::NameHasNoOwner(_)) => Ok(None),
@@ -248,9 +228,6 @@ impl Link {
 
     fn daemon(&self) -> Option<Daemon> {
         let owner = self.owner.clone()?;
-        Some(Daemon {
-            connection: self.connection.clone(),
-            owner,
-        })
+        Some(Daemon { connection: self.connection.clone(), owner })
     }
 }

@@ -62,25 +62,14 @@ impl<'a> Entry<'a> {
             .build()
             .await?;
         let group_states = group.receive_state_changed().await?;
-        Ok(Self {
-            announcement,
-            txt,
-            state,
-            server,
-            server_states,
-            group,
-            group_states,
-            filled: false,
-        })
+        Ok(Self { announcement, txt, state, server, server_states, group, group_states, filled: false })
     }
 
     /// Goes on until there is a reason to stop.
     pub async fn run(&mut self, watch: &mut Watch) -> End {
         match self.go_on(watch).await {
             Ok(end) => end,
-            Err(zbus::Error::MethodError(name, text, _))
-                if name.starts_with("org.freedesktop.Avahi.Invalid") =>
-            {
+            Err(zbus::Error::MethodError(name, text, _)) if name.starts_with("org.freedesktop.Avahi.Invalid") => {
                 End::Refused(text.unwrap_or_else(|| name.to_string()))
             }
             Err(error) => End::Failed(error),
@@ -130,9 +119,7 @@ impl<'a> Entry<'a> {
         match state {
             server_state::RUNNING if !self.filled => self.fill().await,
             // The records name the host, which is about to be called something else.
-            server_state::REGISTERING | server_state::COLLISION if self.filled => {
-                self.empty().await
-            }
+            server_state::REGISTERING | server_state::COLLISION if self.filled => self.empty().await,
             server_state::FAILURE => Err(zbus::Error::Failure(error.to_owned())),
             _ => Ok(()),
         }
@@ -142,9 +129,7 @@ impl<'a> Entry<'a> {
     async fn fill(&mut self) -> zbus::Result<()> {
         loop {
             match self.add().await {
-                Err(zbus::Error::MethodError(name, ..))
-                    if name == "org.freedesktop.Avahi.CollisionError" =>
-                {
+                Err(zbus::Error::MethodError(name, ..)) if name == "org.freedesktop.Avahi.CollisionError" => {
                     self.group.reset().await?;
                     self.rename().await?;
                 }
@@ -158,40 +143,12 @@ impl<'a> Entry<'a> {
 
     async fn add(&mut self) -> zbus::Result<()> {
         let txt = self.wire_txt()?;
-        let Announcement {
-            name,
-            service_type,
-            port,
-            subtypes,
-            ..
-        } = &*self.announcement;
+        let Announcement { name, service_type, port, subtypes, .. } = &*self.announcement;
         let service_type = service_type.as_str();
-        self.group
-            .add_service(
-                ANY_INTERFACE,
-                ANY_PROTOCOL,
-                0,
-                name,
-                service_type,
-                "",
-                "",
-                *port,
-                &txt,
-            )
-            .await?;
+        self.group.add_service(ANY_INTERFACE, ANY_PROTOCOL, 0, name, service_type, "", "", *port, &txt).await?;
         for label in subtypes {
             let subtype = self.announcement.full_subtype(label);
-            self.group
-                .add_service_subtype(
-                    ANY_INTERFACE,
-                    ANY_PROTOCOL,
-                    0,
-                    name,
-                    service_type,
-                    "",
-                    &subtype,
-                )
-                .await?;
+            self.group.add_service_subtype(ANY_INTERFACE, ANY_PROTOCOL, 0, name, service_type, "", &subtype).await?;
         }
         Ok(())
     }
@@ -215,28 +172,13 @@ impl<'a> Entry<'a> {
             return Ok(());
         }
         let txt = self.wire_txt()?;
-        let Announcement {
-            name, service_type, ..
-        } = &*self.announcement;
-        self.group
-            .update_service_txt(
-                ANY_INTERFACE,
-                ANY_PROTOCOL,
-                0,
-                name,
-                service_type.as_str(),
-                "",
-                &txt,
-            )
-            .await
+        let Announcement { name, service_type, .. } = &*self.announcement;
+        self.group.update_service_txt(ANY_INTERFACE, ANY_PROTOCOL, 0, name, service_type.as_str(), "", &txt).await
     }
 
     /// The latest TXT record, checked when it was given.
     fn wire_txt(&mut self) -> zbus::Result<Vec<Vec<u8>>> {
-        self.txt
-            .borrow_and_update()
-            .to_wire()
-            .map_err(|error| zbus::Error::Failure(error.to_string()))
+        self.txt.borrow_and_update().to_wire().map_err(|error| zbus::Error::Failure(error.to_string()))
     }
 
     /// Withdraws the announcement.

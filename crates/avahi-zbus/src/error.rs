@@ -13,17 +13,13 @@ pub enum Error {
         reason: &'static str,
     },
     /// An instance name is empty or longer than DNS allows.
-    #[error(
-        "instance name \"{given}\" is refused: give 1 to 63 bytes of UTF-8 without control characters"
-    )]
+    #[error("instance name \"{given}\" is refused: give 1 to 63 bytes of UTF-8 without control characters")]
     InstanceName {
         /// What was given.
         given: String,
     },
     /// A subtype label is not usable.
-    #[error(
-        "subtype \"{given}\" is refused: give a label like \"_printer\", 2 to 63 bytes, no dots"
-    )]
+    #[error("subtype \"{given}\" is refused: give a label like \"_printer\", 2 to 63 bytes, no dots")]
     Subtype {
         /// What was given.
         given: String,
@@ -35,9 +31,7 @@ pub enum Error {
         given: String,
     },
     /// A TXT entry `key=value` is longer than its length byte can say.
-    #[error(
-        "TXT entry \"{key}\" takes {length} bytes with its key: at most 255 fit, so shorten the value"
-    )]
+    #[error("TXT entry \"{key}\" takes {length} bytes with its key: at most 255 fit, so shorten the value")]
     TxtEntry {
         /// The entry's key.
         key: String,
@@ -45,9 +39,7 @@ pub enum Error {
         length: usize,
     },
     /// The whole TXT record is too big for one multicast packet.
-    #[error(
-        "the TXT record takes {length} bytes: keep it within {limit} so that it fits one packet"
-    )]
+    #[error("the TXT record takes {length} bytes: keep it within {limit} so that it fits one packet")]
     TxtRecord {
         /// Bytes of the whole record.
         length: usize,

@@ -48,10 +48,6 @@ impl Service {
     /// The instance's key.
     #[must_use]
     pub fn key(&self) -> ServiceKey {
-        ServiceKey {
-            name: self.name.clone(),
-            service_type: self.service_type.clone(),
-            domain: self.domain.clone(),
-        }
+        ServiceKey { name: self.name.clone(), service_type: self.service_type.clone(), domain: self.domain.clone() }
     }
 }

@@ -78,3 +78,4 @@ pub use found::{Service, ServiceKey};
 pub use publisher::{Publication, PublicationState, Publisher};
 pub use service_type::ServiceType;
 pub use txt::Txt;
+pub use zbus;

@@ -61,21 +61,12 @@ pub(crate) struct Catalogue {
 impl Catalogue {
     /// The instance is there, though not resolved yet.
     pub fn seen(&mut self, key: ServiceKey, place: Place) {
-        self.seen
-            .entry(key)
-            .or_default()
-            .entry(place)
-            .or_insert(None);
+        self.seen.entry(key).or_default().entry(place).or_insert(None);
     }
 
     /// The instance's records are known at a place where it was seen.
     #[must_use]
-    pub fn resolved(
-        &mut self,
-        key: &ServiceKey,
-        place: Place,
-        resolved: Resolved,
-    ) -> Option<Event> {
+    pub fn resolved(&mut self, key: &ServiceKey, place: Place, resolved: Resolved) -> Option<Event> {
         *self.seen.get_mut(key)?.get_mut(&place)? = Some(resolved);
         self.compare(key)
     }
@@ -101,12 +92,7 @@ impl Catalogue {
     #[must_use]
     pub fn reconcile(&mut self) -> Vec<Event> {
         let seen = &self.seen;
-        let missing: Vec<_> = self
-            .told
-            .keys()
-            .filter(|key| !seen.contains_key(*key))
-            .cloned()
-            .collect();
+        let missing: Vec<_> = self.told.keys().filter(|key| !seen.contains_key(*key)).cloned().collect();
         for key in &missing {
             self.told.remove(key);
         }
@@ -126,17 +112,13 @@ impl Catalogue {
 }
 
 fn merge(key: &ServiceKey, places: &BTreeMap<Place, Option<Resolved>>) -> Option<Service> {
-    let mut all: Vec<_> = places
-        .iter()
-        .filter_map(|(place, resolved)| Some((place, resolved.as_ref()?)))
-        .collect();
+    let mut all: Vec<_> = places.iter().filter_map(|(place, resolved)| Some((place, resolved.as_ref()?))).collect();
     all.sort_by_key(|(place, resolved)| (rank(&resolved.address), **place, resolved.address));
     let best = all.first()?.1;
     let mut addresses: Vec<SocketAddr> = Vec::with_capacity(all.len());
     for (_, resolved) in &all {
         // Another port means a record that is on its way out.
-        if resolved.address.port() == best.address.port() && !addresses.contains(&resolved.address)
-        {
+        if resolved.address.port() == best.address.port() && !addresses.contains(&resolved.address) {
             addresses.push(resolved.address);
         }
     }
@@ -157,21 +139,12 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> ServiceKey {
-        ServiceKey {
-            name: name.into(),
-            service_type: "_ipp._tcp".into(),
-            domain: "local".into(),
-        }
+        ServiceKey { name: name.into(), service_type: "_ipp._tcp".into(), domain: "local".into() }
     }
 
     fn at(address: &str, interface: i32) -> Resolved {
         let address = socket_address(address, 631, interface).unwrap();
-        Resolved {
-            host: "h.local".into(),
-            address,
-            txt: Txt::new().with("v", "1"),
-            local: false,
-        }
+        Resolved { host: "h.local".into(), address, txt: Txt::new().with("v", "1"), local: false }
     }
 
     fn see(catalogue: &mut Catalogue, name: &str, place: Place, address: &str) -> Option<Event> {
@@ -181,9 +154,7 @@ mod tests {
 
     fn addresses(event: Option<Event>) -> Vec<String> {
         match event {
-            Some(Event::Added(s) | Event::Changed(s)) => {
-                s.addresses.iter().map(ToString::to_string).collect()
-            }
+            Some(Event::Added(s) | Event::Changed(s)) => s.addresses.iter().map(ToString::to_string).collect(),
             other => panic!("neither added nor changed: {other:?}"),
         }
     }
@@ -191,26 +162,12 @@ mod tests {
     #[test]
     fn one_instance_however_many_places() {
         let mut c = Catalogue::default();
-        assert_eq!(
-            addresses(see(&mut c, "a", (2, 1), "fe80::1")),
-            ["[fe80::1%2]:631"]
-        );
-        assert_eq!(
-            addresses(see(&mut c, "a", (1, 0), "127.0.0.1")),
-            ["[fe80::1%2]:631", "127.0.0.1:631"]
-        );
-        assert_eq!(
-            addresses(see(&mut c, "a", (2, 0), "10.0.0.7"))[0],
-            "10.0.0.7:631"
-        );
+        assert_eq!(addresses(see(&mut c, "a", (2, 1), "fe80::1")), ["[fe80::1%2]:631"]);
+        assert_eq!(addresses(see(&mut c, "a", (1, 0), "127.0.0.1")), ["[fe80::1%2]:631", "127.0.0.1:631"]);
+        assert_eq!(addresses(see(&mut c, "a", (2, 0), "10.0.0.7"))[0], "10.0.0.7:631");
         assert_eq!(
             addresses(see(&mut c, "a", (3, 1), "fd00::7")),
-            [
-                "10.0.0.7:631",
-                "[fd00::7]:631",
-                "[fe80::1%2]:631",
-                "127.0.0.1:631"
-            ]
+            ["10.0.0.7:631", "[fd00::7]:631", "[fe80::1%2]:631", "127.0.0.1:631"]
         );
         // The same address over another interface says nothing new.
         assert_eq!(see(&mut c, "a", (4, 0), "10.0.0.7"), None);
@@ -234,17 +191,9 @@ mod tests {
     #[test]
     fn a_new_txt_is_a_change() {
         let mut c = Catalogue::default();
-        assert!(matches!(
-            see(&mut c, "a", (2, 0), "10.0.0.7"),
-            Some(Event::Added(_))
-        ));
-        let newer = Resolved {
-            txt: Txt::new().with("v", "2"),
-            ..at("10.0.0.7", 2)
-        };
-        let Some(Event::Changed(service)) = c.resolved(&key("a"), (2, 0), newer) else {
-            panic!("no change told")
-        };
+        assert!(matches!(see(&mut c, "a", (2, 0), "10.0.0.7"), Some(Event::Added(_))));
+        let newer = Resolved { txt: Txt::new().with("v", "2"), ..at("10.0.0.7", 2) };
+        let Some(Event::Changed(service)) = c.resolved(&key("a"), (2, 0), newer) else { panic!("no change told") };
         assert_eq!(service.txt.get_str("v"), Some("2"));
     }
 
@@ -252,19 +201,13 @@ mod tests {
     fn a_restart_removes_only_what_stays_away() {
         let mut c = Catalogue::default();
         for name in ["back", "gone", "slow"] {
-            assert!(matches!(
-                see(&mut c, name, (2, 0), "10.0.0.7"),
-                Some(Event::Added(_))
-            ));
+            assert!(matches!(see(&mut c, name, (2, 0), "10.0.0.7"), Some(Event::Added(_))));
         }
         c.forget_seen();
         assert_eq!(see(&mut c, "back", (2, 0), "10.0.0.7"), None);
         c.seen(key("slow"), (2, 0));
         assert_eq!(c.reconcile(), [Event::Removed(key("gone"))]);
         assert_eq!(c.reconcile(), []);
-        assert_eq!(
-            addresses(see(&mut c, "slow", (2, 0), "10.0.0.9")),
-            ["10.0.0.9:631"]
-        );
+        assert_eq!(addresses(see(&mut c, "slow", (2, 0), "10.0.0.9")), ["10.0.0.9:631"]);
     }
 }

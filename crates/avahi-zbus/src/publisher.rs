@@ -39,12 +39,7 @@ impl Publisher {
         announcement.check()?;
         let (txt, wanted) = watch::channel(announcement.txt.clone());
         let (told, state) = watch::channel(PublicationState::Waiting);
-        let task = tokio::spawn(run(
-            Watch::new(self.bus.clone()),
-            announcement,
-            wanted,
-            told,
-        ));
+        let task = tokio::spawn(run(Watch::new(self.bus.clone()), announcement, wanted, told));
         Ok(Publication { txt, state, task })
     }
 }
@@ -189,14 +184,8 @@ async fn run(
             End::Dropped => return,
             End::Presence(presence) => known = Some(presence),
             End::Refused(reason) => {
-                warn!(
-                    name = announcement.name,
-                    reason, "Avahi refuses the announcement"
-                );
-                state.send_replace(PublicationState::Refused {
-                    name: announcement.name,
-                    reason,
-                });
+                warn!(name = announcement.name, reason, "Avahi refuses the announcement");
+                state.send_replace(PublicationState::Refused { name: announcement.name, reason });
                 return;
             }
             End::Failed(error) => {

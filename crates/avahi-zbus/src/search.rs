@@ -78,10 +78,7 @@ impl Search {
             .cache_properties(CacheProperties::No)
             .build()
             .await?;
-        let signals = either(
-            signals_of(&daemon, BROWSER).await?,
-            signals_of(&daemon, RESOLVER).await?,
-        );
+        let signals = either(signals_of(&daemon, BROWSER).await?, signals_of(&daemon, RESOLVER).await?);
         let search = Self {
             daemon,
             server: server.clone(),
@@ -94,21 +91,14 @@ impl Search {
         };
         let service_type = service_type.clone();
         search.opening.push(Box::pin(async move {
-            let path = server
-                .service_browser_new(ANY_INTERFACE, ANY_PROTOCOL, service_type.as_str(), "", 0)
-                .await?;
+            let path = server.service_browser_new(ANY_INTERFACE, ANY_PROTOCOL, service_type.as_str(), "", 0).await?;
             Ok(Opened::Browser(path))
         }));
         Ok(search)
     }
 
     /// Goes on until there is a reason to stop.
-    pub async fn run(
-        &mut self,
-        catalogue: &mut Catalogue,
-        watch: &mut Watch,
-        events: &UnboundedSender<Event>,
-    ) -> End {
+    pub async fn run(&mut self, catalogue: &mut Catalogue, watch: &mut Watch, events: &UnboundedSender<Event>) -> End {
         let settled = Instant::now() + Browser::SETTLING;
         let mut settling = true;
         loop {
@@ -143,11 +133,7 @@ impl Search {
         }
     }
 
-    async fn opened(
-        &mut self,
-        opened: zbus::Result<Opened>,
-        catalogue: &mut Catalogue,
-    ) -> zbus::Result<Vec<Event>> {
+    async fn opened(&mut self, opened: zbus::Result<Opened>, catalogue: &mut Catalogue) -> zbus::Result<Vec<Event>> {
         match opened? {
             Opened::Browser(path) => self.browser = Some(path),
             Opened::Resolver(sighting, path) => match self.sightings.get_mut(&sighting) {
@@ -166,24 +152,14 @@ impl Search {
         Ok(told)
     }
 
-    async fn signal(
-        &mut self,
-        message: Message,
-        catalogue: &mut Catalogue,
-    ) -> zbus::Result<Vec<Event>> {
-        let Some(path) = message
-            .header()
-            .path()
-            .map(|path| OwnedObjectPath::from(path.to_owned()))
-        else {
+    async fn signal(&mut self, message: Message, catalogue: &mut Catalogue) -> zbus::Result<Vec<Event>> {
+        let Some(path) = message.header().path().map(|path| OwnedObjectPath::from(path.to_owned())) else {
             return Ok(Vec::new());
         };
         if self.browser.as_ref() == Some(&path) {
             self.browser_signal(message, catalogue).await
         } else if let Some(sighting) = self.resolvers.get(&path) {
-            Ok(resolver_signal(message, sighting, catalogue)?
-                .into_iter()
-                .collect())
+            Ok(resolver_signal(message, sighting, catalogue)?.into_iter().collect())
         } else {
             if !self.opening.is_empty() {
                 self.early.push(message);
@@ -192,11 +168,7 @@ impl Search {
         }
     }
 
-    async fn browser_signal(
-        &mut self,
-        message: Message,
-        catalogue: &mut Catalogue,
-    ) -> zbus::Result<Vec<Event>> {
+    async fn browser_signal(&mut self, message: Message, catalogue: &mut Catalogue) -> zbus::Result<Vec<Event>> {
         if let Some(signal) = service_browser::ItemNew::from_message(message.clone()) {
             let args = signal.args()?;
             let key = key(args.name, args.type_, args.domain);
@@ -208,19 +180,13 @@ impl Search {
             }
         } else if let Some(signal) = service_browser::ItemRemove::from_message(message.clone()) {
             let args = signal.args()?;
-            let sighting = (
-                key(args.name, args.type_, args.domain),
-                (args.interface, args.protocol),
-            );
+            let sighting = (key(args.name, args.type_, args.domain), (args.interface, args.protocol));
             trace!(service = %sighting.0, place = ?sighting.1, "gone");
             if let Some(path) = self.sightings.remove(&sighting).flatten() {
                 self.resolvers.remove(&path);
                 free(&self.daemon, &path, RESOLVER).await;
             }
-            return Ok(catalogue
-                .gone(&sighting.0, sighting.1)
-                .into_iter()
-                .collect());
+            return Ok(catalogue.gone(&sighting.0, sighting.1).into_iter().collect());
         } else if let Some(signal) = service_browser::Failure::from_message(message) {
             return Err(zbus::Error::Failure(signal.args()?.error.to_owned()));
         }
@@ -233,17 +199,8 @@ impl Search {
             let (key, (interface, protocol)) = &sighting;
             let (name, service_type, domain) = (&key.name, &key.service_type, &key.domain);
             // Each protocol is asked for its own kind of address: together they give all, each once.
-            let path = server
-                .service_resolver_new(
-                    *interface,
-                    *protocol,
-                    name,
-                    service_type,
-                    domain,
-                    *protocol,
-                    0,
-                )
-                .await?;
+            let path =
+                server.service_resolver_new(*interface, *protocol, name, service_type, domain, *protocol, 0).await?;
             Ok(Opened::Resolver(sighting, path))
         }));
     }
@@ -282,11 +239,7 @@ async fn free(daemon: &Daemon, path: &OwnedObjectPath, interface: &'static str) 
     }
 }
 
-fn resolver_signal(
-    message: Message,
-    sighting: &Sighting,
-    catalogue: &mut Catalogue,
-) -> zbus::Result<Option<Event>> {
+fn resolver_signal(message: Message, sighting: &Sighting, catalogue: &mut Catalogue) -> zbus::Result<Option<Event>> {
     let (key, place) = sighting;
     if let Some(signal) = service_resolver::Found::from_message(message.clone()) {
         let args = signal.args()?;
@@ -310,18 +263,10 @@ fn resolver_signal(
 }
 
 fn key(name: &str, service_type: &str, domain: &str) -> ServiceKey {
-    ServiceKey {
-        name: name.to_owned(),
-        service_type: service_type.to_owned(),
-        domain: domain.to_owned(),
-    }
+    ServiceKey { name: name.to_owned(), service_type: service_type.to_owned(), domain: domain.to_owned() }
 }
 
 async fn signals_of(daemon: &Daemon, interface: &'static str) -> zbus::Result<MessageStream> {
-    let rule = MatchRule::builder()
-        .msg_type(Type::Signal)
-        .sender(daemon.owner.clone())?
-        .interface(interface)?
-        .build();
+    let rule = MatchRule::builder().msg_type(Type::Signal).sender(daemon.owner.clone())?.interface(interface)?.build();
     MessageStream::for_match_rule(rule, &daemon.connection, None).await
 }

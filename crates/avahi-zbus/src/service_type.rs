@@ -19,10 +19,7 @@ impl ServiceType {
         let text = text.into();
         match fault(&text) {
             None => Ok(Self(text)),
-            Some(reason) => Err(Error::ServiceType {
-                given: text,
-                reason,
-            }),
+            Some(reason) => Err(Error::ServiceType { given: text, reason }),
         }
     }
 
@@ -78,20 +75,8 @@ mod tests {
 
     #[test]
     fn usual_types_are_taken() {
-        for text in [
-            "_audera._tcp",
-            "_audera-source._tcp",
-            "_sleep-proxy._udp",
-            "_a._tcp",
-            "_abcdefghijklmno._udp",
-        ] {
-            assert_eq!(
-                ServiceType::new(text)
-                    .map(|t| t.to_string())
-                    .ok()
-                    .as_deref(),
-                Some(text)
-            );
+        for text in ["_audera._tcp", "_audera-source._tcp", "_sleep-proxy._udp", "_a._tcp", "_abcdefghijklmno._udp"] {
+            assert_eq!(ServiceType::new(text).map(|t| t.to_string()).ok().as_deref(), Some(text));
         }
     }
 

@@ -31,10 +31,7 @@ impl Txt {
 
     /// Sets `key=value`, replacing what `key` had. Whether key and value fit is checked when the record is published.
     pub fn insert(&mut self, key: impl AsRef<str>, value: impl AsRef<[u8]>) {
-        self.0.insert(
-            key.as_ref().to_ascii_lowercase(),
-            Some(value.as_ref().to_vec()),
-        );
+        self.0.insert(key.as_ref().to_ascii_lowercase(), Some(value.as_ref().to_vec()));
     }
 
     /// Sets `key` without a value: present, and that is all there is to say.
@@ -67,9 +64,7 @@ impl Txt {
 
     /// All entries in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_deref()))
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_deref()))
     }
 
     /// Number of entries.
@@ -116,19 +111,13 @@ impl Txt {
                 string.extend_from_slice(value);
             }
             if string.len() > 255 {
-                return Err(Error::TxtEntry {
-                    key: key.clone(),
-                    length: string.len(),
-                });
+                return Err(Error::TxtEntry { key: key.clone(), length: string.len() });
             }
             total += 1 + string.len();
             strings.push(string);
         }
         if total > Self::MAX_LENGTH {
-            return Err(Error::TxtRecord {
-                length: total,
-                limit: Self::MAX_LENGTH,
-            });
+            return Err(Error::TxtRecord { length: total, limit: Self::MAX_LENGTH });
         }
         Ok(strings)
     }
@@ -137,17 +126,13 @@ impl Txt {
 impl fmt::Debug for Txt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |value: &Option<Vec<u8>>| value.as_ref().map(|v| v.escape_ascii().to_string());
-        f.debug_map()
-            .entries(self.0.iter().map(|(key, value)| (key, text(value))))
-            .finish()
+        f.debug_map().entries(self.0.iter().map(|(key, value)| (key, text(value)))).finish()
     }
 }
 
 impl<K: AsRef<str>, V: AsRef<[u8]>> FromIterator<(K, V)> for Txt {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        entries
-            .into_iter()
-            .fold(Self::new(), |txt, (key, value)| txt.with(key, value))
+        entries.into_iter().fold(Self::new(), |txt, (key, value)| txt.with(key, value))
     }
 }
 
@@ -161,15 +146,7 @@ mod tests {
 
     #[test]
     fn reads_as_the_rfc_asks() {
-        let txt = Txt::from_wire(&wire(&[
-            "V=1",
-            "v=2",
-            "flag",
-            "empty=",
-            "=nameless",
-            "",
-            "url=a=b",
-        ]));
+        let txt = Txt::from_wire(&wire(&["V=1", "v=2", "flag", "empty=", "=nameless", "", "url=a=b"]));
         assert_eq!(txt.len(), 4);
         assert_eq!(txt.get_str("v"), Some("1"));
         assert!(txt.contains("FLAG"));
@@ -180,21 +157,13 @@ mod tests {
 
     #[test]
     fn order_on_the_wire_does_not_matter() {
-        assert_eq!(
-            Txt::from_wire(&wire(&["a=1", "b=2"])),
-            Txt::from_wire(&wire(&["B=2", "A=1"]))
-        );
-        assert_ne!(
-            Txt::from_wire(&wire(&["a"])),
-            Txt::from_wire(&wire(&["a="]))
-        );
+        assert_eq!(Txt::from_wire(&wire(&["a=1", "b=2"])), Txt::from_wire(&wire(&["B=2", "A=1"])));
+        assert_ne!(Txt::from_wire(&wire(&["a"])), Txt::from_wire(&wire(&["a="])));
     }
 
     #[test]
     fn goes_there_and_back() {
-        let mut txt = Txt::new()
-            .with("id", [0, 255, b'='])
-            .with("Groups", "up,down");
+        let mut txt = Txt::new().with("id", [0, 255, b'=']).with("Groups", "up,down");
         txt.insert_flag("open");
         assert_eq!(Txt::from_wire(&txt.to_wire().unwrap()), txt);
     }
@@ -202,25 +171,10 @@ mod tests {
     #[test]
     fn limits_are_those_of_the_wire() {
         assert!(Txt::new().with("k", vec![b'x'; 253]).to_wire().is_ok());
-        assert!(matches!(
-            Txt::new().with("k", vec![b'x'; 254]).to_wire(),
-            Err(Error::TxtEntry { length: 256, .. })
-        ));
-        assert!(matches!(
-            Txt::new().with("a=b", "").to_wire(),
-            Err(Error::TxtKey { .. })
-        ));
-        assert!(matches!(
-            Txt::new().with("", "x").to_wire(),
-            Err(Error::TxtKey { .. })
-        ));
+        assert!(matches!(Txt::new().with("k", vec![b'x'; 254]).to_wire(), Err(Error::TxtEntry { length: 256, .. })));
+        assert!(matches!(Txt::new().with("a=b", "").to_wire(), Err(Error::TxtKey { .. })));
+        assert!(matches!(Txt::new().with("", "x").to_wire(), Err(Error::TxtKey { .. })));
         let big: Txt = (0..6).map(|i| (format!("k{i}"), vec![b'x'; 250])).collect();
-        assert!(matches!(
-            big.to_wire(),
-            Err(Error::TxtRecord {
-                length: 1524,
-                limit: 1300
-            })
-        ));
+        assert!(matches!(big.to_wire(), Err(Error::TxtRecord { length: 1524, limit: 1300 })));
     }
 }

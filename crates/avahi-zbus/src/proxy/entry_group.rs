@@ -1,8 +1,5 @@
 //! `org.freedesktop.Avahi.EntryGroup`: what this host announces.
-#![expect(
-    missing_docs,
-    reason = "the proxy macro leaves the argument structs it generates without"
-)]
+#![expect(missing_docs, reason = "the proxy macro leaves the argument structs it generates without")]
 
 use zbus::proxy;
 
@@ -38,10 +35,7 @@ pub trait EntryGroup {
     /// Whether nothing was added.
     fn is_empty(&self) -> zbus::Result<bool>;
     /// Adds a service; empty `domain` and `host` stand for this host's own.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "this is the shape of the D-Bus method"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "this is the shape of the D-Bus method")]
     fn add_service(
         &self,
         interface: i32,
@@ -55,10 +49,7 @@ pub trait EntryGroup {
         txt: &[Vec<u8>],
     ) -> zbus::Result<()>;
     /// Adds a subtype, given in full as `_printer._sub._ipp._tcp`, to a service added before.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "this is the shape of the D-Bus method"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "this is the shape of the D-Bus method")]
     fn add_service_subtype(
         &self,
         interface: i32,
@@ -70,10 +61,7 @@ pub trait EntryGroup {
         subtype: &str,
     ) -> zbus::Result<()>;
     /// Replaces the TXT record of a service added before; needs no commit.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "this is the shape of the D-Bus method"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "this is the shape of the D-Bus method")]
     fn update_service_txt(
         &self,
         interface: i32,

@@ -1,8 +1,5 @@
 //! `org.freedesktop.Avahi.Server`: states, names, and the makers of all other objects.
-#![expect(
-    missing_docs,
-    reason = "the proxy macro leaves the argument structs it generates without"
-)]
+#![expect(missing_docs, reason = "the proxy macro leaves the argument structs it generates without")]
 
 use zbus::{proxy, zvariant::OwnedObjectPath};
 
@@ -52,10 +49,7 @@ pub trait Server {
         flags: u32,
     ) -> zbus::Result<OwnedObjectPath>;
     /// A resolver for one instance; it emits signals at once and whenever a record changes.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "this is the shape of the D-Bus method"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "this is the shape of the D-Bus method")]
     fn service_resolver_new(
         &self,
         interface: i32,

@@ -1,8 +1,5 @@
 //! `org.freedesktop.Avahi.ServiceBrowser`: a search for instances.
-#![expect(
-    missing_docs,
-    reason = "the proxy macro leaves the argument structs it generates without"
-)]
+#![expect(missing_docs, reason = "the proxy macro leaves the argument structs it generates without")]
 
 use zbus::proxy;
 

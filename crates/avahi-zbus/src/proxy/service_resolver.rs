@@ -1,8 +1,5 @@
 //! `org.freedesktop.Avahi.ServiceResolver`: a look-up of one instance.
-#![expect(
-    missing_docs,
-    reason = "the proxy macro leaves the argument structs it generates without"
-)]
+#![expect(missing_docs, reason = "the proxy macro leaves the argument structs it generates without")]
 
 use zbus::proxy;
 
