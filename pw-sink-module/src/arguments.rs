@@ -1,6 +1,6 @@
 //! The arguments of the module.
 
-use audera_pw::{Args, Error, Properties};
+use audera_pw::{Args, Error};
 use audera_pw_sender::{COMMON_KEYS, SenderArguments};
 
 /// What the module is told.
@@ -11,12 +11,6 @@ pub(crate) struct Arguments {
     pub(crate) discover: bool,
     /// `audera.name.format`: holds one `%s`.
     name_format: String,
-    /// `stream.props` without what is read from it here.
-    pub(crate) properties: Properties,
-    /// `audio.rate`, Hz.
-    pub(crate) rate: u32,
-    /// `audio.channels`.
-    pub(crate) channels: u8,
 }
 
 const KEYS: &[&str] = &["audera.discover", "audera.name.format"];
@@ -34,14 +28,10 @@ impl Arguments {
                 expected: "text with one %s, which stands for the room".to_owned(),
             });
         }
-        let properties = args.properties("stream.props")?;
         Ok(Arguments {
             sender: SenderArguments::read(args)?,
             discover: args.boolean("audera.discover")?.unwrap_or(true),
             name_format,
-            rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,
-            channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
-            properties,
         })
     }
 
@@ -49,15 +39,6 @@ impl Arguments {
     pub(crate) fn description(&self, room: &str) -> String {
         self.name_format.replace("%s", room)
     }
-}
-
-fn number(properties: &Properties, key: &str, least: u32, most: u32, usual: u32) -> Result<u32, Error> {
-    let Some(text) = properties.get(key) else { return Ok(usual) };
-    text.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| Error::Argument {
-        key: format!("stream.props / {key}"),
-        value: text.to_owned(),
-        expected: format!("an integer from {least} to {most}"),
-    })
 }
 
 #[cfg(test)]
@@ -77,14 +58,6 @@ mod tests {
             "B\u{fc}ro (Audera)"
         );
         assert!(read("audera.name.format = rooms").unwrap_err().contains("%s"));
-    }
-
-    #[test]
-    fn rate_and_channels_come_from_the_properties() {
-        let read_props = read("stream.props = { audio.rate = 96000 audio.channels = 6 node.x = y }").unwrap();
-        assert_eq!((read_props.rate, read_props.channels), (96_000, 6));
-        assert_eq!(read_props.properties.get("node.x"), Some("y"));
-        assert!(read("stream.props = { audio.rate = 8000 }").unwrap_err().contains("44100 to 192000"));
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl Sink {
         let (tap, stream) = hub
             .open_stream(StreamConfig {
                 title: description.clone(),
-                rate: arguments.rate,
-                channels: arguments.channels,
+                rate: arguments.sender.rate,
+                channels: arguments.sender.channels,
                 latency: arguments.sender.latency,
                 encoding: arguments.sender.encoding,
                 target,
@@ -55,8 +55,8 @@ impl Sink {
             follow(stream.clone(), playing.clone()),
         )?;
         let latency = Duration::try_from_secs_f64(arguments.sender.latency.as_secs_f64()).map_err(Error::module)?;
-        let channels = Channel::usual(usize::from(arguments.channels));
-        let offer = Offer { rate: Some(arguments.rate), channels };
+        let channels = Channel::usual(usize::from(arguments.sender.channels));
+        let offer = Offer { rate: Some(arguments.sender.rate), channels };
         node.connect(&Connect { latency: Some(latency.into()), ..Connect::new(offer) })?;
         Ok(Sink { description, node, stream, playing })
     }
@@ -116,6 +116,6 @@ fn properties(arguments: &Arguments, name: &str, description: &str, room: &str) 
         .with("priority.session", "100")
         .with("audera.room", room)
         .with(ROOMS_PROPERTY, "[]");
-    properties.merge(&arguments.properties);
+    properties.merge(&arguments.sender.properties);
     properties
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use audera_clock::Span;
-use audera_pw::{Args, Error};
+use audera_pw::{Args, Error, Properties};
 use audera_sender::{CodecChoice, Encoding};
 
 /// The keys read here.
@@ -28,6 +28,12 @@ pub struct SenderArguments {
     pub latency: Span,
     /// Identity and trusted peers (`audera.state.dir`).
     pub state_dir: PathBuf,
+    /// Properties for the nodes (`stream.props`).
+    pub properties: Properties,
+    /// `audio.rate` in `stream.props`, 44100 to 192000 Hz.
+    pub rate: u32,
+    /// `audio.channels` in `stream.props`, 1 to 8.
+    pub channels: u8,
 }
 
 impl SenderArguments {
@@ -45,6 +51,7 @@ impl SenderArguments {
                 .one_of("audera.opus.frame.msec", &[("5", 5), ("10", 10), ("20", 20)])?
                 .unwrap_or(usual.packet_msec),
         };
+        let properties = args.properties("stream.props")?;
         let latency = args.integer("audera.latency.msec", 20..=2000)?.unwrap_or(80);
         let state_dir = match args.string("audera.state.dir")? {
             Some(dir) => PathBuf::from(dir),
@@ -55,8 +62,20 @@ impl SenderArguments {
             encoding,
             latency: Span::from_millis(latency),
             state_dir,
+            rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,
+            channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
+            properties,
         })
     }
+}
+
+fn number(properties: &Properties, key: &str, least: u32, most: u32, usual: u32) -> Result<u32, Error> {
+    let Some(text) = properties.get(key) else { return Ok(usual) };
+    text.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| Error::Argument {
+        key: format!("stream.props / {key}"),
+        value: text.to_owned(),
+        expected: format!("an integer from {least} to {most}"),
+    })
 }
 
 /// `$XDG_STATE_HOME/audera`; the XDG specification wants relative paths ignored.
@@ -95,6 +114,14 @@ mod tests {
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Opus, opus_kbps: 96, packet_msec: 20 });
         assert_eq!(read.latency, Span::from_millis(40));
         assert_eq!(read.players, ["a:1"]);
+    }
+
+    #[test]
+    fn rate_and_channels_come_from_the_properties() {
+        let read_props = read("stream.props = { audio.rate = 96000 audio.channels = 6 node.x = y }").unwrap();
+        assert_eq!((read_props.rate, read_props.channels), (96_000, 6));
+        assert_eq!(read_props.properties.get("node.x"), Some("y"));
+        assert!(read("stream.props = { audio.rate = 8000 }").unwrap_err().contains("44100 to 192000"));
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl Core {
     /// Brings the members of a playing stream in line with its target.
     pub(crate) fn rematch(&self, stream: &Rc<Stream>) {
         for player in self.all_players() {
-            if select::belongs(&stream.config.borrow().target, &player.info.borrow()) {
+            if stream.config.borrow().target.includes(&player.info.borrow()) {
                 self.attach(stream, &player);
             } else {
                 self.detach(stream, &player);
@@ -326,7 +326,7 @@ impl Core {
     fn attach(&self, stream: &Stream, player: &Player) {
         let config = stream.config.borrow();
         let hello = player.hello.borrow();
-        let (Some(hello), true) = (&*hello, select::belongs(&config.target, &player.info.borrow())) else {
+        let (Some(hello), true) = (&*hello, config.target.includes(&player.info.borrow())) else {
             return;
         };
         let mut run = stream.run.borrow_mut();

@@ -7,20 +7,23 @@ use crate::types::{CodecChoice, Encoding, PlayerInfo, PlayerKey, Target};
 /// The name under which all players are addressed.
 pub const EVERYWHERE: &str = "Everywhere";
 
-/// Whether `player` is among those meant by `target`. A player that dialled in asked for this source and always belongs.
-pub(crate) fn belongs(target: &Target, player: &PlayerInfo) -> bool {
-    if matches!(player.key, PlayerKey::Caller(..)) {
-        return true;
-    }
-    match target {
-        Target::Everywhere => true,
-        Target::Player(key) => player.key == *key,
-        Target::Named(names) => names.iter().any(|name| {
-            name == EVERYWHERE
-                || player.room == *name
-                || player.groups.contains(name)
-                || matches!(&player.key, PlayerKey::Address(address) if address == name)
-        }),
+impl Target {
+    /// Whether `player` is among those meant. A player that dialled in asked for this sender and always is.
+    #[must_use]
+    pub fn includes(&self, player: &PlayerInfo) -> bool {
+        if matches!(player.key, PlayerKey::Caller(..)) {
+            return true;
+        }
+        match self {
+            Target::Everywhere => true,
+            Target::Player(key) => player.key == *key,
+            Target::Named(names) => names.iter().any(|name| {
+                name == EVERYWHERE
+                    || player.room == *name
+                    || player.groups.contains(name)
+                    || matches!(&player.key, PlayerKey::Address(address) if address == name)
+            }),
+        }
     }
 }
 
