@@ -353,9 +353,10 @@ unsafe extern "C" fn on_destroy(data: *mut c_void) {
     // SAFETY: called for a linked hook.
     let main = unsafe { main_half(data) };
     contain_logged("a stream's destroy event", || {
-        // Somebody else destroys it. The real-time half stays until Main goes: the data loop may still be in it.
+        // Somebody else destroys it. The real-time half stays until Main goes, and its hook with the stream, which empties its lists
+        // once it has left the data loop: unlinking that hook here would race with a cycle.
         main.hook.remove();
-        main.rt_hook.remove();
+        main.rt_hook.forget();
         main.raw.set(std::ptr::null_mut());
         main.events.push(StreamEvent::Destroyed);
     });

@@ -33,14 +33,16 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// On capture: when the first frame of this cycle reached the driver, plus nothing for what the frame has travelled before.
+    /// On input: when the graph handed over the first frame of this cycle, which is the beginning of the cycle.
     ///
-    /// For a sink this is when the graph hands the frame over; add the stream's own latency to say when it should be heard.
+    /// Later frames follow at `rate`. A sink adds its latency to say when the frame should be heard; a capture takes off `delay` to say
+    /// when it was recorded. A resampler in the stream holds `buffered` frames more, at most a millisecond; that is left out, for a
+    /// smooth time is worth more than so small a constant.
     pub fn input_time(&self) -> MonotonicTime {
         self.now
     }
 
-    /// On playback: when the first frame written in this cycle leaves the device.
+    /// On playback: when the first frame written in this cycle leaves the device, as far as the ports on the way tell.
     pub fn output_time(&self) -> MonotonicTime {
         let waiting = i64::try_from(self.queued.saturating_add(self.buffered)).unwrap_or(i64::MAX);
         self.now.offset(self.delay).offset(frames_to_nanos(waiting, self.rate))
@@ -68,9 +70,9 @@ pub struct Clock {
     pub rate_diff: f64,
     /// The graph runs as fast as it can, not in real time.
     pub freewheel: bool,
-    /// The driver recovers from an xrun (PipeWire 1.0 and later).
+    /// The driver recovers from an xrun (told by PipeWire 1.4 and later).
     pub recovering: bool,
-    /// The driver says itself that its clock jumped (PipeWire 1.2 and later).
+    /// The driver says itself that its clock jumped (told by PipeWire 1.6 and later).
     pub jumped: bool,
 }
 
@@ -185,4 +187,84 @@ fn from_unsigned(nanos: u64) -> MonotonicTime {
 /// The rate that a fraction like 1/48000 stands for.
 fn per_second(fraction: spa::spa_fraction) -> u32 {
     fraction.denom.checked_div(fraction.num).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock(id: u32, position: u64) -> Clock {
+        // SAFETY: a C struct of numbers, for which zero is valid.
+        let mut raw: spa::spa_io_clock = unsafe { std::mem::zeroed() };
+        raw.id = id;
+        raw.position = position;
+        raw.duration = 256;
+        raw.rate = spa::spa_fraction { num: 1, denom: 48_000 };
+        Clock::from_raw(&raw)
+    }
+
+    #[test]
+    fn what_waits_plays_before_what_is_written() {
+        let timing = Timing {
+            now: MonotonicTime::from_nanos(1_000_000_000),
+            ticks: 0,
+            ticks_rate: 48_000,
+            delay: 5_000_000,
+            queued: 240,
+            buffered: 24,
+            rate: 24_000,
+            clock: None,
+            discontinuous: false,
+        };
+        assert_eq!(timing.output_time().as_nanos(), 1_000_000_000 + 5_000_000 + 11_000_000);
+        assert_eq!(timing.input_time().as_nanos(), 1_000_000_000);
+    }
+
+    #[test]
+    fn jumps_and_other_drivers_break_the_run() {
+        let mut continuity = Continuity::default();
+        let told: Vec<bool> = [clock(7, 0), clock(7, 256), clock(7, 1_024), clock(7, 1_280), clock(8, 1_536), clock(8, 1_792)]
+            .iter()
+            .map(|clock| continuity.broken_by(Some(clock)))
+            .collect();
+        assert_eq!(told, [true, false, true, false, true, false]);
+        assert!(continuity.broken_by(None));
+        assert!(continuity.broken_by(Some(&clock(8, 2_048))), "after a gap of knowledge");
+        let flagged = Clock { jumped: true, ..clock(8, 2_304) };
+        assert!(continuity.broken_by(Some(&flagged)));
+    }
+
+    #[test]
+    fn the_area_may_go_away_at_any_time() {
+        let area = PositionArea::default();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut seen = 0_u64;
+                while !stop.load(Ordering::Relaxed) || seen == 0 {
+                    if let Some(clock) = area.read() {
+                        assert_eq!(clock.position, clock.duration, "an area that was freed, or is another by halves");
+                        seen += 1;
+                    }
+                }
+                seen
+            });
+            for round in 1..2_000_u64 {
+                // SAFETY: a C struct of numbers, for which zero is valid.
+                let mut fresh: Box<spa::spa_io_position> = Box::new(unsafe { std::mem::zeroed() });
+                (fresh.clock.position, fresh.clock.duration) = (round, round);
+                area.set(&raw mut *fresh);
+                std::thread::yield_now();
+                area.set(std::ptr::null_mut());
+                fresh.clock.duration = 0;
+            }
+            // SAFETY: as above.
+            let mut last: Box<spa::spa_io_position> = Box::new(unsafe { std::mem::zeroed() });
+            area.set(&raw mut *last);
+            stop.store(true, Ordering::Relaxed);
+            assert!(reader.join().expect("the reader") > 0);
+            area.set(std::ptr::null_mut());
+            last.clock.duration = 1;
+        });
+    }
 }

@@ -144,6 +144,43 @@ fn the_latency_of_the_sink_and_what_waits_in_the_resampler_count() {
 }
 
 #[test]
+fn a_tap_of_a_sink_hears_what_is_played_to_it() {
+    let session = Session::start("");
+    let (told, _events) = mpsc::channel();
+    let (cycle, _cycles) = mpsc::sync_channel(1);
+    let remote = remote(&session);
+    let _player = {
+        let remote = remote.clone();
+        Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("silent", 48_000), &told, cycle)).expect("starts")
+    };
+    let (heard, blocks) = mpsc::sync_channel::<Vec<f32>>(1_000);
+    let _tap = Thread::spawn("pw-tap", Properties::new(), move |context| {
+        let core = context.connect(&remote, |_| {})?;
+        let properties: Properties =
+            [("media.class", "Stream/Input/Audio"), ("stream.capture.sink", "true"), ("target.object", "silent")].into_iter().collect();
+        let process = move |cycle: Cycle<'_>| {
+            let _full = heard.try_send(cycle.input().to_vec()).is_err();
+        };
+        let stream = Stream::new(&core, "tap", Direction::Input, &properties, process, |_| {})?;
+        stream.connect(&Connect::new(Offer::stereo(48_000)))?;
+        Ok(stream)
+    })
+    .expect("starts");
+    // The player's ramp goes up by a thousandth a frame and starts over at one.
+    let step = |sample: f32| (sample * 1_000.0).round() as u32;
+    let mut frames = Vec::new();
+    while frames.len() < 48_000 {
+        let block = blocks.recv_timeout(PATIENCE).expect("the tap hears");
+        assert!(block.chunks_exact(2).all(|frame| frame[0] == frame[1]));
+        // Until the two are linked there may be silence.
+        let silent = frames.is_empty();
+        frames.extend(block.chunks_exact(2).map(|frame| step(frame[0])).skip_while(|&sample| silent && sample == 0));
+    }
+    let broken = frames.windows(2).filter(|pair| (pair[0] + 1) % 1_000 != pair[1] % 1_000).count();
+    assert_eq!(broken, 0, "every frame of the ramp, in order");
+}
+
+#[test]
 fn the_registry_tells_of_nodes_with_all_their_properties_and_of_links() {
     let session = Session::start("");
     let (told, events) = mpsc::channel();
