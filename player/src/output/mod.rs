@@ -15,7 +15,7 @@ use audera_clock::{PlayerTime, Span};
 use audera_playout::Puller;
 use thiserror::Error;
 
-use crate::config::{AlsaConfig, Config, OutputChoice};
+use crate::config::{Config, OutputChoice};
 pub use health::{DeviceGuard, Health, Playing};
 
 /// What a device pulls, fixed while it runs.
