@@ -7,9 +7,12 @@ use audera_playout::{Config, playout};
 
 use super::*;
 
-/// Plays a ramp, and notes for when it was asked and when.
+/// For when a block was asked, and when.
+type Asked = Vec<(PlayerTime, PlayerTime)>;
+
+/// Plays a ramp, and notes what it was asked.
 #[derive(Clone, Default)]
-struct Ramp(Arc<(Mutex<Vec<(PlayerTime, PlayerTime)>>, Condvar)>);
+struct Ramp(Arc<(Mutex<Asked>, Condvar)>);
 
 fn ramp(sample: usize) -> f32 {
     (sample + 1) as f32 / 16_777_216.0
