@@ -206,9 +206,10 @@ impl Room {
     /// Asks for the device anew, unless the stream has ended by then.
     async fn try_again(self: Rc<Self>, attempt: u64) {
         tokio::time::sleep(RETRY_DEVICE).await;
-        if self.plays(attempt)
-            && let Some(now) = self.now.take().filter(|now| !now.finished)
-        {
+        if !self.plays(attempt) {
+            return;
+        }
+        if let Some(now) = self.now.take().filter(|now| !now.finished) {
             self.open(now.connection, now.start, true);
         }
     }
@@ -240,9 +241,9 @@ impl Room {
         let mut clock = connection.clock.borrow_mut();
         // The verdict only matters to whoever watches the filter.
         let _ = clock.update(exchange);
-        if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection))
-            && let Some(estimate) = clock.estimate()
-        {
+        let mut now = self.now.borrow_mut();
+        let now = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection));
+        if let (Some(now), Some(estimate)) = (now, clock.estimate()) {
             now.feeder.set_clock(estimate.map);
         }
     }
@@ -314,8 +315,8 @@ impl Room {
         let mut period = tokio::time::interval(DRAIN_POLL);
         loop {
             period.tick().await;
-            let drained = self.now.borrow().as_ref().is_some_and(NowPlaying::is_drained);
-            if drained && let Some(now) = self.now.take() {
+            let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
+            if let Some(now) = drained {
                 tracing::info!(sender = %now.connection.name.borrow(), "has played out");
                 self.speaker.silence();
             }

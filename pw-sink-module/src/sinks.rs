@@ -102,9 +102,8 @@ impl Inner {
                 self.match_sinks();
             }
             HubEvent::Stream(status) => {
-                if let Some(shown) = self.sinks.values().find(|shown| shown.sink.key() == status.key)
-                    && let Err(error) = shown.sink.show(&status)
-                {
+                let shown = self.sinks.values().find(|shown| shown.sink.key() == status.key);
+                if let Some((shown, Err(error))) = shown.map(|shown| (shown, shown.sink.show(&status))) {
                     self.log.debug(format_args!("the state of {} cannot be shown: {error}", shown.sink.description));
                 }
             }

@@ -159,9 +159,10 @@ impl Inner {
             stream.forbid(None);
             self.log.info(format_args!("\"{}\" captures something else now and may play again", self.name));
         }
-        if self.refused_for.is_none()
-            && let Some(refusal) = feedback::find(&graph, |room| self.is_target(room))
-        {
+        if self.refused_for.is_some() {
+            return;
+        }
+        if let Some(refusal) = feedback::find(&graph, |room| self.is_target(room)) {
             self.log.error(format_args!("\"{}\" {refusal}", self.name));
             stream.forbid(Some(refusal));
             self.refused_for = Some(captured);

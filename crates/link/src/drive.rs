@@ -66,7 +66,11 @@ pub enum DriveError<E: std::error::Error> {
 ///
 /// # Errors
 /// See [`DriveError`].
-pub async fn drive<P: Protocol>(connection: Connection, protocol: &P, wake: &Notify) -> Result<(), DriveError<P::Error>> {
+pub async fn drive<P: Protocol>(
+    connection: Connection,
+    protocol: &P,
+    wake: &Notify,
+) -> Result<(), DriveError<P::Error>> {
     let (mut reader, mut writer) = connection.into_split();
     let reading = async {
         let mut bytes = vec![0; READ_SIZE];

@@ -57,9 +57,7 @@ async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
     };
     let connection = dial(&core.endpoint, &target, DIAL_LIMIT).await.map_err(|error| Reach::Away(error.to_string()))?;
     let peer = connection.peer();
-    if let Some(announced) = announced_id
-        && announced != peer
-    {
+    if let Some(announced) = announced_id.filter(|announced| *announced != peer) {
         return Err(Reach::Refused(format!(
             "announced as {} but {} answers: somebody else may pretend to be this room",
             announced.short(),

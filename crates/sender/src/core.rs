@@ -302,9 +302,7 @@ impl Core {
         let Some(run) = stream.run.take() else { return };
         stream.pump.borrow_mut().end();
         for (key, member) in &run.members {
-            if member.listens()
-                && let Some(player) = self.player(key)
-            {
+            if let Some(player) = self.player(key).filter(|_| member.listens()) {
                 player.enqueue_end(run.id);
             }
         }
@@ -360,10 +358,9 @@ impl Core {
     }
 
     fn detach(&self, stream: &Stream, player: &Player) {
-        if let Some(run) = stream.run.borrow_mut().as_mut()
-            && let Some(member) = run.members.remove(&player.key())
-            && member.listens()
-        {
+        let mut run = stream.run.borrow_mut();
+        let Some(run) = run.as_mut() else { return };
+        if run.members.remove(&player.key()).is_some_and(|member| member.listens()) {
             player.enqueue_end(run.id);
         }
     }
@@ -392,13 +389,10 @@ impl Core {
             let players = self.players.borrow();
             let encoded = stream.pump.borrow_mut().encode(run.id, |format, packet| {
                 let packet = Rc::new(packet);
-                for (key, member) in &run.members {
-                    if member.listens()
-                        && member.format.as_ref() == Some(format)
-                        && let Some(player) = players.get(key)
-                    {
-                        player.enqueue(run.id, packet.clone());
-                    }
+                let takers =
+                    run.members.iter().filter(|(_, member)| member.listens() && member.format.as_ref() == Some(format));
+                for player in takers.filter_map(|(key, _)| players.get(key)) {
+                    player.enqueue(run.id, packet.clone());
                 }
             });
             if let Err(error) = encoded {

@@ -113,9 +113,7 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.order(Order::Shutdown);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the network thread panicked");
         }
     }

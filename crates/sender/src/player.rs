@@ -97,9 +97,8 @@ impl Player {
     /// Queues a packet. A full queue gives up its oldest packet: it is the one most likely to be too late.
     pub(crate) fn enqueue(&self, stream: StreamId, packet: Rc<Packet>) {
         let mut queue = self.queue.borrow_mut();
-        if queue.len() >= QUEUE
-            && let Some(oldest) = queue.iter().position(|queued| matches!(queued, Queued::Packet(..)))
-        {
+        let oldest = queue.iter().position(|queued| matches!(queued, Queued::Packet(..)));
+        if let Some(oldest) = oldest.filter(|_| queue.len() >= QUEUE) {
             queue.remove(oldest);
             self.dropped.set(self.dropped.get() + 1);
         }
@@ -133,9 +132,8 @@ impl Player {
         };
         session.poll_transmit(now, out);
         let mut queue = self.queue.borrow_mut();
-        while out.len() < BATCH
-            && let Some(queued) = queue.front()
-        {
+        while out.len() < BATCH {
+            let Some(queued) = queue.front() else { return };
             match queued {
                 Queued::Packet(_, packet) if packet.useless_after < now => self.dropped.set(self.dropped.get() + 1),
                 Queued::Packet(id, packet) if session.is_streaming(*id) => out.extend_from_slice(&packet.bytes),

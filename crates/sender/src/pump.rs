@@ -130,9 +130,7 @@ impl Pump {
     pub(crate) fn pull(&mut self) -> Option<Turn> {
         self.block.clear();
         let mark = self.outflow.next(&mut self.block)?;
-        if mark.position != self.expected
-            && let Some(gate) = &mut self.gate
-        {
+        if let Some(gate) = self.gate.as_mut().filter(|_| mark.position != self.expected) {
             gate.forget();
         }
         self.expected = mark.position + mark.frames as u64;

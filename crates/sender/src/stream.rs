@@ -66,9 +66,8 @@ impl Stream {
 
     /// Changes the membership of a player in the present run, if it is the one called `id`.
     pub(crate) fn member(&self, id: StreamId, key: &PlayerKey, change: impl FnOnce(&mut Membership)) {
-        if let Some(run) = self.run.borrow_mut().as_mut().filter(|run| run.id == id)
-            && let Some(member) = run.members.get_mut(key)
-        {
+        let mut run = self.run.borrow_mut();
+        if let Some(member) = run.as_mut().filter(|run| run.id == id).and_then(|run| run.members.get_mut(key)) {
             change(member);
         }
     }
