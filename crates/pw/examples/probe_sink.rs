@@ -1,4 +1,5 @@
-//! A PipeWire module with one sink that records what is played to it: the smallest use of `audera_pw::module!`, and what the tests load.
+//! A PipeWire module with one sink that records what is played to it: the smallest use of `audera_pw::module!`, and
+//! what the tests load.
 //!
 //! ```text
 //! context.modules = [ { name = libpipewire-module-audera-probe-sink
@@ -69,7 +70,10 @@ impl Drop for Recorder {
             let bytes: Vec<u8> = self.samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect();
             std::fs::write(self.dir.join("samples.f32"), bytes)?;
             let mut file = File::create(self.dir.join("cycles.csv"))?;
-            writeln!(file, "frames,now,ticks,ticks_rate,delay,queued,buffered,clock,time,next,position,duration,clock_delay,rate_diff,broken")?;
+            writeln!(
+                file,
+                "frames,now,ticks,ticks_rate,delay,queued,buffered,clock,time,next,position,duration,clock_delay,rate_diff,broken"
+            )?;
             for (timing, frames) in &self.cycles {
                 write!(
                     file,
@@ -113,7 +117,11 @@ fn init(host: ModuleHost, args: Args) -> Result<Box<dyn Module>, Error> {
     let latency = args.integer("probe.latency.msec", 0..=10_000)?.unwrap_or(80).unsigned_abs();
     let panic_after = usize::try_from(args.integer("probe.panic-after", 0..=i64::MAX)?.unwrap_or(0)).unwrap_or(0);
 
-    host.update_properties(&Properties::new().with("module.description", "Audera's probe").with("module.version", env!("CARGO_PKG_VERSION")))?;
+    host.update_properties(
+        &Properties::new()
+            .with("module.description", "Audera's probe")
+            .with("module.version", env!("CARGO_PKG_VERSION")),
+    )?;
     let core = host.core({
         let dir = dir.clone();
         move |event| note(&dir, &format!("core {event:?}"))
@@ -146,7 +154,10 @@ fn init(host: ModuleHost, args: Args) -> Result<Box<dyn Module>, Error> {
             note(&dir, &format!("{event:?}"));
         }
     })?;
-    stream.connect(&Connect { latency: Some(Duration::from_millis(latency).into()), ..Connect::new(Offer::stereo(48_000)) })?;
+    stream.connect(&Connect {
+        latency: Some(Duration::from_millis(latency).into()),
+        ..Connect::new(Offer::stereo(48_000))
+    })?;
     note(&dir, "loaded");
     Ok(Box::new(Probe { _stream: stream, _wakes: wakes, dir }))
 }

@@ -109,7 +109,9 @@ impl Args {
     pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let texts = match value {
-            Value::Array(values) => values.iter().map(|value| value.as_text().map(str::to_owned)).collect::<Option<_>>(),
+            Value::Array(values) => {
+                values.iter().map(|value| value.as_text().map(str::to_owned)).collect::<Option<_>>()
+            }
             Value::Bare(_) | Value::Quoted(_) | Value::Object(_) => None,
         };
         texts.map(Some).ok_or_else(|| refused(key, value, "an array of strings, such as [ \"a\" \"b\" ]"))
@@ -149,7 +151,8 @@ mod tests {
     use super::*;
 
     fn args() -> Args {
-        Args::parse("s = word n = 80 q = \"-5\" f = 0.5 t = true a = [ x \"y:1\" ] o = { k = [ 1 2 ] } z = null").expect("valid")
+        Args::parse("s = word n = 80 q = \"-5\" f = 0.5 t = true a = [ x \"y:1\" ] o = { k = [ 1 2 ] } z = null")
+            .expect("valid")
     }
 
     #[test]

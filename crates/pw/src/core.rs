@@ -54,8 +54,9 @@ impl Context {
 
     /// Connects to the server that `properties` (`remote.name`) or the environment name.
     ///
-    /// `handler` is told when the connection is lost; it runs at the top of the main loop. After [`CoreEvent::Lost`] drop the core and all
-    /// that was made from it, and connect anew (try once a second or so: there is no notice of a server's return).
+    /// `handler` is told when the connection is lost; it runs at the top of the main loop. After [`CoreEvent::Lost`]
+    /// drop the core and all that was made from it, and connect anew (try once a second or so: there is no notice of a
+    /// server's return).
     ///
     /// # Errors
     /// [`Error::NoServer`] when nobody answers.
@@ -86,7 +87,8 @@ impl Context {
 impl Drop for ContextInner {
     fn drop(&mut self) {
         if self.owned {
-            // SAFETY: made in Context::new, destroyed once, on its thread; every core holds a Context, so all are disconnected.
+            // SAFETY: made in Context::new, destroyed once, on its thread; every core holds a Context, so all are
+            // disconnected.
             unsafe { pw::pw_context_destroy(self.raw) };
         }
     }
@@ -129,7 +131,8 @@ struct CoreInner {
 }
 
 static CORE_EVENTS: pw::pw_core_events = {
-    // SAFETY: a version and optional functions, for which zero is "none"; later versions of libpipewire have more of them than we name.
+    // SAFETY: a version and optional functions, for which zero is "none"; later versions of libpipewire have more of
+    // them than we name.
     let mut events: pw::pw_core_events = unsafe { std::mem::zeroed() };
     events.version = pw::PW_VERSION_CORE_EVENTS;
     events.done = Some(on_done);
@@ -174,8 +177,8 @@ impl Core {
             context: context.clone(),
         });
         let data: *mut c_void = Rc::as_ptr(&inner).cast_mut().cast();
-        // SAFETY: `raw` is live and this its thread; hooks and `data` live in `inner`, whose drop (or on_destroy) removes the hooks
-        // first; a pw_core is a pw_proxy.
+        // SAFETY: `raw` is live and this its thread; hooks and `data` live in `inner`, whose drop (or on_destroy)
+        // removes the hooks first; a pw_core is a pw_proxy.
         unsafe {
             sys::core_add_listener(raw, inner.hook.link(), &raw const CORE_EVENTS, data);
             pw::pw_proxy_add_listener(raw.cast(), inner.proxy_hook.link(), &raw const PROXY_EVENTS, data);
@@ -228,14 +231,16 @@ impl Drop for CoreInner {
         self.proxy_hook.remove();
         let raw = self.raw.replace(std::ptr::null_mut());
         if self.owned && !raw.is_null() {
-            // SAFETY: not destroyed yet (on_destroy would have cleared it), ours, and this is its thread. Nobody holds a Core any more.
+            // SAFETY: not destroyed yet (on_destroy would have cleared it), ours, and this is its thread. Nobody holds
+            // a Core any more.
             unsafe { pw::pw_core_disconnect(raw) };
         }
     }
 }
 
 /// # Safety
-/// `data` is the CoreInner that a hook was linked with. Its drop removes the hooks first, so it lives; this is its thread.
+/// `data` is the CoreInner that a hook was linked with. Its drop removes the hooks first, so it lives; this is its
+/// thread.
 unsafe fn inner<'a>(data: *mut c_void) -> &'a CoreInner {
     // SAFETY: by contract.
     unsafe { &*data.cast::<CoreInner>() }

@@ -14,7 +14,9 @@ pub enum Error {
         cause: io::Error,
     },
     /// There is no server to talk to.
-    #[error("no PipeWire server answers: {0}; is pipewire.service running, and is XDG_RUNTIME_DIR (or PIPEWIRE_REMOTE) right?")]
+    #[error(
+        "no PipeWire server answers: {0}; is pipewire.service running, and is XDG_RUNTIME_DIR (or PIPEWIRE_REMOTE) right?"
+    )]
     NoServer(io::Error),
     /// The object has been destroyed underneath: by the server, or because its connection ended.
     #[error("the {0} no longer exists")]

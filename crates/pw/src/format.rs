@@ -41,7 +41,10 @@ pub enum Channel {
 impl Channel {
     /// The usual layout of 1 to [`MAX_CHANNELS`] channels; plain numbered ones where none is usual.
     pub fn usual(channels: usize) -> Vec<Self> {
-        use Channel::{FrontCenter, FrontLeft, FrontRight, LowFrequency, Mono, RearCenter, RearLeft, RearRight, SideLeft, SideRight};
+        use Channel::{
+            FrontCenter, FrontLeft, FrontRight, LowFrequency, Mono, RearCenter, RearLeft, RearRight, SideLeft,
+            SideRight,
+        };
         match channels {
             1 => vec![Mono],
             2 => vec![FrontLeft, FrontRight],
@@ -113,12 +116,16 @@ impl Format {
         let mut info: spa::spa_audio_info_raw = unsafe { std::mem::zeroed() };
         // SAFETY: as above.
         let parsed = unsafe { spa::spa_format_audio_raw_parse(pod, &raw mut info) };
-        let usable = parsed >= 0 && info.format == NATIVE_F32 && info.rate > 0 && (1..=MAX_CHANNELS as u32).contains(&info.channels);
+        let usable = parsed >= 0
+            && info.format == NATIVE_F32
+            && info.rate > 0
+            && (1..=MAX_CHANNELS as u32).contains(&info.channels);
         usable.then_some(Self { rate: info.rate, channels: info.channels })
     }
 }
 
-const NATIVE_F32: u32 = if cfg!(target_endian = "little") { spa::SPA_AUDIO_FORMAT_F32_LE } else { spa::SPA_AUDIO_FORMAT_F32_BE };
+const NATIVE_F32: u32 =
+    if cfg!(target_endian = "little") { spa::SPA_AUDIO_FORMAT_F32_LE } else { spa::SPA_AUDIO_FORMAT_F32_BE };
 
 /// How long audio takes between this stream and where it is heard or was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

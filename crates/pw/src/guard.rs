@@ -10,8 +10,8 @@ pub(crate) struct Panicked;
 
 /// Runs `body`; a panic ends here. Does not log, so that it also serves the data loop.
 ///
-/// What the body shares with later calls may be left half changed; callers stop using it (real-time half) or hold it in `RefCell`s whose
-/// borrows unwinding has given back (main-loop half).
+/// What the body shares with later calls may be left half changed; callers stop using it (real-time half) or hold it
+/// in `RefCell`s whose borrows unwinding has given back (main-loop half).
 pub(crate) fn contain<R>(body: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
         // A payload may itself panic when it is dropped: leaking it is the lesser evil.

@@ -1,7 +1,7 @@
 //! SPA-JSON, the relaxed JSON of PipeWire's configuration: strict about structure, lenient about quotes and commas.
 //!
-//! Accepted beyond JSON: bare words, `=` for `:`, blanks for commas, `#` comments, and a top-level object without its braces. Unlike
-//! PipeWire's own tokenizer it refuses what it cannot place, and says where.
+//! Accepted beyond JSON: bare words, `=` for `:`, blanks for commas, `#` comments, and a top-level object without its
+//! braces. Unlike PipeWire's own tokenizer it refuses what it cannot place, and says where.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -212,7 +212,9 @@ impl Parser<'_> {
         }
         if word.is_empty() {
             let found = self.rest.peek().map_or_else(|| "the end".to_owned(), |c| format!("{c:?}"));
-            return Err(self.error(format!("found {found}; expected {expected} (text with special characters needs quotes)")));
+            return Err(
+                self.error(format!("found {found}; expected {expected} (text with special characters needs quotes)"))
+            );
         }
         Ok(word)
     }

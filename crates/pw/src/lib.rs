@@ -1,8 +1,8 @@
 //! Safe layer over the parts of libpipewire that Audera's modules and player need.
 //!
-//! It gives modules their entry ([`module!`]), programs a [`Thread`] with a loop of their own, and both of them streams with a main-loop
-//! half ([`Stream`]) and a real-time half ([`Process`]), the times of each cycle ([`Timing`]) and the graph's contents ([`Registry`]).
-//! No unsafe code is needed outside of it, and no panic of ours leaves it.
+//! It gives modules their entry ([`module!`]), programs a [`Thread`] with a loop of their own, and both of them
+//! streams with a main-loop half ([`Stream`]) and a real-time half ([`Process`]), the times of each cycle ([`Timing`])
+//! and the graph's contents ([`Registry`]). No unsafe code is needed outside of it, and no panic of ours leaves it.
 //!
 //! # A sink in a module
 //! ```no_run
@@ -29,7 +29,8 @@
 //! audera_pw::module!(topic: c"mod.audera-sink", init: init);
 //! # fn main() {}
 //! ```
-//! A tap is the same with `media.class = Stream/Input/Audio`, `target.object` for what to record and, for the monitor of a sink,
+//! A tap is the same with `media.class = Stream/Input/Audio`, `target.object` for what to record and, for the monitor
+//! of a sink,
 //! `stream.capture.sink = true`.
 //!
 //! # Playback in a program
@@ -58,12 +59,14 @@
 //! | data loop (real-time) | [`Process::process`] and what it is given; [`Waker::wake`] and [`MonotonicTime::now`] may be called |
 //! | any thread | [`Waker`], [`Sender`], [`Topic`] (not the data loop), the methods of [`Thread`] |
 //!
-//! The types of the main loop are neither `Send` nor `Sync`, so the compiler keeps to this table. Handlers are called from the top of the
-//! loop only, never from inside a call of this crate: they may borrow, call and drop what they like.
+//! The types of the main loop are neither `Send` nor `Sync`, so the compiler keeps to this table. Handlers are called
+//! from the top of the loop only, never from inside a call of this crate: they may borrow, call and drop what they
+//! like.
 //!
 //! # Order of ends
-//! Streams and registries hold their [`Core`], that its [`Context`], that its [`MainLoop`]; so dropping them in any order ends them in the
-//! right one. When a connection is lost, a module is unloaded by itself; a program gets [`CoreEvent::Lost`].
+//! Streams and registries hold their [`Core`], that its [`Context`], that its [`MainLoop`]; so dropping them in any
+//! order ends them in the right one. When a connection is lost, a module is unloaded by itself; a program gets
+//! [`CoreEvent::Lost`].
 
 mod args;
 mod core;

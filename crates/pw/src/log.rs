@@ -9,13 +9,14 @@ use pipewire_sys as pw;
 
 /// A name under which log lines appear, such as `mod.audera-sink`. Keep it in a `static`.
 ///
-/// Lines go through `pw_log`, so that the host (daemon or `pipewire -c`) decides where they end and `PIPEWIRE_DEBUG` or `log.level` decides
-/// which. Any thread but the data loop may log.
+/// Lines go through `pw_log`, so that the host (daemon or `pipewire -c`) decides where they end and `PIPEWIRE_DEBUG`
+/// or `log.level` decides which. Any thread but the data loop may log.
 #[derive(Debug)]
 pub struct Topic(UnsafeCell<spa::spa_log_topic>);
 
-// SAFETY: the struct is never written after construction: it has no custom level and is not registered with the host, which is the one
-// way for somebody else to learn its address for longer than a call. The pointer in it is to a 'static string.
+// SAFETY: the struct is never written after construction: it has no custom level and is not registered with the host,
+// which is the one way for somebody else to learn its address for longer than a call. The pointer in it is to a
+// 'static string.
 unsafe impl Sync for Topic {}
 
 impl Topic {
@@ -56,16 +57,16 @@ impl Topic {
     }
 
     fn write(&'static self, level: spa::spa_log_level, message: &dyn Display) {
-        // SAFETY: the level is an aligned word that libpipewire itself reads without a lock from any thread; a stale value loses or
-        // gains a line at most.
+        // SAFETY: the level is an aligned word that libpipewire itself reads without a lock from any thread; a stale
+        // value loses or gains a line at most.
         if level > unsafe { (&raw const pw::pw_log_level).read_volatile() } {
             return;
         }
         let mut text = message.to_string();
         text.retain(|c| c != '\0');
         let Ok(text) = CString::new(text) else { return };
-        // SAFETY: topic, file and function names are 'static; the format takes exactly one string, which outlives the call; pw_log may be
-        // called from any thread.
+        // SAFETY: topic, file and function names are 'static; the format takes exactly one string, which outlives the
+        // call; pw_log may be called from any thread.
         unsafe {
             pw::pw_log_logt(level, self.0.get(), c"audera".as_ptr(), 0, c"".as_ptr(), c"%s".as_ptr(), text.as_ptr());
         }

@@ -1,4 +1,5 @@
-//! What the main loop of the host does for us: wake-ups from other threads, timers, messages, and events put off until the stack is flat.
+//! What the main loop of the host does for us: wake-ups from other threads, timers, messages, and events put off until
+//! the stack is flat.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -84,8 +85,8 @@ impl MainLoop {
         // SAFETY: the descriptor was just made and nobody else has it.
         let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
         let source = Source::new(self, callback, |data| {
-            // SAFETY: the loop is live and this is its thread (MainLoop is neither Send nor made elsewhere); `data` stays valid until
-            // the source is destroyed, by Source's own order of dropping.
+            // SAFETY: the loop is live and this is its thread (MainLoop is neither Send nor made elsewhere); `data`
+            // stays valid until the source is destroyed, by Source's own order of dropping.
             unsafe { sys::loop_add_io(self.as_ptr(), fd.as_raw_fd(), on_readable, data) }
         })?;
         Ok((WakeSource { _source: source, _fd: Arc::clone(&fd) }, Waker(fd)))
@@ -161,8 +162,8 @@ impl Drop for Source {
     fn drop(&mut self) {
         // SAFETY: the source is live and of this loop; Source is not Send, so this is the loop's thread.
         unsafe { sys::loop_destroy_source(self.main_loop.as_ptr(), self.raw) };
-        // SAFETY: gives back the count that Rc::into_raw left us; the destroyed source does not call any more. If this happens inside
-        // the callback itself, `fire` holds another count.
+        // SAFETY: gives back the count that Rc::into_raw left us; the destroyed source does not call any more. If this
+        // happens inside the callback itself, `fire` holds another count.
         drop(unsafe { Rc::from_raw(self.callback) });
     }
 }
@@ -186,7 +187,8 @@ unsafe fn fire(data: *mut c_void) {
 
 unsafe extern "C" fn on_readable(data: *mut c_void, fd: c_int, _mask: u32) {
     let mut count = 0_u64;
-    // SAFETY: `count` is eight writable bytes, as an eventfd gives them; the descriptor is non-blocking and owned by the WakeSource.
+    // SAFETY: `count` is eight writable bytes, as an eventfd gives them; the descriptor is non-blocking and owned by
+    // the WakeSource.
     unsafe { libc::read(fd, (&raw mut count).cast(), size_of::<u64>()) };
     // SAFETY: the loop calls sources that are live, on its own thread, with the data they were made with.
     unsafe { fire(data) };
@@ -214,8 +216,8 @@ impl Waker {
     /// Has the callback run soon. One system call that neither blocks nor locks, so a real-time thread may use it.
     pub fn wake(&self) {
         let one = 1_u64;
-        // SAFETY: eight readable bytes, and a descriptor that lives as long as self. It can only fail when the counter is full, and then
-        // the callback is due anyway.
+        // SAFETY: eight readable bytes, and a descriptor that lives as long as self. It can only fail when the counter
+        // is full, and then the callback is due anyway.
         unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
 }
@@ -297,8 +299,8 @@ impl Timer {
 
 /// Events that wait until the main loop is back at its top.
 ///
-/// libpipewire calls back from inside calls into it. Handlers that are only ever called from the top of the loop may hold what they like
-/// in `RefCell`s, call any method, and drop any object, their own emitter included.
+/// libpipewire calls back from inside calls into it. Handlers that are only ever called from the top of the loop may
+/// hold what they like in `RefCell`s, call any method, and drop any object, their own emitter included.
 #[derive(Debug)]
 pub(crate) struct EventQueue<E> {
     pending: Rc<RefCell<VecDeque<E>>>,

@@ -22,11 +22,12 @@ pub trait Module {}
 
 /// Exports a module's entry point.
 ///
-/// `init` is a `fn(ModuleHost, Args) -> Result<Box<dyn Module>, Error>`, called on the host's main loop. An error refuses the module and
-/// goes to the host's log; a panic does too.
+/// `init` is a `fn(ModuleHost, Args) -> Result<Box<dyn Module>, Error>`, called on the host's main loop. An error
+/// refuses the module and goes to the host's log; a panic does too.
 ///
 /// Use it once in a `cdylib`. Have the library linked with `-z nodelete` (in its build script:
-/// `println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete")`), as thread-local destructors may run after the host has unloaded it.
+/// `println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete")`), as thread-local destructors may run after the host has
+/// unloaded it.
 ///
 /// ```ignore
 /// audera_pw::module!(topic: c"mod.audera-sink", init: init);
@@ -79,7 +80,8 @@ impl ModuleHost {
         self.0.topic
     }
 
-    /// The connection to the server: the one that the host shares with its modules, or one of our own (inside the daemon, say).
+    /// The connection to the server: the one that the host shares with its modules, or one of our own (inside the
+    /// daemon, say).
     ///
     /// When it is lost the module is unloaded by itself; `handler` is told before that.
     ///
@@ -124,7 +126,8 @@ impl ModuleHost {
         }
         let dict = properties.lend();
         // SAFETY: the module lives (see schedule_unload); the dictionary is valid for the call, which copies it.
-        check("update the module's properties", unsafe { pw::pw_impl_module_update_properties(module, dict.as_ptr()) }).map(drop)
+        check("update the module's properties", unsafe { pw::pw_impl_module_update_properties(module, dict.as_ptr()) })
+            .map(drop)
     }
 }
 
@@ -163,18 +166,15 @@ pub unsafe fn enter_module(
         };
         // SAFETY: a live module has a context, which outlives it and with it all that the module makes.
         let context = unsafe { Context::of_host(pw::pw_impl_module_get_context(raw)) };
-        let host = ModuleHost(Rc::new(HostInner {
-            module: Cell::new(raw),
-            unloading: Cell::new(false),
-            context,
-            topic,
-        }));
+        let host =
+            ModuleHost(Rc::new(HostInner { module: Cell::new(raw), unloading: Cell::new(false), context, topic }));
         // A refused module is freed by the host: whoever still holds the host must not reach for it.
         let armed = Disarm(&host);
         let module = init(host.clone(), Args::parse(&text)?)?;
         std::mem::forget(armed);
         let loaded = Box::into_raw(Box::new(Loaded { hook: Hook::new(), host, module }));
-        // SAFETY: the module lives; hook, events and data stay until on_destroy takes them back, which every module sees before it goes.
+        // SAFETY: the module lives; hook, events and data stay until on_destroy takes them back, which every module
+        // sees before it goes.
         unsafe { pw::pw_impl_module_add_listener(raw, (*loaded).hook.link(), &raw const MODULE_EVENTS, loaded.cast()) };
         Ok::<(), Error>(())
     });

@@ -93,15 +93,10 @@ impl Properties {
             .iter()
             .filter_map(|(key, value)| Some((CString::new(key.as_str()).ok()?, CString::new(value.as_str()).ok()?)))
             .collect();
-        let items: Vec<spa::spa_dict_item> = text
-            .iter()
-            .map(|(key, value)| spa::spa_dict_item { key: key.as_ptr(), value: value.as_ptr() })
-            .collect();
-        let dict = spa::spa_dict {
-            flags: 0,
-            n_items: u32::try_from(items.len()).unwrap_or(u32::MAX),
-            items: items.as_ptr(),
-        };
+        let items: Vec<spa::spa_dict_item> =
+            text.iter().map(|(key, value)| spa::spa_dict_item { key: key.as_ptr(), value: value.as_ptr() }).collect();
+        let dict =
+            spa::spa_dict { flags: 0, n_items: u32::try_from(items.len()).unwrap_or(u32::MAX), items: items.as_ptr() };
         LentDict { dict, _items: items, _text: text, _of: PhantomData }
     }
 
@@ -149,7 +144,8 @@ mod tests {
 
     #[test]
     fn survives_the_way_through_libpipewire() {
-        let properties = Properties::new().with("node.name", "audera.kitchen").with("empty", "").with("nul\0key", "a\0b");
+        let properties =
+            Properties::new().with("node.name", "audera.kitchen").with("empty", "").with("nul\0key", "a\0b");
         let raw = properties.to_raw().expect("allocation");
         // SAFETY: `raw` is ours and valid until it is freed below.
         let back = unsafe { Properties::from_dict(&raw const (*raw.as_ptr()).dict) };

@@ -48,7 +48,12 @@ impl Proxy {
     /// # Safety
     /// `raw` is a live proxy that nobody else destroys but its connection.
     pub(crate) unsafe fn own(raw: *mut pw::pw_proxy) -> Self {
-        let inner = Box::new(Inner { raw: Cell::new(raw), hook: Hook::new(), object_hook: Hook::new(), listener: Cell::new(None) });
+        let inner = Box::new(Inner {
+            raw: Cell::new(raw),
+            hook: Hook::new(),
+            object_hook: Hook::new(),
+            listener: Cell::new(None),
+        });
         let data: *const Inner = &raw const *inner;
         // SAFETY: the proxy lives; hook and data stay at their address until drop or on_destroy has removed the hook.
         unsafe { pw::pw_proxy_add_listener(raw, inner.hook.link(), &raw const EVENTS, data.cast_mut().cast()) };

@@ -85,7 +85,8 @@ struct Inner {
     bound: RefCell<BTreeMap<u32, Bound>>,
     proxy: Proxy,
     graph: RefCell<Graph>,
-    /// The two round trips after which everything has been told: one for the globals, one for what they say of themselves.
+    /// The two round trips after which everything has been told: one for the globals, one for what they say of
+    /// themselves.
     sync: Cell<Sync>,
     events: EventQueue<RegistryEvent>,
     /// Declared last: the connection outlives the proxies.
@@ -228,7 +229,8 @@ impl Inner {
         let proxy = unsafe { Proxy::own(raw) };
         let origin = Box::new(Origin { registry: self, id });
         let data: *mut c_void = (&raw const *origin).cast_mut().cast();
-        // SAFETY: the proxy lives and its object's events are a table of E, which the callers see to; hook, listener and data are kept in
+        // SAFETY: the proxy lives and its object's events are a table of E, which the callers see to; hook, listener
+        // and data are kept in
         // `bound` together.
         unsafe {
             pw::pw_proxy_add_object_listener(raw, proxy.object_hook().link(), (&raw const *events).cast(), data);
@@ -318,7 +320,8 @@ unsafe extern "C" fn on_global(
     properties: *const spa::spa_dict,
 ) {
     contain_logged("a registry's global event", || {
-        // SAFETY: called for a linked hook of a live Inner, with a C string and a dictionary (or NULL) for the length of the call.
+        // SAFETY: called for a linked hook of a live Inner, with a C string and a dictionary (or NULL) for the length
+        // of the call.
         let (inner, kind, properties) =
             unsafe { (&*data.cast::<Inner>(), text(kind), Properties::from_dict(properties)) };
         if let Some(kind) = kind {
@@ -344,8 +347,8 @@ unsafe fn on_registry_removed(_data: *mut c_void) {}
 
 unsafe extern "C" fn on_node_info(data: *mut c_void, info: *const pw::pw_node_info) {
     contain_logged("a node's info event", || {
-        // SAFETY: called for a linked hook, whose Origin lives in a Bound of a live Inner; the info and its dictionary are valid (or
-        // NULL) for the length of the call.
+        // SAFETY: called for a linked hook, whose Origin lives in a Bound of a live Inner; the info and its dictionary
+        // are valid (or NULL) for the length of the call.
         let (inner, id, info) = unsafe {
             let origin = &*data.cast::<Origin>();
             (&*origin.registry, origin.id, info.as_ref())

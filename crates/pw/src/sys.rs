@@ -8,9 +8,11 @@ use std::ffi::{c_int, c_void};
 use libspa_sys as spa;
 use pipewire_sys as pw;
 
-/// Calls `$method` of the interface object `$object`, whose table of functions is `$table`; gives `None` where the object lacks it.
+/// Calls `$method` of the interface object `$object`, whose table of functions is `$table`; gives `None` where the
+/// object lacks it.
 ///
-/// Use inside `unsafe`: the object must be a live one of a type that starts with a `spa_interface` whose table is a `$table`.
+/// Use inside `unsafe`: the object must be a live one of a type that starts with a `spa_interface` whose table is a
+/// `$table`.
 macro_rules! call {
     ($object:expr, $table:ty, $method:ident $(, $argument:expr)*) => {{
         let interface = $object.cast::<spa::spa_interface>();
@@ -21,17 +23,20 @@ macro_rules! call {
 }
 
 /// # Safety
-/// `main_loop` is a live loop and the caller is on its thread, or it is not running. `func` and `data` stay valid until the source is
-/// destroyed.
+/// `main_loop` is a live loop and the caller is on its thread, or it is not running. `func` and `data` stay valid
+/// until the source is destroyed.
 pub(crate) unsafe fn loop_add_io(
     main_loop: *mut pw::pw_loop,
     fd: c_int,
     func: unsafe extern "C" fn(*mut c_void, c_int, u32),
     data: *mut c_void,
 ) -> *mut spa::spa_source {
-    // SAFETY: a live pw_loop has a live spa_loop_utils, whose table is spa_loop_utils_methods; the rest is this function's contract.
-    unsafe { call!((*main_loop).utils, spa::spa_loop_utils_methods, add_io, fd, spa::SPA_IO_IN, false, Some(func), data) }
-        .unwrap_or(std::ptr::null_mut())
+    // SAFETY: a live pw_loop has a live spa_loop_utils, whose table is spa_loop_utils_methods; the rest is this
+    // function's contract.
+    unsafe {
+        call!((*main_loop).utils, spa::spa_loop_utils_methods, add_io, fd, spa::SPA_IO_IN, false, Some(func), data)
+    }
+    .unwrap_or(std::ptr::null_mut())
 }
 
 /// # Safety
@@ -42,7 +47,8 @@ pub(crate) unsafe fn loop_add_timer(
     data: *mut c_void,
 ) -> *mut spa::spa_source {
     // SAFETY: as in loop_add_io.
-    unsafe { call!((*main_loop).utils, spa::spa_loop_utils_methods, add_timer, Some(func), data) }.unwrap_or(std::ptr::null_mut())
+    unsafe { call!((*main_loop).utils, spa::spa_loop_utils_methods, add_timer, Some(func), data) }
+        .unwrap_or(std::ptr::null_mut())
 }
 
 /// # Safety
@@ -55,20 +61,30 @@ pub(crate) unsafe fn loop_update_timer(
 ) -> c_int {
     // SAFETY: as in loop_add_io; both times are read during the call only.
     unsafe {
-        call!((*main_loop).utils, spa::spa_loop_utils_methods, update_timer, source, &raw mut value, &raw mut interval, false)
+        call!(
+            (*main_loop).utils,
+            spa::spa_loop_utils_methods,
+            update_timer,
+            source,
+            &raw mut value,
+            &raw mut interval,
+            false
+        )
     }
     .unwrap_or(-libc::ENOTSUP)
 }
 
 /// # Safety
-/// `main_loop` is a live loop, the caller is on its thread (or it is not running), and `source` is a live source of it, not used again.
+/// `main_loop` is a live loop, the caller is on its thread (or it is not running), and `source` is a live source of
+/// it, not used again.
 pub(crate) unsafe fn loop_destroy_source(main_loop: *mut pw::pw_loop, source: *mut spa::spa_source) {
     // SAFETY: as in loop_add_io.
     unsafe { call!((*main_loop).utils, spa::spa_loop_utils_methods, destroy_source, source) };
 }
 
 /// # Safety
-/// `core` is live, the caller on its loop; `hook` is unlinked and it, `events` and `data` stay valid until the hook is removed.
+/// `core` is live, the caller on its loop; `hook` is unlinked and it, `events` and `data` stay valid until the hook is
+/// removed.
 pub(crate) unsafe fn core_add_listener(
     core: *mut pw::pw_core,
     hook: *mut spa::spa_hook,
@@ -90,7 +106,8 @@ pub(crate) unsafe fn core_sync(core: *mut pw::pw_core, seq: c_int) -> c_int {
 /// `core` is live and the caller on its loop.
 pub(crate) unsafe fn core_get_registry(core: *mut pw::pw_core) -> *mut pw::pw_registry {
     // SAFETY: as in core_add_listener.
-    unsafe { call!(core, pw::pw_core_methods, get_registry, pw::PW_VERSION_REGISTRY, 0) }.unwrap_or(std::ptr::null_mut())
+    unsafe { call!(core, pw::pw_core_methods, get_registry, pw::PW_VERSION_REGISTRY, 0) }
+        .unwrap_or(std::ptr::null_mut())
 }
 
 /// # Safety
@@ -144,8 +161,8 @@ impl Hook {
     /// Ends the callbacks. Allowed inside one of them.
     pub(crate) fn remove(&self) {
         if self.linked.replace(false) {
-            // SAFETY: the hook was linked by the call that got it from link(), and is unlinked once only; lists that are destroyed
-            // unlink it in their destroy event, where our callbacks call this.
+            // SAFETY: the hook was linked by the call that got it from link(), and is unlinked once only; lists that
+            // are destroyed unlink it in their destroy event, where our callbacks call this.
             unsafe { spa::spa_hook_remove(self.raw) };
         }
     }

@@ -18,8 +18,8 @@ enum Order<S> {
 
 /// A thread with a loop, a context and a state `S` that lives on it.
 ///
-/// The state holds what cannot leave the loop (core, streams, timers). Dropping the thread stops and joins it; the state is dropped on it
-/// first.
+/// The state holds what cannot leave the loop (core, streams, timers). Dropping the thread stops and joins it; the
+/// state is dropped on it first.
 pub struct Thread<S: 'static> {
     orders: Sender<Order<S>>,
     name: String,
@@ -65,7 +65,8 @@ impl<S: 'static> Thread<S> {
         self.orders.send(Order::Do(Box::new(task))).map_err(|_| self.ended())
     }
 
-    /// Runs `task` on the loop and waits for its result. Not to be called on the loop itself, nor on an async thread that must not block.
+    /// Runs `task` on the loop and waits for its result. Not to be called on the loop itself, nor on an async thread
+    /// that must not block.
     ///
     /// # Errors
     /// [`Error::Thread`] when the thread has ended, or the task panicked.

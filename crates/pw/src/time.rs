@@ -31,7 +31,8 @@ impl MonotonicTime {
     /// Reads the clock. Safe on a real-time thread.
     pub fn now() -> Self {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `now` is a valid timespec to write to; CLOCK_MONOTONIC exists on every Linux, so the call cannot fail.
+        // SAFETY: `now` is a valid timespec to write to; CLOCK_MONOTONIC exists on every Linux, so the call cannot
+        // fail.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
         Self(now.tv_sec * 1_000_000_000 + now.tv_nsec)
     }

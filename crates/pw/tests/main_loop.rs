@@ -63,7 +63,8 @@ fn many_wakes_are_at_least_one_call_and_none_after_the_end() {
 fn a_message_reaches_the_loop_or_comes_back() {
     let (heard, words) = mpsc::channel();
     let thread = thread(move |main_loop| {
-        let (receiver, sender) = main_loop.channel(move |word: &'static str| heard.send(word).expect("the test waits"))?;
+        let (receiver, sender) =
+            main_loop.channel(move |word: &'static str| heard.send(word).expect("the test waits"))?;
         Ok((Some(receiver), sender))
     });
     let sender = thread.run(|(_, sender)| sender.clone()).expect("runs");

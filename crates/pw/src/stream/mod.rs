@@ -1,5 +1,7 @@
 //! Streams: one node of the graph each, with a main-loop half (this file) and a real-time half ([`Process`]).
 
+mod connect;
+mod event;
 mod process;
 mod timing;
 
@@ -12,106 +14,20 @@ use std::sync::atomic::Ordering;
 use libspa_sys as spa;
 use pipewire_sys as pw;
 
+pub use connect::{Connect, Direction};
+pub use event::{State, StreamEvent};
 pub use process::{Cycle, Process};
 pub use timing::{Clock, Timing};
 
 use crate::core::Core;
 use crate::error::{Error, check, last};
-use crate::format::{Format, Latency, MAX_CHANNELS, Offer, Param};
+use crate::format::{Format, Latency, MAX_CHANNELS, Param};
 use crate::guard::contain_logged;
 use crate::main_loop::EventQueue;
 use crate::properties::Properties;
 use crate::sys::Hook;
 use process::{RealTime, Shared};
 use timing::Continuity;
-
-/// Which way the samples of a stream go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the graph to us: a sink that applications play to, or a capture.
-    Input,
-    /// From us to the graph: playback.
-    Output,
-}
-
-impl Direction {
-    fn to_raw(self) -> spa::spa_direction {
-        match self {
-            Self::Input => spa::SPA_DIRECTION_INPUT,
-            Self::Output => spa::SPA_DIRECTION_OUTPUT,
-        }
-    }
-}
-
-/// How a stream is connected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connect {
-    /// What is offered to the graph.
-    pub offer: Offer,
-    /// The latency to report for this end of the graph, if any.
-    pub latency: Option<Latency>,
-    /// Have the session manager link the stream (to `target.object`, or by its own choice). A sink wants this too.
-    pub autoconnect: bool,
-    /// Stay paused until [`Stream::set_active`].
-    pub inactive: bool,
-    /// Do not let the session manager move the stream when its target goes away; it fails then.
-    pub dont_reconnect: bool,
-}
-
-impl Connect {
-    /// Offers `offer`, links automatically, starts at once, reports no latency.
-    pub fn new(offer: Offer) -> Self {
-        Self { offer, latency: None, autoconnect: true, inactive: false, dont_reconnect: false }
-    }
-}
-
-/// The state of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// It failed; the event says why.
-    Error,
-    /// Not part of a graph.
-    Unconnected,
-    /// Becoming part of one.
-    Connecting,
-    /// A node of the graph that is not running: nothing is linked, or it is inactive.
-    Paused,
-    /// Cycles run.
-    Streaming,
-}
-
-impl State {
-    fn from_raw(raw: pw::pw_stream_state) -> Self {
-        match raw {
-            pw::pw_stream_state_PW_STREAM_STATE_UNCONNECTED => Self::Unconnected,
-            pw::pw_stream_state_PW_STREAM_STATE_CONNECTING => Self::Connecting,
-            pw::pw_stream_state_PW_STREAM_STATE_PAUSED => Self::Paused,
-            pw::pw_stream_state_PW_STREAM_STATE_STREAMING => Self::Streaming,
-            _ => Self::Error,
-        }
-    }
-}
-
-/// News of a stream, delivered at the top of the main loop, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamEvent {
-    /// The state has changed.
-    State {
-        /// What it was.
-        old: State,
-        /// What it is.
-        new: State,
-        /// Why, when it is [`State::Error`].
-        error: Option<String>,
-    },
-    /// A format was agreed on, or (`None`) given up: the node is suspended or something else links.
-    Format(Option<Format>),
-    /// [`Process::process`] panicked; the stream is silent until it is made anew.
-    ProcessPanicked,
-    /// The stream no longer exists; drop it.
-    Destroyed,
-}
 
 /// A node of the graph. Stays on the main loop; dropping it takes the node away.
 ///
@@ -150,8 +66,8 @@ static EVENTS: pw::pw_stream_events = {
 impl Stream {
     /// Makes a stream that is not connected yet.
     ///
-    /// `name` is its `media.name`; `properties` are those of the node (`media.class`, `node.name`, `target.object` and so on). `handler`
-    /// runs on the main loop, never from inside a call of this crate.
+    /// `name` is its `media.name`; `properties` are those of the node (`media.class`, `node.name`, `target.object` and
+    /// so on). `handler` runs on the main loop, never from inside a call of this crate.
     ///
     /// # Errors
     /// [`Error::Gone`] when the connection has ended.
@@ -200,8 +116,8 @@ impl Stream {
             core: core.clone(),
         });
         let data: *mut c_void = Rc::as_ptr(&main).cast_mut().cast();
-        // SAFETY: the stream is live; the hooks and Main live until Main's drop, which destroys the stream first; RealTime is freed after
-        // that. Two listeners, so that each half has data of its own.
+        // SAFETY: the stream is live; the hooks and Main live until Main's drop, which destroys the stream first;
+        // RealTime is freed after that. Two listeners, so that each half has data of its own.
         unsafe {
             pw::pw_stream_add_listener(raw, main.hook.link(), &raw const EVENTS, data);
             pw::pw_stream_add_listener(raw, main.rt_hook.link(), &raw const process::EVENTS, real_time.cast());
@@ -283,7 +199,8 @@ impl Stream {
         let raw = self.as_ptr()?;
         let dict = properties.lend();
         // SAFETY: as in disconnect(); a valid dictionary, copied by the call.
-        check("update the stream's properties", unsafe { pw::pw_stream_update_properties(raw, dict.as_ptr()) }).map(drop)
+        check("update the stream's properties", unsafe { pw::pw_stream_update_properties(raw, dict.as_ptr()) })
+            .map(drop)
     }
 
     /// The state as of now; events of changes may still be on their way.
@@ -321,8 +238,9 @@ impl Drop for Main {
         self.shared.position.set(std::ptr::null_mut());
         let raw = self.raw.replace(std::ptr::null_mut());
         if !raw.is_null() {
-            // SAFETY: live (on_destroy would have cleared it), this is its main loop. It leaves the data loop before it returns, so the
-            // real-time half is ours again. Its list of hooks, the real-time one among them, is emptied by it.
+            // SAFETY: live (on_destroy would have cleared it), this is its main loop. It leaves the data loop before
+            // it returns, so the real-time half is ours again. Its list of hooks, the real-time one among them, is
+            // emptied by it.
             unsafe { pw::pw_stream_destroy(raw) };
             self.rt_hook.forget();
         }
@@ -343,7 +261,8 @@ impl Main {
 }
 
 /// # Safety
-/// `data` is the Main that the hook was linked with; its drop removes the hook first, so it lives. Called on the main loop.
+/// `data` is the Main that the hook was linked with; its drop removes the hook first, so it lives. Called on the main
+/// loop.
 unsafe fn main_half<'a>(data: *mut c_void) -> &'a Main {
     // SAFETY: by contract.
     unsafe { &*data.cast::<Main>() }
@@ -353,8 +272,8 @@ unsafe extern "C" fn on_destroy(data: *mut c_void) {
     // SAFETY: called for a linked hook.
     let main = unsafe { main_half(data) };
     contain_logged("a stream's destroy event", || {
-        // Somebody else destroys it. The real-time half stays until Main goes, and its hook with the stream, which empties its lists
-        // once it has left the data loop: unlinking that hook here would race with a cycle.
+        // Somebody else destroys it. The real-time half stays until Main goes, and its hook with the stream, which
+        // empties its lists once it has left the data loop: unlinking that hook here would race with a cycle.
         main.hook.remove();
         main.rt_hook.forget();
         main.raw.set(std::ptr::null_mut());

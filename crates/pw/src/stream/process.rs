@@ -11,7 +11,8 @@ use super::timing::{self, Continuity, PositionArea, Timing};
 use crate::guard::contain;
 use crate::main_loop::Waker;
 
-/// The real-time half of a stream. Only the data loop touches it between [`Stream::new`](super::Stream::new) and the stream's drop.
+/// The real-time half of a stream. Only the data loop touches it between [`Stream::new`](super::Stream::new) and the
+/// stream's drop.
 ///
 /// It must not allocate, lock, block, log or free.
 pub trait Process: Send {
@@ -115,8 +116,8 @@ pub(super) static EVENTS: pw::pw_stream_events = {
 
 /// Data loop, once a cycle.
 unsafe extern "C" fn on_process(data: *mut c_void) {
-    // SAFETY: `data` is the RealTime of a stream that lives: it is freed after the stream, and the stream calls from one thread only (it is
-    // always connected with RT_PROCESS), so this is the only reference.
+    // SAFETY: `data` is the RealTime of a stream that lives: it is freed after the stream, and the stream calls from
+    // one thread only (it is always connected with RT_PROCESS), so this is the only reference.
     let half = unsafe { &mut *data.cast::<RealTime>() };
     // SAFETY: the stream lives, it is calling. Dequeue is meant for this place.
     let buffer = unsafe { pw::pw_stream_dequeue_buffer(half.stream) };
@@ -149,7 +150,12 @@ impl RealTime {
         }
         // SAFETY: the stream lives, this is its data loop.
         let timing = unsafe {
-            timing::read(self.stream, self.shared.rate.load(Ordering::Relaxed), &self.shared.position, &mut self.continuity)
+            timing::read(
+                self.stream,
+                self.shared.rate.load(Ordering::Relaxed),
+                &self.shared.position,
+                &mut self.continuity,
+            )
         };
         let stride = channels * size_of::<f32>();
         let capacity = data.maxsize as usize / stride;
@@ -162,10 +168,14 @@ impl RealTime {
                 if offset % size_of::<f32>() != 0 {
                     return;
                 }
-                // SAFETY: offset and size were cut to the mapped size, and to whole aligned floats; any bits are a float. The memory is
-                // initialised, being mapped, and the producer has finished with it before this cycle.
+                // SAFETY: offset and size were cut to the mapped size, and to whole aligned floats; any bits are a
+                // float. The memory is initialised, being mapped, and the producer has finished with it before this
+                // cycle.
                 let samples = unsafe {
-                    std::slice::from_raw_parts(data.data.cast::<f32>().add(offset / size_of::<f32>()), size / stride * channels)
+                    std::slice::from_raw_parts(
+                        data.data.cast::<f32>().add(offset / size_of::<f32>()),
+                        size / stride * channels,
+                    )
                 };
                 // SAFETY: as above.
                 unsafe { (*buffer).size = (size / stride) as u64 };

@@ -13,12 +13,13 @@ use crate::time::{MonotonicTime, frames_to_nanos};
 pub struct Timing {
     /// When the cycle's clock report was taken, by the driver: `pw_time.now`.
     pub now: MonotonicTime,
-    /// Position of the driver at `now`, counted in `ticks_rate` since this stream first saw a driver. Goes on across changes of driver.
+    /// Position of the driver at `now`, counted in `ticks_rate` since this stream first saw a driver. Goes on across
+    /// changes of driver.
     pub ticks: u64,
     /// Ticks a second (the rate of the graph); 0 while no driver is known.
     pub ticks_rate: u32,
-    /// Nanoseconds between the stream and the edge of the graph, as the ports on the way report it: for playback until a sample leaves the
-    /// device, for capture since it entered.
+    /// Nanoseconds between the stream and the edge of the graph, as the ports on the way report it: for playback until
+    /// a sample leaves the device, for capture since it entered.
     pub delay: i64,
     /// Frames in buffers that are queued in the stream.
     pub queued: u64,
@@ -35,9 +36,9 @@ pub struct Timing {
 impl Timing {
     /// On input: when the graph handed over the first frame of this cycle, which is the beginning of the cycle.
     ///
-    /// Later frames follow at `rate`. A sink adds its latency to say when the frame should be heard; a capture takes off `delay` to say
-    /// when it was recorded. A resampler in the stream holds `buffered` frames more, at most a millisecond; that is left out, for a
-    /// smooth time is worth more than so small a constant.
+    /// Later frames follow at `rate`. A sink adds its latency to say when the frame should be heard; a capture takes
+    /// off `delay` to say when it was recorded. A resampler in the stream holds `buffered` frames more, at most a
+    /// millisecond; that is left out, for a smooth time is worth more than so small a constant.
     pub fn input_time(&self) -> MonotonicTime {
         self.now
     }
@@ -91,11 +92,11 @@ pub(super) struct PositionArea {
 }
 
 impl PositionArea {
-    /// Main loop: the area has moved or gone. Returns when the data loop has let go of the old one, which it never holds for longer than
-    /// copying takes.
+    /// Main loop: the area has moved or gone. Returns when the data loop has let go of the old one, which it never
+    /// holds for longer than copying takes.
     pub(super) fn set(&self, area: *mut spa::spa_io_position) {
-        // The order of the two operations here and of their counterparts in `read` is what makes this work, hence SeqCst: either the
-        // reader sees the new pointer or this loop sees the reader.
+        // The order of the two operations here and of their counterparts in `read` is what makes this work, hence
+        // SeqCst: either the reader sees the new pointer or this loop sees the reader.
         self.area.store(area, Ordering::SeqCst);
         while self.reading.load(Ordering::SeqCst) {
             hint::spin_loop();
@@ -109,9 +110,9 @@ impl PositionArea {
         let clock = if area.is_null() {
             None
         } else {
-            // SAFETY: the area was valid when it was set; libpipewire unmaps it only after telling so, and `set` does not return from that
-            // while `reading` is true. Volatile, for the memory is shared with the driver's process; it writes between cycles, so what is
-            // read in one belongs together.
+            // SAFETY: the area was valid when it was set; libpipewire unmaps it only after telling so, and `set` does
+            // not return from that while `reading` is true. Volatile, for the memory is shared with the driver's
+            // process; it writes between cycles, so what is read in one belongs together.
             let raw = unsafe { (&raw const (*area).clock).read_volatile() };
             Some(Clock::from_raw(&raw))
         };
@@ -160,7 +161,12 @@ impl Continuity {
 ///
 /// # Safety
 /// `stream` is live; called on its data loop or its main loop.
-pub(super) unsafe fn read(stream: *mut pw::pw_stream, rate: u32, area: &PositionArea, continuity: &mut Continuity) -> Timing {
+pub(super) unsafe fn read(
+    stream: *mut pw::pw_stream,
+    rate: u32,
+    area: &PositionArea,
+    continuity: &mut Continuity,
+) -> Timing {
     // SAFETY: a C struct of integers, for which zero is valid.
     let mut time: pw::pw_time = unsafe { std::mem::zeroed() };
     // SAFETY: live by contract; the size is that of the struct. A failure leaves it zero. The call is real-time safe.
@@ -223,10 +229,11 @@ mod tests {
     #[test]
     fn jumps_and_other_drivers_break_the_run() {
         let mut continuity = Continuity::default();
-        let told: Vec<bool> = [clock(7, 0), clock(7, 256), clock(7, 1_024), clock(7, 1_280), clock(8, 1_536), clock(8, 1_792)]
-            .iter()
-            .map(|clock| continuity.broken_by(Some(clock)))
-            .collect();
+        let told: Vec<bool> =
+            [clock(7, 0), clock(7, 256), clock(7, 1_024), clock(7, 1_280), clock(8, 1_536), clock(8, 1_792)]
+                .iter()
+                .map(|clock| continuity.broken_by(Some(clock)))
+                .collect();
         assert_eq!(told, [true, false, true, false, true, false]);
         assert!(continuity.broken_by(None));
         assert!(continuity.broken_by(Some(&clock(8, 2_048))), "after a gap of knowledge");

@@ -66,9 +66,13 @@ fn a_sink_in_its_own_process_gets_every_sample_and_shows_its_latency() {
         let player = graph.iter().find(|object| object["info"]["props"]["node.name"] == "pw-play")?;
         graph
             .iter()
-            .filter(|object| object["info"]["direction"] == "output" && object["info"]["props"]["node.id"] == player["id"])
+            .filter(|object| {
+                object["info"]["direction"] == "output" && object["info"]["props"]["node.id"] == player["id"]
+            })
             .flat_map(|port| port["info"]["params"]["Latency"].as_array().cloned().unwrap_or_default())
-            .any(|latency| latency["direction"] == "Input" && latency["minNs"] == 123_000_000 && latency["maxNs"] == 123_000_000)
+            .any(|latency| {
+                latency["direction"] == "Input" && latency["minNs"] == 123_000_000 && latency["maxNs"] == 123_000_000
+            })
             .then_some(())
     });
     session.until("pw-play ends", || (!session_running(&session, player)).then_some(()));
@@ -116,11 +120,14 @@ fn in_the_daemon_it_unloads_when_told_and_with_the_daemon() {
         let dir = tempfile::TempDir::new().expect("a directory");
         let mut session = Session::start(&probe_entry(dir.path(), ""));
         let notes = || fs::read_to_string(dir.path().join("events")).unwrap_or_default();
-        session.until("the sink has its ports", || session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2));
+        session.until("the sink has its ports", || {
+            session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2)
+        });
         assert!(play(&session, &noise(4_800)).status.success());
         if told {
             let module = session.dump().into_iter().find(|object| {
-                object["type"] == "PipeWire:Interface:Module" && object["info"]["name"] == "libpipewire-module-audera-probe-sink"
+                object["type"] == "PipeWire:Interface:Module"
+                    && object["info"]["name"] == "libpipewire-module-audera-probe-sink"
             });
             let module = module.expect("the module is listed");
             assert_eq!(module["info"]["props"]["module.description"], "Audera's probe");
@@ -150,7 +157,9 @@ fn a_lost_daemon_unloads_the_module_and_leaves_its_host() {
 fn a_panic_in_process_silences_the_stream_and_nothing_else() {
     let mut session = Session::start("");
     let host = session.host_probe("probe.panic-after = 5");
-    session.until("the sink has its ports", || session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2));
+    session.until("the sink has its ports", || {
+        session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2)
+    });
     assert!(play(&session, &noise(48_000)).status.success(), "the application plays on");
     session.noted("ProcessPanicked");
     assert!(play(&session, &noise(4_800)).status.success(), "and may come again");

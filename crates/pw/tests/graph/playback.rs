@@ -3,11 +3,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use audera_pw::{
-    Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry, RegistryEvent, State, Stream,
-    StreamEvent, Thread, Timing,
-};
 use crate::session::Session;
+use audera_pw::{
+    Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry,
+    RegistryEvent, State, Stream, StreamEvent, Thread, Timing,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -43,7 +43,9 @@ fn player(
 ) -> Result<Playing, Error> {
     let core = context.connect(remote, |_| {})?;
     let properties: Properties =
-        [("media.class", "Stream/Output/Audio"), ("node.name", "audera-test-player"), ("target.object", target)].into_iter().collect();
+        [("media.class", "Stream/Output/Audio"), ("node.name", "audera-test-player"), ("target.object", target)]
+            .into_iter()
+            .collect();
     let mut phase = 0_u32;
     let told = told.clone();
     let stream = Stream::new(
@@ -75,7 +77,10 @@ fn a_playback_stream_is_asked_for_what_the_graph_needs() {
     let remote = remote(&session);
     let (told, events) = mpsc::channel();
     let (cycle, cycles) = mpsc::sync_channel(1_000);
-    let thread = Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("silent", 48_000), &told, cycle)).expect("starts");
+    let thread = Thread::spawn("pw-test", Properties::new(), move |context| {
+        player(context, &remote, ("silent", 48_000), &told, cycle)
+    })
+    .expect("starts");
     wait(&events, "a format", |event| match event {
         StreamEvent::Format(format) => format.filter(|format| (format.rate, format.channels) == (48_000, 2)),
         _ => None,
@@ -108,7 +113,9 @@ fn a_playback_stream_is_asked_for_what_the_graph_needs() {
     thread.run(|playing| playing.stream.set_active(false)).expect("runs").expect("pauses");
     wait(&events, "a pause", |event| matches!(event, StreamEvent::State { new: State::Paused, .. }).then_some(()));
     thread.run(|playing| playing.stream.set_active(true)).expect("runs").expect("goes on");
-    wait(&events, "streaming again", |event| matches!(event, StreamEvent::State { new: State::Streaming, .. }).then_some(()));
+    wait(&events, "streaming again", |event| {
+        matches!(event, StreamEvent::State { new: State::Streaming, .. }).then_some(())
+    });
     drop(thread);
     session.until("the node is gone", || session.node("audera-test-player").is_none().then_some(()));
 }
@@ -117,12 +124,16 @@ fn a_playback_stream_is_asked_for_what_the_graph_needs() {
 fn the_latency_of_the_sink_and_what_waits_in_the_resampler_count() {
     let mut session = Session::start("");
     session.host_probe("probe.latency.msec = 123");
-    session.until("the sink has its ports", || session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2));
+    session.until("the sink has its ports", || {
+        session.node("audera.probe").filter(|node| node["info"]["n-input-ports"] == 2)
+    });
     let remote = remote(&session);
     let (told, _events) = mpsc::channel();
     let (cycle, cycles) = mpsc::sync_channel(1_000);
-    let _thread = Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("audera.probe", 44_100), &told, cycle))
-        .expect("starts");
+    let _thread = Thread::spawn("pw-test", Properties::new(), move |context| {
+        player(context, &remote, ("audera.probe", 44_100), &told, cycle)
+    })
+    .expect("starts");
     let mut first = None;
     let mut frames_in = 0;
     let (ticks_out, buffered) = loop {
@@ -140,7 +151,10 @@ fn the_latency_of_the_sink_and_what_waits_in_the_resampler_count() {
     };
     // The resampler takes its window on top, once, and says that it holds it.
     let expected = ticks_out * 44_100 / 48_000;
-    assert!(frames_in.abs_diff(expected) <= buffered + 2 && buffered > 0, "{frames_in} frames for {expected}, {buffered} held");
+    assert!(
+        frames_in.abs_diff(expected) <= buffered + 2 && buffered > 0,
+        "{frames_in} frames for {expected}, {buffered} held"
+    );
 }
 
 #[test]
@@ -151,13 +165,18 @@ fn a_tap_of_a_sink_hears_what_is_played_to_it() {
     let remote = remote(&session);
     let _player = {
         let remote = remote.clone();
-        Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("silent", 48_000), &told, cycle)).expect("starts")
+        Thread::spawn("pw-test", Properties::new(), move |context| {
+            player(context, &remote, ("silent", 48_000), &told, cycle)
+        })
+        .expect("starts")
     };
     let (heard, blocks) = mpsc::sync_channel::<Vec<f32>>(1_000);
     let _tap = Thread::spawn("pw-tap", Properties::new(), move |context| {
         let core = context.connect(&remote, |_| {})?;
         let properties: Properties =
-            [("media.class", "Stream/Input/Audio"), ("stream.capture.sink", "true"), ("target.object", "silent")].into_iter().collect();
+            [("media.class", "Stream/Input/Audio"), ("stream.capture.sink", "true"), ("target.object", "silent")]
+                .into_iter()
+                .collect();
         let process = move |cycle: Cycle<'_>| {
             let _full = heard.try_send(cycle.input().to_vec()).is_err();
         };
@@ -202,7 +221,10 @@ fn the_registry_tells_of_nodes_with_all_their_properties_and_of_links() {
     assert_eq!(silent.properties.get("audio.rate"), Some("48000"), "a property that the registry itself does not tell");
 
     let remote = remote(&session);
-    let player = Thread::spawn("pw-test", Properties::new(), move |context| player(context, &remote, ("silent", 48_000), &played, cycle)).expect("starts");
+    let player = Thread::spawn("pw-test", Properties::new(), move |context| {
+        player(context, &remote, ("silent", 48_000), &played, cycle)
+    })
+    .expect("starts");
     let node = wait(&events, "the player's node", |event| match event {
         RegistryEvent::NodeAdded(node) if node.name() == Some("audera-test-player") => Some(node),
         _ => None,
@@ -216,7 +238,9 @@ fn the_registry_tells_of_nodes_with_all_their_properties_and_of_links() {
     wait(&events, "the link's end", |event| (event == RegistryEvent::LinkRemoved(link)).then_some(()));
     wait(&events, "the node's end", |event| (event == RegistryEvent::NodeRemoved(node.id)).then_some(()));
     assert_eq!(watch.run(move |registry| registry.node(node.id)).expect("runs"), None);
-    session.until("the default sink is known", || watch.run(|registry| registry.default_sink()).expect("runs").filter(|name| name == "silent"));
+    session.until("the default sink is known", || {
+        watch.run(|registry| registry.default_sink()).expect("runs").filter(|name| name == "silent")
+    });
 }
 
 #[test]

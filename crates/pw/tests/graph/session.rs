@@ -28,8 +28,10 @@ impl Session {
         for folder in ["run", "config/pipewire/pipewire.conf.d", "state", "cache", "modules", "probe"] {
             fs::create_dir_all(session.path(folder)).expect("session folder");
         }
-        std::os::unix::fs::symlink(probe_library(), session.path("modules/libpipewire-module-audera-probe-sink.so")).expect("link to the module");
-        fs::write(session.path("config/pipewire/pipewire.conf.d/50-test.conf"), daemon_config(modules)).expect("configuration");
+        std::os::unix::fs::symlink(probe_library(), session.path("modules/libpipewire-module-audera-probe-sink.so"))
+            .expect("link to the module");
+        fs::write(session.path("config/pipewire/pipewire.conf.d/50-test.conf"), daemon_config(modules))
+            .expect("configuration");
 
         let mut bus = session
             .command("dbus-daemon")
@@ -140,7 +142,9 @@ impl Session {
 
     /// Waits for a line in the probe's notes.
     pub fn noted(&self, line: &str) {
-        self.until(&format!("the probe notes {line:?}"), || self.notes().lines().any(|noted| noted.contains(line)).then_some(()));
+        self.until(&format!("the probe notes {line:?}"), || {
+            self.notes().lines().any(|noted| noted.contains(line)).then_some(())
+        });
     }
 
     pub fn notes(&self) -> String {
@@ -151,7 +155,8 @@ impl Session {
         let mut all = format!("-- notes\n{}", self.notes());
         for entry in fs::read_dir(self.dir.path()).expect("session folder").flatten() {
             if entry.path().extension() == Some(OsStr::new("log")) {
-                all += &format!("-- {}\n{}", entry.path().display(), fs::read_to_string(entry.path()).unwrap_or_default());
+                all +=
+                    &format!("-- {}\n{}", entry.path().display(), fs::read_to_string(entry.path()).unwrap_or_default());
             }
         }
         all
@@ -184,7 +189,10 @@ fn terminate(child: &mut Child) {
 
 /// A `context.modules` entry that loads the probe, which writes to `dir`.
 pub fn probe_entry(dir: &Path, args: &str) -> String {
-    format!("{{ name = libpipewire-module-audera-probe-sink args = {{ probe.dir = \"{}\" {args} }} flags = [ nofail ] }}", dir.display())
+    format!(
+        "{{ name = libpipewire-module-audera-probe-sink args = {{ probe.dir = \"{}\" {args} }} flags = [ nofail ] }}",
+        dir.display()
+    )
 }
 
 /// `pipewire -c` needs no more than this to run modules.
@@ -210,11 +218,16 @@ fn probe_library() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
     let library = profile.join("examples/libprobe_sink.so");
-    assert!(library.exists(), "{} is missing: run all of `cargo test`, or build it by `cargo build --example probe_sink`", library.display());
+    assert!(
+        library.exists(),
+        "{} is missing: run all of `cargo test`, or build it by `cargo build --example probe_sink`",
+        library.display()
+    );
     library
 }
 
 fn module_dir() -> String {
-    let output = Command::new("pkg-config").args(["--variable=moduledir", "libpipewire-0.3"]).output().expect("pkg-config runs");
+    let output =
+        Command::new("pkg-config").args(["--variable=moduledir", "libpipewire-0.3"]).output().expect("pkg-config runs");
     String::from_utf8(output.stdout).expect("a path").trim().to_owned()
 }
