@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::session::Session;
 use audera_pw::{
-    Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry,
+    Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry,
     RegistryEvent, State, Stream, StreamEvent, Thread, Timing,
 };
 
@@ -155,6 +155,63 @@ fn the_latency_of_the_sink_and_what_waits_in_the_resampler_count() {
         frames_in.abs_diff(expected) <= buffered + 2 && buffered > 0,
         "{frames_in} frames for {expected}, {buffered} held"
     );
+}
+
+#[test]
+fn a_sink_may_change_its_latency_and_its_name_leave_and_come_back() {
+    let session = Session::start("");
+    let remote = remote(&session);
+    let (told, events) = mpsc::channel();
+    let latency = |millis| Connect {
+        latency: Some(Duration::from_millis(millis).into()),
+        ..Connect::new(Offer { rate: None, channels: Channel::usual(6) })
+    };
+    let thread = Thread::spawn("pw-sink", Properties::new(), move |context| {
+        let core = context.connect(&remote, |_| {})?;
+        let properties = Properties::new().with("media.class", "Audio/Sink").with("node.name", "audera.test");
+        let stream = Stream::new(
+            &core,
+            "test",
+            Direction::Input,
+            &properties,
+            |_: Cycle<'_>| {},
+            move |event| {
+                let _gone = told.send(event).is_err();
+            },
+        )?;
+        stream.connect(&latency(80))?;
+        Ok(stream)
+    })
+    .expect("starts");
+    let reported = |nanos: u64| {
+        session.until(&format!("its ports tell {nanos} ns"), || {
+            let graph = session.dump();
+            let sink = graph.iter().find(|object| object["info"]["props"]["node.name"] == "audera.test")?;
+            let ports = graph.iter().filter(|object| {
+                object["info"]["direction"] == "input" && object["info"]["props"]["node.id"] == sink["id"]
+            });
+            let told = ports.filter(|port| {
+                let latencies = port["info"]["params"]["Latency"].as_array();
+                latencies.is_some_and(|all| all.iter().any(|one| one["direction"] == "Input" && one["minNs"] == nanos))
+            });
+            (told.count() == 6).then_some(())
+        });
+    };
+    reported(80_000_000);
+    thread.run(|sink| sink.set_latency(Duration::from_millis(200).into())).expect("runs").expect("reports");
+    reported(200_000_000);
+    let renamed = Properties::new().with("node.description", "Another Name");
+    thread.run(move |sink| sink.update_properties(&renamed)).expect("runs").expect("renames");
+    session.until("it has another name", || {
+        session.node("audera.test").filter(|node| node["info"]["props"]["node.description"] == "Another Name")
+    });
+    thread.run(|sink| sink.disconnect()).expect("runs").expect("leaves");
+    wait(&events, "its leaving", |event| {
+        matches!(event, StreamEvent::State { new: State::Unconnected, .. }).then_some(())
+    });
+    session.until("it is gone", || session.node("audera.test").is_none().then_some(()));
+    thread.run(move |sink| sink.connect(&latency(90))).expect("runs").expect("comes back");
+    reported(90_000_000);
 }
 
 #[test]
