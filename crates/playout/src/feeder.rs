@@ -107,7 +107,7 @@ impl Feeder {
         self.shared.finished.store(true, Ordering::Release);
     }
 
-    /// Whether the stream has been finished and everything was played.
+    /// Whether the stream has been finished and everything was played. It takes pulls, and a known clock, to get there.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.shared.state() == State::Drained

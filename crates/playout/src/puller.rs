@@ -268,6 +268,8 @@ impl Puller {
     fn fall_silent(&mut self, resume: i64) {
         self.source.discard_before(resume, 2 * Resampler::LOOK_AHEAD);
         self.mode = Mode::Silent { resume };
+        // Sound starts without an error, so with nothing to be made up for.
+        self.step = 1.0 + self.servo.learned_ppm() * 1e-6;
     }
 
     /// Makes sound at the beginning of `rest` and returns how many frames of it; zero when the sound has ended.

@@ -254,3 +254,37 @@ fn a_full_buffer_says_so_and_takes_nothing() {
     assert!(room.feeder.push(stamp, &[0.0; 960]).is_err());
     assert_eq!(room.feeder.stats().buffered, Span::from_secs(2));
 }
+
+#[test]
+fn the_halves_work_from_two_threads() {
+    let config = Config { rate: RATE, channels: 2, capacity: Span::from_millis(200), max_pull: 480 };
+    let (mut feeder, mut puller) = playout(config).expect("a good configuration");
+    feeder.set_clock(ClockMap::identity());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut next = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let samples: Vec<f32> = (next..next + 480).flat_map(|n| room::pilot(n as f64)).collect();
+                let stamp = SenderTime::from_nanos(0) + Span::from_frames(next, RATE);
+                match feeder.push(stamp, &samples) {
+                    Ok(()) => next += 480,
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        let mut out = [0.0; 2 * 480];
+        let (mut pulled, mut sounding) = (0, 0);
+        // However the threads are scheduled: what sounds is right, and in the end enough has sounded.
+        while sounding < 20 * 48_000 {
+            sounding += puller.pull(PlayerTime::from_nanos(0) + Span::from_frames(pulled, RATE), &mut out).sounding;
+            for (n, frame) in out.chunks_exact(WIDTH).enumerate() {
+                let (behind, loudness) = heard(frame, (pulled + n as i64) as f64);
+                assert!(loudness < 0.9995 || behind.abs() < 0.05, "{behind} frames behind");
+            }
+            pulled += 480;
+            std::thread::yield_now();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
