@@ -28,6 +28,10 @@ pub fn run(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {
 }
 
 async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {
+    // Before anybody is told that the player is ready: a signal without a handler would end it.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let manager = ServiceManager::of_this_process();
     let identity = Identity::load_or_create(&config.state_dir)?;
     let endpoint = Endpoint::new(&identity, audera_wire::ALPN)?;
@@ -51,9 +55,6 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     tracing::info!(room = %config.name, %port, %id, access = %config.access, output = %config.output, "ready");
     manager.ready();
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

@@ -20,7 +20,7 @@ fn a_right_configuration_is_printed_and_ok() {
     let run = player(home.path(), &["--check-config", "--listen", "127.0.0.1:7001"]);
     let printed = text(&run.stdout);
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
-    let state = home.path().join(".local/state/audera/player");
+    let state = home.path().join(".local/state/audera");
     for line in [
         format!("# from {}", file.display()),
         format!("state-dir = \"{}\"", state.display()),

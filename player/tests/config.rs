@@ -51,8 +51,8 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(config.listen.to_string(), "[::]:6528");
     assert_eq!(config.access, Access::Paired);
     assert!(config.groups.is_empty() && config.subscribe.is_empty() && config.files.is_empty());
-    assert_eq!(config.state_dir, Path::new("/home/user/.local/state/audera/player"));
-    assert_eq!(config.trusted_file(), Path::new("/home/user/.local/state/audera/player/trusted.toml"));
+    assert_eq!(config.state_dir, Path::new("/home/user/.local/state/audera"));
+    assert_eq!(config.trusted_file(), Path::new("/home/user/.local/state/audera/trusted.toml"));
     assert!(config.discovery);
     assert_eq!(config.policy, Policy::Newest);
     assert_eq!(config.idle_release, Duration::from_secs(5));
@@ -68,7 +68,7 @@ listen = "192.168.1.7:7000"
 access = "open"
 groups = ["Upstairs", "Bedrooms"]
 subscribe = ["Turntable", "tv.local:6528", "[fe80::1]:6529"]
-state-dir = "/var/lib/audera/player"
+state-dir = "/var/lib/audera"
 discovery = false
 policy = "first"
 idle-release = 2.5
@@ -92,7 +92,7 @@ fn every_key_is_read_and_printed_so_that_it_can_be_read_again() {
     assert_eq!(config.subscribe[0], Subscription::Named("Turntable".into()));
     assert_eq!(config.subscribe[1], Subscription::Address { host: "tv.local".into(), port: 6528 });
     assert_eq!(config.subscribe[2], Subscription::Address { host: "fe80::1".into(), port: 6529 });
-    assert_eq!(config.state_dir, Path::new("/var/lib/audera/player"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/audera"));
     assert!(!config.discovery);
     assert_eq!(config.idle_release, Duration::from_millis(2500));
     assert_eq!(config.output_delay, Span::from_micros(-12_500));

@@ -41,7 +41,7 @@ impl Environment {
 
     /// Where the player keeps its state unless told otherwise.
     pub(super) fn state_dir(&self) -> Option<PathBuf> {
-        self.unit_state.clone().or_else(|| self.user_state.as_deref().map(|state| state.join("audera/player")))
+        self.unit_state.clone().or_else(|| self.user_state.as_deref().map(|state| state.join("audera")))
     }
 
     /// What the room is called unless told otherwise.
