@@ -299,4 +299,19 @@ mod tests {
         assert_eq!(reader.next(), Ok(None));
         assert_eq!(reader.buffered(), 0);
     }
+
+    #[test]
+    fn what_was_handed_out_is_not_kept() {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, FrameType::Extension(0x99), |out| out.extend_from_slice(&[0; 56]));
+        let mut reader = FrameReader::new();
+        reader.push(&frame[..32]);
+        for _ in 0..1_000 {
+            // Always half a frame ahead, so that the reader never runs empty.
+            reader.push(&frame[32..]);
+            reader.push(&frame[..32]);
+            while reader.next().is_ok_and(|frame| frame.is_some()) {}
+            assert!(reader.buffer.len() <= 2 * frame.len());
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
-    AudioPacket, CloseCode, Coding, FrameReader, FrameType, Hello, Message, PlayerEvent, PlayerHello, PlayerSession,
-    PlayerStatus, SenderEvent, SenderHello, SenderSession, Start, StreamFormat, StreamId, TimeReply, TimeRequest,
+    AudioPacket, Bye, CloseCode, Coding, FrameReader, FrameType, Hello, Message, PlayerEvent, PlayerHello,
+    PlayerSession, PlayerStatus, SenderEvent, SenderHello, SenderSession, Start, StreamFormat, StreamId, TimeReply,
+    TimeRequest,
 };
 
 const ID: StreamId = StreamId(1);
@@ -191,6 +192,30 @@ fn messages_are_about_streams_that_were_started() {
     assert_eq!(never, protocol("peer sent accept for start 1 of stream 1, which never was"));
     let accept = Message::Accept { id: ID, run: 0 };
     assert_eq!(sender_fails(&[player_hello(), accept.clone(), accept]), protocol("peer accepted stream 1 twice"));
+}
+
+#[test]
+fn a_stop_of_an_old_start_leaves_the_new_one_alone() {
+    let mut session = PlayerSession::new(PlayerHello::new("Kitchen", "test 1"), PLAYER_NOW);
+    let old = Message::Stop { id: ID, run: 0 };
+    session.receive(PLAYER_NOW, &bytes(&[sender_hello(), start(1, 0), old.clone(), start(1, 1)])).unwrap();
+    assert!(session.accept(ID));
+    assert_eq!(session.receive(PLAYER_NOW, &bytes(&[old])), Ok(()));
+    assert!(session.is_streaming(ID));
+    assert_eq!(session.counters().stale, 1);
+}
+
+#[test]
+fn nothing_is_written_to_a_peer_that_said_bye() {
+    let bye = Message::Bye(Bye { code: CloseCode::Shutdown, reason: String::new() });
+    let mut session = PlayerSession::new(PlayerHello::new("Kitchen", "test 1"), PLAYER_NOW);
+    session.receive(PLAYER_NOW, &bytes(&[sender_hello(), start(1, 0)])).unwrap();
+    assert!(session.accept(ID));
+    session.status(PlayerStatus::default());
+    session.receive(PLAYER_NOW, &bytes(&[bye])).unwrap();
+    let mut written = Vec::new();
+    assert!(!session.poll_transmit(PLAYER_NOW, &mut written));
+    assert_eq!(written, []);
 }
 
 #[test]

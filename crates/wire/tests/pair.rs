@@ -74,6 +74,7 @@ impl Pair {
 
     fn run_until(&mut self, end: i64) {
         self.settle();
+        let mut steps = 0;
         loop {
             let next = [
                 self.to_player.front().map(|(at, _)| *at),
@@ -84,6 +85,8 @@ impl Pair {
             ];
             let next = next.into_iter().flatten().min().filter(|at| *at <= end);
             let Some(next) = next else { break };
+            steps = if next > self.now { 0 } else { steps + 1 };
+            assert!(steps < 100, "time stands still at {} ns: a deadline is not served", self.now);
             self.now = self.now.max(next);
             let mut results = Vec::new();
             while let Some(bytes) = arrived(&mut self.to_player, self.now) {
