@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CStr,
-    fs::File,
+    fs::{self, File},
     io,
     os::{
         fd::{AsRawFd, RawFd},
@@ -55,6 +55,11 @@ pub(crate) fn start_in_fresh(command: &mut Command, fresh: Fresh<'_>) {
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     let uid_map = format!("{uid} {uid} 1");
     let gid_map = format!("{gid} {gid} 1");
+    // avahi-daemon wants its folder to belong to the account "avahi". In a user namespace there is one user: make it that one.
+    let accounts = (with_user || join.is_some()).then(|| {
+        let own = |file: &str, id: u32| rename_account(&fs::read_to_string(file).unwrap_or_default(), "avahi", id, gid);
+        (own("/etc/passwd", uid), own("/etc/group", gid))
+    });
     let prepare = move || {
         if let Some(user) = join {
             // SAFETY: setns takes plain numbers; the descriptor is checked by the kernel.
@@ -64,14 +69,21 @@ pub(crate) fn start_in_fresh(command: &mut Command, fresh: Fresh<'_>) {
         // SAFETY: unshare takes plain numbers; after fork this process has a single thread, as CLONE_NEWUSER demands.
         check(unsafe { libc::unshare(user | libc::CLONE_NEWNET | libc::CLONE_NEWNS) })?;
         if with_user {
-            write_file(c"/proc/self/setgroups", b"deny")?;
-            write_file(c"/proc/self/uid_map", uid_map.as_bytes())?;
-            write_file(c"/proc/self/gid_map", gid_map.as_bytes())?;
+            write_file(c"/proc/self/setgroups", 0, b"deny")?;
+            write_file(c"/proc/self/uid_map", 0, uid_map.as_bytes())?;
+            write_file(c"/proc/self/gid_map", 0, gid_map.as_bytes())?;
         }
         mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE)?;
         mount(c"tmpfs", c"/run", c"tmpfs", libc::MS_NOSUID | libc::MS_NODEV)?;
         // SAFETY: the path is a NUL-terminated literal.
-        check(unsafe { libc::mkdir(c"/run/avahi-daemon".as_ptr(), 0o755) })
+        check(unsafe { libc::mkdir(c"/run/avahi-daemon".as_ptr(), 0o755) })?;
+        if let Some((passwd, group)) = &accounts {
+            write_file(c"/run/passwd", libc::O_CREAT, passwd.as_bytes())?;
+            write_file(c"/run/group", libc::O_CREAT, group.as_bytes())?;
+            mount(c"/run/passwd", c"/etc/passwd", c"none", libc::MS_BIND)?;
+            mount(c"/run/group", c"/etc/group", c"none", libc::MS_BIND)?;
+        }
+        Ok(())
     };
     // SAFETY: `prepare` makes system calls only and allocates nothing, so it may run between fork and exec. The descriptor in
     // `join` belongs to a `Namespaces` which the caller keeps until the command is spawned.
@@ -170,7 +182,7 @@ pub(crate) fn lead_and_go_first(command: &mut Command) {
         // A user who may not, does without; so the results are of no use here.
         // SAFETY: setpriority with plain numbers.
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
-        drop(write_file(c"/proc/self/autogroup", b"-15"));
+        drop(write_file(c"/proc/self/autogroup", 0, b"-15"));
         Ok(())
     };
     // SAFETY: `lead` makes system calls only and allocates nothing, so it may run between fork and exec; an error that
@@ -199,9 +211,25 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-fn write_file(path: &CStr, text: &[u8]) -> io::Result<()> {
-    // SAFETY: the path is NUL-terminated.
-    let file = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+/// The text of `/etc/passwd` or `/etc/group` with one account's ids replaced.
+fn rename_account(text: &str, account: &str, id: u32, group: u32) -> String {
+    let line = |line: &str| {
+        let mut fields: Vec<String> = line.split(':').map(str::to_owned).collect();
+        if fields.len() > 3 && fields[0] == account {
+            fields[2] = id.to_string();
+            // A group has four fields, of which the last are its members.
+            if fields.len() > 4 {
+                fields[3] = group.to_string();
+            }
+        }
+        fields.join(":") + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+fn write_file(path: &CStr, flags: libc::c_int, text: &[u8]) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated, and there is a mode for the case that the file is made.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC | flags, 0o644) };
     check(file)?;
     // SAFETY: the buffer is readable for the length given, the descriptor was opened above and is closed once.
     let (written, error) = unsafe {
@@ -216,4 +244,20 @@ fn write_file(path: &CStr, text: &[u8]) -> io::Result<()> {
 fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong) -> io::Result<()> {
     // SAFETY: all strings are NUL-terminated, and neither file system takes data.
     check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, ptr::null()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rename_account;
+
+    #[test]
+    fn one_account_gets_other_ids() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\navahi:x:108:112:mDNS:/run:/bin/false\n";
+        let group = "root:x:0:\navahi:x:112:\nnetdev:x:113:avahi\n";
+        assert_eq!(
+            rename_account(passwd, "avahi", 1000, 1001),
+            "root:x:0:0:root:/root:/bin/sh\navahi:x:1000:1001:mDNS:/run:/bin/false\n"
+        );
+        assert_eq!(rename_account(group, "avahi", 1001, 1001), "root:x:0:\navahi:x:1001:\nnetdev:x:113:avahi\n");
+    }
 }

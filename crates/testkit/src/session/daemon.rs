@@ -1,6 +1,6 @@
 //! The session's daemons: how each is started, and what shows that it serves.
 
-use std::{os::unix::net::UnixStream, path::PathBuf, process::Command, thread, time::Duration};
+use std::{os::unix::net::UnixStream, path::PathBuf, process::Command, sync::mpsc, thread, time::Duration};
 
 use super::Session;
 use crate::{
@@ -144,11 +144,15 @@ fn serves(process: &mut Process, what: &str, socket: PathBuf) -> Result<(), Erro
 /// Waits until a name is owned on a bus.
 fn owns(process: &mut Process, what: &str, bus: &str, name: &str) -> Result<(), Error> {
     // In a thread of its own, because the caller may be inside a runtime, where another must not block.
-    let waited = thread::scope(|scope| scope.spawn(|| wait_for_name(bus, name, PATIENCE)).join());
-    match waited {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(not_ready(what, format!("did not come: {error}"), process.log())),
-        Err(_) => Err(not_ready(what, "could not be waited for".into(), process.log())),
+    let (told, answer) = mpsc::channel();
+    let (bus, name) = (bus.to_owned(), name.to_owned());
+    thread::spawn(move || {
+        // Nobody listens any more when the daemon has ended meanwhile.
+        drop(told.send(wait_for_name(&bus, &name, PATIENCE)));
+    });
+    match process.wait_until(what, || answer.try_recv().ok())? {
+        Ok(()) => Ok(()),
+        Err(error) => Err(not_ready(what, format!("did not come: {error}"), process.log())),
     }
 }
 
