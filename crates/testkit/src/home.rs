@@ -45,7 +45,6 @@ impl Product {
     }
 
     /// A session whose PipeWire finds the modules.
-    #[must_use]
     pub fn session(&self, host_name: &str) -> SessionBuilder {
         Session::builder(host_name).module_dir(self.modules.path())
     }
@@ -94,6 +93,67 @@ impl Product {
     /// When it cannot be run.
     pub fn module(&self, session: &Session, kind: &str, args: &str) -> Result<Process, Error> {
         session.spawn_pipewire(&format!("audera-{kind}"), &module_configuration(kind, args))
+    }
+}
+
+/// The built product in a session of its own, whose graph is driven by a sink called `Metronome`.
+///
+/// Record `Metronome:monitor_FL` along with whatever is measured, so that all share one graph; the driver's own monitor lags
+/// behind the others by a cycle.
+#[derive(Debug)]
+pub struct Home {
+    // Ends before the modules it uses go.
+    /// The session.
+    pub session: Session,
+    /// The product.
+    pub product: Product,
+}
+
+impl Home {
+    /// Starts a session for the product.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where simulated hosts are not possible; otherwise what is not built or does not start.
+    pub fn start(host_name: &str) -> Result<Self, Error> {
+        let product = Product::find()?;
+        let session = product.session(host_name).start()?;
+        session.null_sink(&NullSink::new("Metronome").driver())?;
+        Ok(Home { session, product })
+    }
+
+    /// Makes a null sink called as the room and starts an open player on it.
+    ///
+    /// # Errors
+    /// When either does not become ready in time.
+    pub fn room(&self, room: &str, args: &[&str]) -> Result<Process, Error> {
+        self.product.room(&self.session, &NullSink::new(room), room, args)
+    }
+
+    /// Starts a source called `name` with an identity of its own. It sends PCM and captures the monitor of a sink called
+    /// `input`; what `args` say comes on top.
+    ///
+    /// # Errors
+    /// When it cannot be run or its node does not appear.
+    pub fn tap(&self, name: &str, input: &str, args: &str) -> Result<Process, Error> {
+        let capture = format!("stream.props = {{ target.object = \"{input}\" stream.capture.sink = true }}");
+        self.source(name, &format!("{capture} audera.codec = pcm {args}"))
+    }
+
+    /// Starts a source called `name` with an identity of its own and any free port.
+    ///
+    /// # Errors
+    /// When it cannot be run or its node does not appear.
+    pub fn source(&self, name: &str, args: &str) -> Result<Process, Error> {
+        let state = self.session.dir().join("state").join(format!("source-{name}"));
+        let args = format!(
+            "audera.name = \"{name}\" audera.listen = \"[::]:0\" audera.state.dir = \"{}\" {args}",
+            state.display()
+        );
+        let configuration = module_configuration("source", &args);
+        let mut process = self.session.spawn_pipewire(&format!("source-{name}"), &configuration)?;
+        let node = format!("audera-source.{name}");
+        process.wait_until(&format!("node {node}"), || self.session.graph().ok()?.node(&node).map(drop))?;
+        Ok(process)
     }
 }
 
