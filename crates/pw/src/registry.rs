@@ -65,7 +65,7 @@ pub enum RegistryEvent {
     NodeChanged(Node),
     /// The node with this id is gone.
     NodeRemoved(u32),
-    /// Two ports were linked.
+    /// Two ports were linked. May be told before the nodes they are of, whose properties take a round trip more.
     LinkAdded(Link),
     /// The link is gone.
     LinkRemoved(Link),

@@ -134,23 +134,23 @@ fn the_latency_of_the_sink_and_what_waits_in_the_resampler_count() {
         player(context, &remote, ("audera.probe", 44_100), &told, cycle)
     })
     .expect("starts");
-    let mut first = None;
-    let mut frames_in = 0;
-    let (ticks_out, buffered) = loop {
+    let (mut frames_in, mut frames_out) = (0, 0);
+    let buffered = loop {
         let (timing, frames, _) = cycles.recv_timeout(PATIENCE).expect("cycles run");
         // The latency arrives some time after the link.
         if timing.delay != 123_000_000 {
             continue;
         }
-        let start = *first.get_or_insert(timing.ticks);
-        if timing.ticks - start > 5 * 48_000 {
+        if frames_out > 5 * 48_000 {
             assert_eq!(timing.queued, 0);
-            break (timing.ticks - start, timing.buffered);
+            break timing.buffered;
         }
+        // Counted by cycles, not by the driver's position: a busy machine misses a cycle now and then.
         frames_in += u64::try_from(frames).expect("small");
+        frames_out += timing.clock.expect("the driver's clock").duration;
     };
     // The resampler takes its window on top, once, and says that it holds it.
-    let expected = ticks_out * 44_100 / 48_000;
+    let expected = frames_out * 44_100 / 48_000;
     assert!(
         frames_in.abs_diff(expected) <= buffered + 2 && buffered > 0,
         "{frames_in} frames for {expected}, {buffered} held"
@@ -244,16 +244,20 @@ fn a_tap_of_a_sink_hears_what_is_played_to_it() {
     .expect("starts");
     // The player's ramp goes up by a thousandth a frame and starts over at one.
     let step = |sample: f32| (sample * 1_000.0).round() as u32;
-    let mut frames = Vec::new();
-    while frames.len() < 48_000 {
+    let (mut heard, mut in_order, mut last) = (0, 0, None);
+    // Half a second without a fault; a busy machine may miss a cycle before that, wrong samples never get there.
+    while in_order < 24_000 {
+        assert!(heard < 20 * 48_000, "the ramp is never heard in order");
         let block = blocks.recv_timeout(PATIENCE).expect("the tap hears");
-        assert!(block.chunks_exact(2).all(|frame| frame[0] == frame[1]));
-        // Until the two are linked there may be silence.
-        let silent = frames.is_empty();
-        frames.extend(block.chunks_exact(2).map(|frame| step(frame[0])).skip_while(|&sample| silent && sample == 0));
+        for frame in block.chunks_exact(2) {
+            assert_eq!(frame[0], frame[1]);
+            let sample = step(frame[0]);
+            let follows = last.is_some_and(|last: u32| (last + 1) % 1_000 == sample % 1_000);
+            in_order = if follows { in_order + 1 } else { 0 };
+            last = Some(sample);
+            heard += 1;
+        }
     }
-    let broken = frames.windows(2).filter(|pair| (pair[0] + 1) % 1_000 != pair[1] % 1_000).count();
-    assert_eq!(broken, 0, "every frame of the ramp, in order");
 }
 
 #[test]
@@ -286,14 +290,19 @@ fn the_registry_tells_of_nodes_with_all_their_properties_and_of_links() {
         RegistryEvent::NodeAdded(node) if node.name() == Some("audera-test-player") => Some(node),
         _ => None,
     });
-    let link = wait(&events, "its link", |event| match event {
-        RegistryEvent::LinkAdded(link) if link.output_node == node.id => Some(link),
-        _ => None,
+    // A link may be told before the nodes it is between, so ask rather than wait for the event.
+    let link = session.until("the player is linked", || {
+        let links = watch.run(|registry| registry.links()).expect("runs");
+        links.into_iter().find(|link| link.output_node == node.id)
     });
     assert_eq!(link.input_node, silent.id);
     drop(player);
-    wait(&events, "the link's end", |event| (event == RegistryEvent::LinkRemoved(link)).then_some(()));
-    wait(&events, "the node's end", |event| (event == RegistryEvent::NodeRemoved(node.id)).then_some(()));
+    let mut ends = vec![RegistryEvent::LinkRemoved(link), RegistryEvent::NodeRemoved(node.id)];
+    while !ends.is_empty() {
+        wait(&events, "the ends of link and node", |event| {
+            ends.iter().position(|end| *end == event).map(|index| ends.remove(index))
+        });
+    }
     assert_eq!(watch.run(move |registry| registry.node(node.id)).expect("runs"), None);
     session.until("the default sink is known", || {
         watch.run(|registry| registry.default_sink()).expect("runs").filter(|name| name == "silent")
