@@ -4,6 +4,7 @@
 
 mod config;
 mod daemon;
+mod folder;
 mod sinks;
 
 use std::{
@@ -29,7 +30,7 @@ pub struct Session {
     name: String,
     module_dirs: Vec<PathBuf>,
     spawned: AtomicU32,
-    dir: tempfile::TempDir,
+    dir: folder::Folder,
 }
 
 /// What a session is to be like.
@@ -68,10 +69,7 @@ impl SessionBuilder {
     pub fn start(self) -> Result<Session, Error> {
         let network = self.network.map_or_else(Network::new, Ok)?;
         let host = network.host()?;
-        let dir = tempfile::Builder::new()
-            .prefix("audera-")
-            .tempdir()
-            .map_err(|source| Error::File { path: std::env::temp_dir(), source })?;
+        let dir = folder::Folder::new()?;
         let mut session = Session {
             running: Vec::new(),
             host,
