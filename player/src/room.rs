@@ -10,6 +10,7 @@ use audera_link::PeerId;
 use audera_playout::{Config as PlayoutConfig, Feeder, State, playout};
 use audera_wire::{PlayerHello, PlayerSession, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::speaker::Speaker;
@@ -21,6 +22,8 @@ const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
 const MAX_CONCEALED: u32 = 5;
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// What is buffered has played out by then, or never will.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Between attempts to open a device that failed while a stream plays.
 const RETRY_DEVICE: Duration = Duration::from_secs(1);
@@ -70,8 +73,8 @@ struct NowPlaying {
     samples: Vec<f32>,
     /// Tells one attempt to open the device from another.
     attempt: u64,
-    /// The sender has ended it, or is gone: what is buffered plays out.
-    finished: bool,
+    /// When the sender ended it, or was gone: what is buffered plays out.
+    finished: Option<Instant>,
     full_blocks: u64,
 }
 
@@ -130,7 +133,7 @@ impl Room {
     /// Decides between the stream that plays and a new one.
     fn clear_the_way(&self, connection: &Rc<Connection>, start: &Start) -> Result<(), String> {
         let mut now = self.now.borrow_mut();
-        let Some(playing) = now.as_ref().filter(|playing| !playing.finished) else { return Ok(()) };
+        let Some(playing) = now.as_ref().filter(|playing| playing.finished.is_none()) else { return Ok(()) };
         let same_sender = Rc::ptr_eq(&playing.connection, connection);
         if self.config.borrow().policy == Policy::First && !same_sender {
             return Err(format!(
@@ -178,7 +181,7 @@ impl Room {
             next_seq: None,
             samples: Vec::new(),
             attempt,
-            finished: false,
+            finished: None,
             full_blocks: 0,
         }));
         // Taken now, so that audio comes while the device opens; a device that cannot play is told as soon as that is known.
@@ -209,7 +212,7 @@ impl Room {
         if !self.plays(attempt) {
             return;
         }
-        if let Some(now) = self.now.take().filter(|now| !now.finished) {
+        if let Some(now) = self.now.take().filter(|now| now.finished.is_none()) {
             self.open(now.connection, now.start, true);
         }
     }
@@ -365,12 +368,13 @@ impl NowPlaying {
     }
 
     fn finish(&mut self) {
-        self.finished = true;
+        self.finished = Some(Instant::now());
         self.feeder.finish();
     }
 
     fn is_drained(&self) -> bool {
-        self.finished && self.feeder.is_drained()
+        // Without a device that pulls, or without a clock to play by, nothing would ever play out.
+        self.finished.is_some_and(|since| self.feeder.is_drained() || since.elapsed() >= DRAIN_LIMIT)
     }
 }
 

@@ -1,31 +1,76 @@
-//! Rooms on one host, through the real way: application, PipeWire, sink module, TLS, players, PipeWire.
+//! Rooms on one host, through the real way: application, PipeWire, sink module, TLS, players, PipeWire or a file.
+
+use std::path::Path;
 
 use audera_testkit::home::Product;
-use audera_testkit::wav::Samples;
-use audera_testkit::{NullSink, measure, or_skip, sound};
+use audera_testkit::wav::{Samples, Sound};
+use audera_testkit::{NullSink, Session, measure, or_skip, sound};
 
+/// What settles may take this long, in seconds.
+const SETTLING: f64 = 3.0;
+
+fn noise_file(session: &Session, seconds: f64) -> (Sound, std::path::PathBuf) {
+    let file = session.dir().join("noise.wav");
+    let noise = sound::noise(48_000, 2, seconds, 0.5, 1);
+    noise.write(&file, Samples::F32).unwrap();
+    (noise, file)
+}
+
+/// Two players on one graph stay within 0.5 ms of each other (p99 over 60 s), and play 80 ms after the sink took the sound.
 #[test]
 fn everywhere_plays_in_both_rooms_in_time() {
     let product = Product::find().unwrap();
     let Some(session) = or_skip(product.session("home").start()) else { return };
     // Drives the graph and is recorded for that alone: a driver's own monitor lags behind the others by a cycle.
     session.null_sink(&NullSink::new("Metronome").driver()).unwrap();
-    let _kitchen = product.room(&session, &NullSink::new("Kitchen"), "Kitchen", &[]).unwrap();
-    let _living = product.room(&session, &NullSink::new("Living Room"), "Living Room", &[]).unwrap();
+    let kitchen = product.room(&session, &NullSink::new("Kitchen"), "Kitchen", &[]).unwrap();
+    let living_room = product.room(&session, &NullSink::new("Living Room"), "Living Room", &[]).unwrap();
     let _sinks = product.module(&session, "sink", "").unwrap();
     session.wait_for_ports(&["audera.Everywhere:playback_FL".into()]).unwrap();
-    println!("{}", session.run("wpctl", &["status"]).unwrap());
 
-    let file = session.dir().join("noise.wav");
-    sound::noise(48_000, 2, 20.0, 0.5, 1).write(&file, Samples::F32).unwrap();
+    let (_, file) = noise_file(&session, 68.0);
     let _playing = session.play(&file, "audera.Everywhere").unwrap();
-    let mut recorder =
-        session.record(&["Kitchen:monitor_FL", "Living Room:monitor_FL", "Metronome:monitor_FL"]).unwrap();
-    recorder.wait_for(12.0).unwrap();
-    println!("{}", session.run("sh", &["-c", "pw-dump | grep audera.rooms"]).unwrap());
+    let ports =
+        ["Kitchen:monitor_FL", "Living Room:monitor_FL", "audera.Everywhere:monitor_FL", "Metronome:monitor_FL"];
+    let mut recorder = session.record(&ports).unwrap();
+    recorder.wait_for(SETTLING + 61.0).unwrap();
+    let log = format!("{}\n{}", kitchen.output(), living_room.output());
     let recorded = recorder.finish().unwrap();
-    let series = measure::offset_series(&recorded.channels[0], &recorded.channels[1], 48_000, 0.25, 0.02).since(3.0);
-    println!("offsets {:?} silent {} undecided {}", series.offsets.len(), series.silent, series.undecided);
-    println!("p50 {:?} p99 {:?}", series.p50(), series.p99());
-    assert!(series.p99().unwrap() < 0.5e-3);
+    let [kitchen, living_room, sink, _] = &recorded.channels[..] else { panic!("four channels were recorded") };
+
+    let between = measure::offset_series(kitchen, living_room, 48_000, 0.25, 0.02).since(SETTLING);
+    let latency = measure::offset_series(sink, kitchen, 48_000, 0.25, 0.2).since(SETTLING);
+    let (p50, p99) = (between.p50().unwrap() * 1e6, between.p99().unwrap() * 1e6);
+    let latency_ms = latency.p50().unwrap() * 1e3;
+    println!("between the rooms: p50 {p50:.1} us, p99 {p99:.1} us in {} windows", between.offsets.len());
+    println!("from the sink to the room: {latency_ms:.2} ms");
+    assert!(between.offsets.len() >= 220, "{} windows could be compared, {} were silent", between.offsets.len(), between.silent);
+    assert!(p99 <= 500.0, "the rooms are {p99:.1} us apart (p99)\n{log}");
+    assert!((latency_ms - 80.0).abs() < 1.0, "the sound is heard {latency_ms:.2} ms after the sink took it\n{log}");
+}
+
+/// With PCM, what a player writes to a file is what was played, to below -80 dB, without gap or click.
+#[test]
+fn a_file_output_holds_what_was_played() {
+    let product = Product::find().unwrap();
+    let Some(session) = or_skip(product.session("home").start()) else { return };
+    let written = session.dir().join("room.wav");
+    let output = format!("file:{}", written.display());
+    let player = product.player(&session, "Archive", &["--access", "open", "--output", &output]).unwrap();
+    let _sinks = product.module(&session, "sink", "audera.codec = pcm").unwrap();
+    session.wait_for_ports(&["audera.Archive:playback_FL".into()]).unwrap();
+
+    let (noise, file) = noise_file(&session, 12.0);
+    let mut playing = session.play(&file, "audera.Archive").unwrap();
+    playing.wait(std::time::Duration::from_secs(40)).unwrap();
+    let log = player.log().to_owned();
+    player.stop().unwrap();
+    let log = std::fs::read_to_string(log).unwrap();
+    let heard = Sound::read(Path::new(&written)).unwrap();
+    for (channel, (heard, source)) in heard.channels.iter().zip(&noise.channels).enumerate() {
+        // The first half second may be lost while the file opens; what is compared begins after that.
+        let residual = measure::residual(&heard[24_000..heard.len() - 24_000], source, 48_000, 1.0).expect("the sound is there");
+        println!("channel {channel}: {residual:?}");
+        assert!(residual.worst_db < -80.0, "{residual:?}\n{log}");
+    }
 }
