@@ -44,18 +44,18 @@ impl Sink {
                 gate: None,
             })
             .map_err(Error::module)?;
+        let channels = Channel::usual(usize::from(arguments.sender.channels));
         let stream = Rc::new(stream);
         let playing = Rc::new(Cell::new(false));
         let node = Node::new(
             core,
             &description,
             Direction::Input,
-            &properties(arguments, name, &description, room),
+            &properties(arguments, name, &description, room, &channels),
             to_tap(tap),
             follow(stream.clone(), playing.clone()),
         )?;
         let latency = Duration::try_from_secs_f64(arguments.sender.latency.as_secs_f64()).map_err(Error::module)?;
-        let channels = Channel::usual(usize::from(arguments.sender.channels));
         let offer = Offer { rate: Some(arguments.sender.rate), channels };
         node.connect(&Connect { latency: Some(latency.into()), ..Connect::new(offer) })?;
         Ok(Sink { description, node, stream, playing })
@@ -99,7 +99,8 @@ fn follow(stream: Rc<Stream>, playing: Rc<Cell<bool>>) -> impl FnMut(StreamEvent
     }
 }
 
-fn properties(arguments: &Arguments, name: &str, description: &str, room: &str) -> Properties {
+fn properties(arguments: &Arguments, name: &str, description: &str, room: &str, channels: &[Channel]) -> Properties {
+    let positions: Vec<String> = channels.iter().map(Channel::to_string).collect();
     let mut properties = Properties::new()
         .with("media.class", "Audio/Sink")
         .with("node.name", name)
@@ -114,6 +115,8 @@ fn properties(arguments: &Arguments, name: &str, description: &str, room: &str) 
         .with("node.network", "true")
         // Below any hardware: a room becomes the default only by somebody's choice.
         .with("priority.session", "100")
+        // Without them the mixer knows no channels before the first cycle, and desktops show the volume as nought.
+        .with("audio.position", positions.join(","))
         .with("audera.room", room)
         .with(ROOMS_PROPERTY, "[]");
     properties.merge(&arguments.sender.properties);

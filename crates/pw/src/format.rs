@@ -1,5 +1,6 @@
 //! Audio formats and latencies as the parameters that streams exchange with the graph.
 
+use std::fmt;
 use std::time::Duration;
 
 use libspa::pod::serialize::PodSerializer;
@@ -72,6 +73,25 @@ impl Channel {
             Self::RearCenter => spa::SPA_AUDIO_CHANNEL_RC,
             Self::Aux(n) => spa::SPA_AUDIO_CHANNEL_AUX0 + u32::from(n.min(63)),
         }
+    }
+}
+
+/// The name that properties such as `audio.position` use.
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mono => "MONO",
+            Self::FrontLeft => "FL",
+            Self::FrontRight => "FR",
+            Self::FrontCenter => "FC",
+            Self::LowFrequency => "LFE",
+            Self::SideLeft => "SL",
+            Self::SideRight => "SR",
+            Self::RearLeft => "RL",
+            Self::RearRight => "RR",
+            Self::RearCenter => "RC",
+            Self::Aux(n) => return write!(f, "AUX{}", n.min(&63)),
+        })
     }
 }
 
