@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use audera_clock::Span;
+use audera_link::Target;
 use audera_pw::{Args, Error, Properties};
 use audera_sender::{CodecChoice, Encoding};
 
@@ -58,7 +59,7 @@ impl SenderArguments {
             None => default_state_dir()?,
         };
         Ok(SenderArguments {
-            players: args.strings("audera.players")?.unwrap_or_default(),
+            players: players(args)?,
             encoding,
             latency: Span::from_millis(latency),
             state_dir,
@@ -66,6 +67,19 @@ impl SenderArguments {
             channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
             properties,
         })
+    }
+}
+
+/// `audera.players`: a wrong address is better told at the start than looked for in vain.
+fn players(args: &Args) -> Result<Vec<String>, Error> {
+    let players = args.strings("audera.players")?.unwrap_or_default();
+    match players.iter().find(|player| Target::parse(player, audera_wire::PORT).is_err()) {
+        None => Ok(players),
+        Some(wrong) => Err(Error::Argument {
+            key: "audera.players".to_owned(),
+            value: format!("[ \"{wrong}\" ]"),
+            expected: "host, host:port, IPv4, IPv4:port, IPv6 or [IPv6]:port with a port from 1 to 65535".to_owned(),
+        }),
     }
 }
 
@@ -132,6 +146,7 @@ mod tests {
             ("audera.opus.frame.msec = 15", "audera.opus.frame.msec", "10"),
             ("audera.latency.msec = 5", "audera.latency.msec", "20 to 2000"),
             ("audera.players = host", "audera.players", "array"),
+            ("audera.players = [ \"a:1\" \"b:http\" ]", "audera.players = [ \"b:http\" ]", "host:port"),
         ] {
             let refusal = read(text).unwrap_err();
             assert!(refusal.contains(key) && refusal.contains(accepted), "{refusal}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use audera_pw::{Error, ModuleHost, Receiver};
-use audera_sender::{Hub, HubConfig, HubEvent};
+use audera_sender::{Hub, HubConfig, HubError, HubEvent};
 
 use crate::log::ToHost;
 
@@ -28,7 +28,15 @@ impl Hosted {
         let log = tracing::Dispatch::from(Arc::new(ToHost(host.log())) as Arc<dyn tracing::Subscriber + Send + Sync>);
         // Nobody receives any more when the module is on its way out.
         let tell = move |event| drop(sender.send(event));
-        let hub = Hub::start(config, log, tell).map_err(Error::module)?;
+        let state_dir = config.state_dir.display().to_string();
+        let hub = Hub::start(config, log, tell).map_err(|error| match error {
+            HubError::Identity(_) | HubError::Trust(_) => Error::Argument {
+                key: "audera.state.dir".to_owned(),
+                value: state_dir,
+                expected: format!("a folder whose files can be used: {error}"),
+            },
+            other => Error::module(other),
+        })?;
         Ok(Hosted { hub, _events: receiver })
     }
 }
