@@ -137,7 +137,38 @@ pub(crate) fn silence(doorbell: &impl AsFd) {
 
 #[cfg(test)]
 mod tests {
+    use assert_no_alloc::{AllocDisabler, assert_no_alloc};
+
     use super::*;
+
+    #[global_allocator]
+    static GUARD: AllocDisabler = AllocDisabler;
+
+    #[test]
+    fn the_audio_thread_neither_allocates_nor_frees() {
+        let block = [0.5; 2 * 1024];
+        let (mut tap, mut outflow) = tap(2, 4096).unwrap();
+        let mut out = Vec::new();
+        // Blocks of every fate: with room, across the end of the ring, without room for samples, without room for marks,
+        // empty, and with the network thread gone.
+        for round in 0..20 {
+            assert_no_alloc(|| tap.push(SenderTime::from_nanos(round), &block[..2 * 1000]));
+            outflow.next(&mut out);
+        }
+        for _ in 0..8 {
+            assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &block));
+        }
+        assert!(outflow.discarded() > 0);
+        while outflow.next(&mut out).is_some() {}
+        let before = outflow.discarded();
+        for _ in 0..MARKS + 1 {
+            assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &block[..2]));
+        }
+        assert_eq!(outflow.discarded(), before + 1);
+        assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &[]));
+        drop(outflow);
+        assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &block));
+    }
 
     #[test]
     fn blocks_arrive_in_order_with_their_marks() {
