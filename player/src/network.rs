@@ -1,10 +1,14 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use audera_link::{Connection as Transport, Endpoint, Listener, Pause, Protocol, Target, TrustStore, dial, drive};
+use audera_link::{
+    Connection as Transport, Endpoint, Listener, Pause, PeerId, Pinned, Protocol, Target, TrustStore, dial, drive,
+};
 use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError};
 use avahi_zbus::{Browser, Event, ServiceType};
 use futures_util::StreamExt;
@@ -25,7 +29,12 @@ pub struct Network {
     connections: RefCell<Vec<Rc<Connection>>>,
     /// Rung when a connection has ended.
     departed: Notify,
+    /// Refused senders that have had their line in the log; they try again and again.
+    strangers: RefCell<BTreeSet<PeerId>>,
 }
+
+/// Refused senders that are remembered. Ids cost nothing, so a stranger may come with many.
+const MAX_STRANGERS: usize = 256;
 
 impl Network {
     /// Connections on behalf of `room`.
@@ -36,6 +45,7 @@ impl Network {
             trust: RefCell::new(trust),
             connections: RefCell::default(),
             departed: Notify::new(),
+            strangers: RefCell::default(),
         })
     }
 
@@ -45,6 +55,7 @@ impl Network {
     /// The list cannot be read; the one before stays in force.
     pub fn reload_trust(&self) -> Result<(), audera_link::TrustError> {
         self.trust.borrow_mut().reload()?;
+        self.strangers.borrow_mut().clear();
         for connection in self.connections.borrow().iter() {
             if !self.is_welcome(connection) {
                 connection.speak(|session| session.close(CloseCode::NotPaired, "no longer trusted"));
@@ -76,19 +87,33 @@ impl Network {
         let address = transport.addr();
         let connection = Connection::new(transport.peer(), PlayerSession::new(self.room.hello(), now()));
         if !self.is_welcome(&connection) {
-            let file = self.trust.borrow().path().display().to_string();
-            tracing::warn!(
-                %address, id = %connection.peer,
-                "refused a sender that is not paired; to trust it, add its id to {file} and reload, or set access = \"open\""
-            );
+            self.tell_of_stranger(&connection, address);
             let reason = format!("this room is paired and does not know the id {}", connection.peer);
             connection.speak(|session| session.close(CloseCode::NotPaired, &reason));
         }
-        self.converse(transport, connection).await;
+        // Who dials us finds out by itself that it should not dial again.
+        let _ = self.converse(transport, connection).await;
     }
 
-    /// Speaks with a peer until the connection ends. Tells whether the two came to terms.
-    async fn converse(&self, transport: Transport, connection: Rc<Connection>) -> bool {
+    /// One line for each stranger, with what to do; at its further attempts only who wants to know more is told.
+    fn tell_of_stranger(&self, connection: &Connection, address: SocketAddr) {
+        let id = connection.peer;
+        let mut strangers = self.strangers.borrow_mut();
+        if strangers.len() >= MAX_STRANGERS {
+            strangers.clear();
+        }
+        if !strangers.insert(id) {
+            return tracing::debug!(%address, %id, "refused again");
+        }
+        let file = self.trust.borrow().path().display().to_string();
+        tracing::warn!(
+            %address, %id,
+            "refused a sender that is not paired; to trust it, add its id to {file} and reload, or set access = \"open\""
+        );
+    }
+
+    /// Speaks with a peer until the connection ends. Tells whether the two came to terms, or why the peer has sent us away.
+    async fn converse(&self, transport: Transport, connection: Rc<Connection>) -> Result<bool, String> {
         let address = transport.addr();
         self.connections.borrow_mut().push(connection.clone());
         let socket = Socket { room: self.room.clone(), connection: connection.clone() };
@@ -103,7 +128,10 @@ impl Network {
             Ok(()) => tracing::debug!(%address, sender = %name, "disconnected"),
             Err(error) => tracing::info!(%address, sender = %name, "connection lost: {error}"),
         }
-        connection.session.borrow().sender().is_some()
+        match connection.refusal.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(connection.session.borrow().sender().is_some()),
+        }
     }
 
     /// Dials a source again and again and plays what it streams.
@@ -142,9 +170,13 @@ impl Network {
         let peer = transport.peer();
         let name = format!("source {subscription}");
         let pinned = self.trust.borrow_mut().pin(&name, &peer).map_err(|error| error.to_string())?;
-        tracing::info!(source = %subscription, id = %peer, "subscribed; its id is {pinned}");
+        // Whether it takes us is not known yet: one that refuses again and again is not worth a line each time.
+        match pinned {
+            Pinned::New => tracing::info!(source = %subscription, id = %peer, "reached; {pinned}"),
+            Pinned::Known => tracing::debug!(source = %subscription, id = %peer, "reached; {pinned}"),
+        }
         let connection = Connection::new(peer, PlayerSession::new(self.room.hello(), now()));
-        Ok(self.converse(transport, connection).await)
+        self.converse(transport, connection).await
     }
 
     /// Where a source is now, for as long as the receiver is held.
@@ -244,6 +276,9 @@ impl Socket {
                 PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
                 PlayerEvent::Closed { code, reason } => {
                     tracing::debug!(sender = %self.connection.name.borrow(), %code, "the session is over: {reason}");
+                    if code == CloseCode::NotPaired {
+                        self.connection.refusal.replace(Some(reason));
+                    }
                 }
             }
         }

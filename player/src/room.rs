@@ -39,6 +39,8 @@ pub struct Connection {
     pub session: RefCell<PlayerSession>,
     /// Rings the connection's writer.
     pub wake: Notify,
+    /// Why the peer has sent us away, if it has.
+    pub refusal: RefCell<Option<String>>,
     clock: RefCell<ClockFilter>,
 }
 
@@ -50,6 +52,7 @@ impl Connection {
             name: RefCell::new(peer.short()),
             session: RefCell::new(session),
             wake: Notify::new(),
+            refusal: RefCell::default(),
             clock: RefCell::new(ClockFilter::new()),
         })
     }

@@ -4,6 +4,9 @@
 //! controller makes that a second-order loop (a delay-locked loop in the manner of F. Adriaensen, "Using a DLL to
 //! filter time", 2005) with natural frequency `w` and damping `z`: `u = 2 z w e + w^2 * integral(e)`. The integral
 //! is the learned difference of the clocks' rates; it survives while the bandwidth changes.
+//!
+//! The proportional part goes through a low-pass, so that a step of the error (a better estimate of the sender's clock, say) bends the
+//! rate instead of breaking it.
 
 use crate::Span;
 use std::f64::consts::TAU;
@@ -46,6 +49,8 @@ pub struct Servo {
     config: ServoConfig,
     /// The learned rate difference, relative.
     learned: f64,
+    /// The rate, relative, by which the present error is being made up for.
+    slew: f64,
     /// Seconds since acquisition began.
     age: f64,
     error: Span,
@@ -54,6 +59,10 @@ pub struct Servo {
 /// Damping of the loop: somewhat more than critical needs no overshoot, less settles faster.
 const DAMPING: f64 = 0.9;
 
+/// Time constant of the low-pass, in units of the loop's: adds a pole at five times the natural frequency, which costs some 20 degrees of
+/// phase.
+const SMOOTHING: f64 = 0.2;
+
 /// The loop is sampled: beyond this many radians per update it would no longer behave like its continuous model.
 const MAX_STEP: f64 = 0.25;
 
@@ -61,7 +70,7 @@ impl Servo {
     /// A servo that starts to acquire.
     #[must_use]
     pub fn new(config: ServoConfig) -> Self {
-        Self { config, learned: 0.0, age: 0.0, error: Span::ZERO }
+        Self { config, learned: 0.0, slew: 0.0, age: 0.0, error: Span::ZERO }
     }
 
     /// Takes the present `error` (positive: playback is late and must hurry) and the time `elapsed` since the last
@@ -79,15 +88,16 @@ impl Servo {
         let limit = self.config.limit_ppm * 1e-6;
         let swing = if self.is_settled() { self.config.settled_limit_ppm * 1e-6 } else { limit };
         let wanted = 2.0 * DAMPING * omega * seconds;
-        let slew = wanted.clamp(-swing, swing);
-        if slew == wanted {
+        let possible = wanted.clamp(-swing, swing);
+        self.slew += (possible - self.slew) * (1.0 - (-step * omega / SMOOTHING).exp());
+        if possible == wanted {
             self.learned = (self.learned + omega * omega * seconds * step).clamp(-limit, limit);
         } else if !self.is_settled() {
             // At the limit the error shrinks along a ramp that says nothing about the clocks: an integral would learn
             // it and overshoot by as much. Acquisition proper begins when the ramp ends.
             self.age = 0.0;
         }
-        1.0 + (self.learned + slew).clamp(-limit, limit)
+        1.0 + (self.learned + self.slew).clamp(-limit, limit)
     }
 
     /// Natural frequency at this moment, in radians per second.

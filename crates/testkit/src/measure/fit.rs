@@ -36,9 +36,10 @@ pub fn residual(recording: &[f32], source: &[f32], rate: u32, block: f64) -> Opt
     let length = (block * f64::from(rate)).round() as usize;
     let low_pass = LowPass::new(rate);
     let edge = REACH + low_pass.reach() + 1;
-    // Where the source begins is found by one block out of its loud part, not by its possibly silent start.
-    let probe_at = source.chunks(length).enumerate().max_by(|a, b| power(a.1).total_cmp(&power(b.1)))?.0 * length;
-    let probe = source.get(probe_at..(probe_at + length).min(source.len()))?;
+    // Where the source begins is found by a good piece out of its loud part, not by its possibly silent start.
+    let piece = length.max(rate as usize / 2);
+    let probe_at = source.chunks(piece).enumerate().max_by(|a, b| power(a.1).total_cmp(&power(b.1)))?.0 * piece;
+    let probe = source.get(probe_at..(probe_at + piece).min(source.len()))?;
     let lag = best_lag(probe, recording, 0, 0, recording.len() as isize)?;
     // Position in the source of the recording's first frame.
     let shift = probe_at as isize - lag;
@@ -57,7 +58,8 @@ pub fn residual(recording: &[f32], source: &[f32], rate: u32, block: f64) -> Opt
     let mut guess = shift as f64;
     while start + length + low_pass.reach() <= recording.len() && inside(start + length) {
         let part = &recording[start - low_pass.reach()..start + length + low_pass.reach()];
-        let fit = Fit::find(part, source, start as f64 - low_pass.reach() as f64 + guess)?;
+        let expected = start as f64 - low_pass.reach() as f64 + guess;
+        let fit = Fit::find(part, source, nearest(part, source, expected))?;
         let left = low_pass.apply(&fit.left);
         let played = low_pass.apply(&fit.model);
         let sums =
@@ -78,6 +80,24 @@ pub fn residual(recording: &[f32], source: &[f32], rate: u32, block: f64) -> Opt
         gain: total.gain / total.frames as f64,
         blocks: blocks as usize,
     })
+}
+
+/// How far a player may have slewed since the block before, in frames.
+const SLEWED: isize = 4;
+
+/// The position near `expected` where the source is most like `part`, to a quarter of a frame: near enough for the fit to converge.
+fn nearest(part: &[f32], source: &[f32], expected: f64) -> f64 {
+    let middle = part.len() / 2;
+    let probe = &part[middle.saturating_sub(256)..(middle + 256).min(part.len())];
+    let probe_at = expected + middle.saturating_sub(256) as f64;
+    let likeness = |shift: f64| -> f64 {
+        probe.iter().enumerate().map(|(n, &s)| f64::from(s) * at(source, probe_at + shift + n as f64).0).sum()
+    };
+    let best = |shifts: &mut dyn Iterator<Item = f64>| {
+        shifts.map(|shift| (likeness(shift), shift)).max_by(|a, b| a.0.total_cmp(&b.0)).map_or(0.0, |(_, shift)| shift)
+    };
+    let coarse = best(&mut (-2 * SLEWED..=2 * SLEWED).map(|half| half as f64 / 2.0));
+    expected + best(&mut (-1..=1).map(|quarter| coarse + f64::from(quarter) / 4.0))
 }
 
 #[derive(Default)]

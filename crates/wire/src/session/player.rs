@@ -188,6 +188,9 @@ impl PlayerSession {
         stream.accepted = true;
         let run = stream.run;
         self.core.send(&Message::Accept { id, run });
+        if let Some(requests) = &mut self.core.requests {
+            requests.burst();
+        }
         true
     }
 

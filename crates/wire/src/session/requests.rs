@@ -8,12 +8,13 @@ use crate::limits::MAX_TIME_PENDING;
 use crate::session::error::SessionError;
 use crate::time::{TimeReply, TimeRequest};
 
-/// Requests at the start of a session, by which the clock is known within a fifth of a second.
+/// Requests at the start of a session, by which the clock is known within a fifth of a second, and of each stream, since what is
+/// known from idle times may be old.
 const BURST: u8 = 8;
 /// Between requests of the burst.
 const BURST_INTERVAL: Span = Span::from_millis(20);
 /// Between requests while a stream is accepted.
-const STREAMING_INTERVAL: Span = Span::from_millis(500);
+const STREAMING_INTERVAL: Span = Span::from_millis(125);
 /// Between requests otherwise; keeps both ends within their idle limit, and the estimate warm.
 const IDLE_INTERVAL: Span = Span::from_millis(2_000);
 
@@ -32,6 +33,11 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn new(begin: PlayerTime) -> Self {
         Self { begin, burst_left: BURST, last: None, due: false, next_number: 0, outstanding: VecDeque::new() }
+    }
+
+    /// Asks in quick succession again.
+    pub(crate) fn burst(&mut self) {
+        self.burst_left = BURST;
     }
 
     fn scheduled(&self, streaming: bool) -> PlayerTime {
