@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Connection, Pause, Protocol, Target, dial, drive};
+use audera_link::{Connection, Pause, Pinned, Protocol, Target, dial, drive};
 use audera_wire::{CloseCode, SenderEvent, SenderHello, SenderSession, SessionError};
 
 use crate::core::{Core, now};
@@ -32,17 +32,16 @@ pub(crate) async fn keep(core: Rc<Core>, player: Rc<Player>) {
     }
 }
 
-/// Notes why the player is not there; one log line for each new reason.
+/// Notes why the player is not there; one log line for each new reason, however often it is met.
 fn set_aside(core: &Core, player: &Player, reach: Reach) {
-    let known = player.info.borrow().reach.clone();
-    if known != reach {
+    let (Reach::Refused(reason) | Reach::Away(reason)) = &reach else { return };
+    if player.trouble.replace(reason.clone()) != *reason {
         match &reach {
-            Reach::Refused(reason) => tracing::warn!(room = %player.room(), "{reason}"),
-            Reach::Away(reason) => tracing::info!(room = %player.room(), "not reachable: {reason}"),
-            Reach::Searching | Reach::Ready => {}
+            Reach::Refused(_) => tracing::warn!(room = %player.room(), "refused: {reason}"),
+            _ => tracing::info!(room = %player.room(), "not reachable: {reason}"),
         }
-        core.update(player, |info| info.reach = reach);
     }
+    core.update(player, |info| info.reach = reach);
 }
 
 async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
@@ -67,7 +66,11 @@ async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
     let name = player.key().to_string();
     match core.trust.borrow_mut().pin(&name, &peer) {
         Ok(pinned) => {
-            tracing::info!(room = %name, id = %peer, "connected; its id is {pinned}");
+            // Whether it takes us is not known yet: one that refuses again and again is not worth a line each time.
+            match pinned {
+                Pinned::New => tracing::info!(room = %name, id = %peer, "connected; {pinned}"),
+                Pinned::Known => tracing::debug!(room = %name, id = %peer, "connected; {pinned}"),
+            }
             Ok(connection)
         }
         Err(error) => Err(Reach::Refused(error.to_string())),
@@ -87,17 +90,20 @@ pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Conn
     }
     let socket = Socket { core: core.clone(), player: player.clone() };
     let ended = drive(connection, &socket, &player.wake).await;
-    let came_to_terms = player.hello.borrow().is_some();
+    let greeted = player.hello.borrow().is_some();
     core.left(player);
     core.departed.notify_one();
     player.peer.set(None);
-    match ended {
-        Err(error) => set_aside(core, player, Reach::Away(error.to_string())),
-        // The farewell said why; it is in `reach` already.
-        Ok(()) => {
-            tracing::info!(room = %player.room(), "disconnected: {:?}", player.info.borrow().reach)
-        }
+    let reach = match ended {
+        Err(error) => Reach::Away(error.to_string()),
+        // The farewell said why.
+        Ok(()) => player.info.borrow().reach.clone(),
+    };
+    let came_to_terms = greeted && !matches!(reach, Reach::Refused(_));
+    if came_to_terms {
+        player.trouble.take();
     }
+    set_aside(core, player, reach);
     came_to_terms
 }
 

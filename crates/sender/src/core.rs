@@ -20,7 +20,7 @@ use crate::player::{Player, Route};
 use crate::pump::Turn;
 use crate::select;
 use crate::stream::{Membership, Run, Stream};
-use crate::types::{HubConfig, HubEvent, MemberState, PlayerKey, Reach, StreamKey};
+use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, StreamKey};
 use crate::{connect, discovery, inbound, signals, tap};
 
 /// What farewells may take when the hub is dropped.
@@ -193,9 +193,33 @@ impl Core {
         let before = player.info.borrow().clone();
         change(&mut player.info.borrow_mut());
         let after = player.info.borrow().clone();
-        if before != after {
-            self.tell(HubEvent::Player(after));
+        if before == after {
+            return;
         }
+        let told = matches!(before.reach, Reach::Refused(_)) || matches!(after.reach, Reach::Refused(_));
+        self.tell(HubEvent::Player(after));
+        if told {
+            self.all_streams()
+                .iter()
+                .filter(|stream| stream.run.borrow().is_some())
+                .for_each(|stream| self.tell_stream(stream));
+        }
+    }
+
+    /// Tells the state of a stream. Players it is for but that are not to be played to at all are shown with the reason.
+    fn tell_stream(&self, stream: &Stream) {
+        let mut status = stream.status();
+        if status.active {
+            for player in self.all_players() {
+                let info = player.info.borrow();
+                let Reach::Refused(reason) = &info.reach else { continue };
+                let known = status.members.iter().any(|member| member.key == info.key);
+                if !known && stream.config.borrow().target.includes(&info) {
+                    status.members.push(Member::refused(&info, reason));
+                }
+            }
+        }
+        self.tell(HubEvent::Stream(status));
     }
 
     /// Stops keeping track of a player, unless it is there.
@@ -212,6 +236,11 @@ impl Core {
         self.left(player);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
+        for stream in self.all_streams() {
+            if let Some(run) = stream.run.borrow_mut().as_mut() {
+                run.members.remove(&key);
+            }
+        }
         if let Some(task) = player.task.take() {
             task.abort();
         }
@@ -224,11 +253,13 @@ impl Core {
         let key = player.key();
         for stream in self.all_streams() {
             let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
-                // Who was preempted stays so: the player has chosen another stream, a lost connection does not undo it.
-                run.members.get(&key).is_some_and(Membership::listens) && run.members.remove(&key).is_some()
+                // Who was preempted stays so: the player has chosen another stream, a lost connection does not undo it. One that
+                // has refused may have been put right since.
+                let preempted = |member: &Membership| matches!(member.state, MemberState::Preempted(_));
+                run.members.get(&key).is_some_and(|member| !preempted(member)) && run.members.remove(&key).is_some()
             });
             if was_member {
-                self.tell(HubEvent::Stream(stream.status()));
+                self.tell_stream(&stream);
             }
         }
     }
@@ -276,7 +307,7 @@ impl Core {
     fn member(&self, player: &Player, id: StreamId, change: impl FnOnce(&mut Membership)) {
         if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
             stream.member(id, &player.key(), change);
-            self.tell(HubEvent::Stream(stream.status()));
+            self.tell_stream(&stream);
         }
     }
 
@@ -295,7 +326,7 @@ impl Core {
         stream.run.replace(Some(Run { id, members: BTreeMap::new() }));
         stream.pump.borrow_mut().begin();
         self.rematch(stream);
-        self.tell(HubEvent::Stream(stream.status()));
+        self.tell_stream(stream);
     }
 
     fn end(&self, stream: &Stream) {
@@ -306,7 +337,7 @@ impl Core {
                 player.enqueue_end(run.id);
             }
         }
-        self.tell(HubEvent::Stream(stream.status()));
+        self.tell_stream(stream);
     }
 
     /// Brings the members of a playing stream in line with its target.
@@ -330,7 +361,8 @@ impl Core {
         let mut run = stream.run.borrow_mut();
         let Some(run) = run.as_mut() else { return };
         let key = player.key();
-        if run.members.contains_key(&key) {
+        // A session that is over already has said why, and is about to be told of.
+        if run.members.contains_key(&key) || player.with_session(|session| session.is_closed()).unwrap_or(true) {
             return;
         }
         let started =
@@ -414,7 +446,7 @@ impl Core {
                 } else {
                     continue;
                 }
-                self.tell(HubEvent::Stream(stream.status()));
+                self.tell_stream(&stream);
             }
         }
     }

@@ -7,7 +7,7 @@ use avahi_zbus::{Browser, Event, Service, ServiceType};
 use futures_util::StreamExt;
 
 use crate::core::Core;
-use crate::player::Route;
+use crate::player::{Player, Route};
 use crate::types::{HubEvent, PlayerKey, Reach};
 
 /// Follows the announcements for as long as the hub runs.
@@ -34,6 +34,7 @@ fn announced(core: &Rc<Core>, service: Service) {
         tracing::debug!(room = %service.name, "announced, and in the configuration by address: one connection is enough");
         return;
     }
+    forget_former_name(core, &service, id);
     let key = PlayerKey::Discovered(service.name.clone());
     let route = Route::Announced(service.addresses, id);
     let player = match core.player(&key) {
@@ -51,6 +52,21 @@ fn announced(core: &Rc<Core>, service: Service) {
         }
     });
     player.retry.notify_one();
+}
+
+/// A player that is announced at the place and with the id of one that is announced no longer has been given another name.
+fn forget_former_name(core: &Core, service: &Service, id: Option<PeerId>) {
+    let is_former = |player: &Player| {
+        let info = player.info.borrow();
+        matches!(&info.key, PlayerKey::Discovered(name) if *name != service.name)
+            && !info.announced
+            && matches!(&*player.route.borrow(), Route::Announced(addresses, known)
+                if id.is_some() && *known == id && addresses.iter().any(|address| service.addresses.contains(address)))
+    };
+    for former in core.all_players().iter().filter(|player| is_former(player)) {
+        tracing::info!(room = %former.room(), "is now called {}", service.name);
+        core.remove_player(former);
+    }
 }
 
 fn withdrawn(core: &Core, room: String) {

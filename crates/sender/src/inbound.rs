@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use audera_link::{Connection, Limits, Listener};
+use audera_link::{Connection, Limits, Listener, PeerId};
 use avahi_zbus::{Announcement, Publication, Publisher, ServiceType, Txt};
 use tokio::task::JoinSet;
 
@@ -56,7 +56,7 @@ async fn receive(core: Rc<Core>, open: bool, connection: Connection) {
     let peer = connection.peer();
     let address = connection.addr().to_string();
     let key = PlayerKey::Caller(peer, address.clone());
-    if open || peer == core.endpoint.id() || core.trust.borrow().contains(&peer) {
+    if open || peer == core.endpoint.id() || is_trusted(&core, &peer) {
         let player = core.add_player(key, address, Route::Inbound);
         serve(&core, &player, connection, true).await;
         core.remove_player(&player);
@@ -66,7 +66,19 @@ async fn receive(core: Rc<Core>, open: bool, connection: Connection) {
         %address, id = %peer,
         "refused a player that is not paired; to trust it, add its id to {}", core.trust.borrow().path().display()
     );
-    // In no list: a stranger gets a farewell and leaves no trace.
+    // In no list of ours: a stranger gets a farewell and leaves no trace.
     let stranger = Player::new(key, address, Route::Inbound);
     serve(&core, &stranger, connection, false).await;
+}
+
+/// Whether a peer is in the list. The list is read again for one who is not: its owner may have added it just now.
+fn is_trusted(core: &Core, peer: &PeerId) -> bool {
+    let mut trust = core.trust.borrow_mut();
+    if trust.contains(peer) {
+        return true;
+    }
+    if let Err(error) = trust.reload() {
+        tracing::warn!("the list of trusted players stays as it was: {error}");
+    }
+    trust.contains(peer)
 }

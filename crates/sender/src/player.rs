@@ -52,6 +52,8 @@ pub(crate) struct Player {
     /// Ends the pause before the next attempt to connect.
     pub(crate) retry: Notify,
     pub(crate) task: RefCell<Option<AbortHandle>>,
+    /// What was logged last about its absence.
+    pub(crate) trouble: RefCell<String>,
     queue: RefCell<VecDeque<Queued>>,
     dropped: Cell<u64>,
 }
@@ -69,6 +71,7 @@ impl Player {
             wake: Notify::new(),
             retry: Notify::new(),
             task: RefCell::default(),
+            trouble: RefCell::default(),
             queue: RefCell::default(),
             dropped: Cell::new(0),
         })

@@ -186,6 +186,20 @@ pub struct Member {
     pub dropped_packets: u64,
 }
 
+impl Member {
+    /// A player that cannot be a member.
+    pub(crate) fn refused(player: &PlayerInfo, reason: &str) -> Member {
+        Member {
+            key: player.key.clone(),
+            room: player.room.clone(),
+            state: MemberState::Refused(reason.to_owned()),
+            format: None,
+            status: None,
+            dropped_packets: 0,
+        }
+    }
+}
+
 /// What names a stream of a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey(pub(crate) u64);

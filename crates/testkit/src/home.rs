@@ -110,23 +110,38 @@ pub struct Home {
 }
 
 impl Home {
-    /// Starts a session for the product.
+    /// Starts a session for the product, with null sinks of these names.
+    ///
+    /// All sinks are made before anything plays: PipeWire 0.3.65 falls over now and then when a null sink comes into a graph
+    /// that runs.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where simulated hosts are not possible; otherwise what is not built or does not start.
-    pub fn start(host_name: &str) -> Result<Self, Error> {
+    pub fn start(host_name: &str, sinks: &[&str]) -> Result<Self, Error> {
         let product = Product::find()?;
         let session = product.session(host_name).start()?;
-        session.null_sink(&NullSink::new("Metronome").driver())?;
-        Ok(Home { session, product })
+        let home = Home { session, product };
+        home.make_sinks(sinks)?;
+        Ok(home)
     }
 
-    /// Makes a null sink called as the room and starts an open player on it.
+    /// Makes the metronome and null sinks of these names, at the beginning or after a restart of PipeWire.
     ///
     /// # Errors
-    /// When either does not become ready in time.
+    /// When PipeWire refuses or WirePlumber does not configure them in time.
+    pub fn make_sinks(&self, sinks: &[&str]) -> Result<(), Error> {
+        self.session.null_sink(&NullSink::new("Metronome").driver())?;
+        sinks.iter().try_for_each(|sink| self.session.null_sink(&NullSink::new(sink)))
+    }
+
+    /// Starts an open player on the sink that is called as the room.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
     pub fn room(&self, room: &str, args: &[&str]) -> Result<Process, Error> {
-        self.product.room(&self.session, &NullSink::new(room), room, args)
+        let output = format!("pipewire:{room}");
+        let all = [&["--access", "open", "--output", &output][..], args].concat();
+        self.product.player(&self.session, room, &all)
     }
 
     /// Starts a source called `name` with an identity of its own. It sends PCM and captures the monitor of a sink called

@@ -22,6 +22,7 @@
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
 
+mod graph;
 pub mod home;
 pub mod measure;
 mod network;
@@ -33,6 +34,7 @@ pub mod sound;
 mod sys;
 pub mod wav;
 
+pub use graph::{Graph, Node, RoomState};
 pub use network::{Host, Network};
 pub use process::{Process, Usage};
 pub use session::{Daemon, NullSink, Session, SessionBuilder};
