@@ -91,8 +91,8 @@ fn a_file_output_holds_what_was_played() {
         assert!(gaps.is_empty(), "{gaps:?}\n{log}");
         // The rate is bent while the clocks are learned, by parts in a million that a fixed delay and drift do not describe; so the
         // comparison begins when that is over, and aligns piece by piece.
-        let settled = &heard[9 * 48_000..heard.len() - 48_000];
-        let residual = measure::residual(settled, source, 48_000, 0.02).expect("the sound is there");
+        let settled = &source[9 * 48_000..source.len() - 48_000];
+        let residual = measure::residual(heard, settled, 48_000, 0.02).expect("the sound is there");
         println!("channel {channel}: {residual:?}");
         assert!(residual.db < -80.0, "{residual:?}\n{log}");
         assert!((residual.gain - 1.0).abs() < 1e-3, "{residual:?}");
