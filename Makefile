@@ -20,9 +20,10 @@ build: setup ## build the modules and the player, optimised, into build/
 	@test -f build/build.ninja || meson setup build --buildtype=release --prefix=$(PREFIX)
 	meson compile -C build
 
-demo: build ## play two rooms on this machine: [FILE=music.wav] [OUTPUT=default]
-	$(CARGO) run --locked --release --package audera-testkit --bin audera-demo -- \
-		$(if $(FILE),--file "$(FILE)") $(if $(OUTPUT),--output "$(OUTPUT)")
+demo: build ## play two rooms on this machine: [FILE=music.flac] [OUTPUT=default] [SECONDS=15]
+	$(CARGO) build --locked --release --package audera-testkit --bin audera-demo
+	@$(TARGET_DIR)/release/audera-demo $(if $(FILE),--file "$(FILE)") $(if $(OUTPUT),--output "$(OUTPUT)") \
+		$(if $(SECONDS),--seconds "$(SECONDS)")
 
 # The tests load the modules and run the player as files. Building the tests in the same call gives all of them one set
 # of features, so that `cargo test` afterwards has nothing left to compile.

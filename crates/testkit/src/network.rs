@@ -166,6 +166,16 @@ impl Host {
         command
     }
 
+    /// As [`command`](Self::command), with the host's network but this machine's own `/run`: for a program that stands between
+    /// the two, such as a player on the user's own sound card.
+    #[must_use]
+    pub fn command_beside(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        sys::start_on_network(&mut command, &self.space.namespaces);
+        sys::die_with_parent(&mut command);
+        command
+    }
+
     /// Pulls the cable: `eth0` loses its carrier.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Read as _, Seek as _},
     path::{Path, PathBuf},
 };
 
@@ -15,8 +16,10 @@ pub struct Recorder {
     bytes_per_second: u64,
 }
 
-/// Bytes before the first sample, at most.
+/// Bytes before the first sample, about: they grow with the number of channels.
 const HEADER: u64 = 128;
+/// Where the header has ended for certain.
+const LONGEST_HEADER: usize = 4096;
 
 impl Session {
     /// Records these output ports, such as `Kitchen:monitor_FL`, each as one channel of 32-bit floats at 48 kHz, and returns once
@@ -88,6 +91,35 @@ impl Recorder {
                 (now > before).then_some(())
             })?;
         }
+    }
+
+    /// The last so many frames of what has been recorded so far, one vector per channel; fewer at the beginning.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn last(&self, frames: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let stride = (self.bytes_per_second / 48_000) as usize;
+        let read = || {
+            let mut file = fs::File::open(&self.file)?;
+            let mut head = Vec::with_capacity(LONGEST_HEADER);
+            (&mut file).take(LONGEST_HEADER as u64).read_to_end(&mut head)?;
+            let mark = head.windows(4).position(|word| word == b"data");
+            let Some(start) = mark.map(|at| at as u64 + 8) else { return Ok(Vec::new()) };
+            let recorded = file.metadata()?.len().saturating_sub(start) as usize / stride;
+            let skipped = recorded.saturating_sub(frames) * stride;
+            file.seek(io::SeekFrom::Start(start + skipped as u64))?;
+            let mut bytes = vec![0; recorded.min(frames) * stride];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|source| Error::File { path: self.file.clone(), source })?;
+        let mut channels = vec![Vec::with_capacity(frames); stride / 4];
+        for frame in bytes.chunks_exact(stride) {
+            for (channel, sample) in channels.iter_mut().zip(frame.chunks_exact(4)) {
+                channel.push(f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]]));
+            }
+        }
+        Ok(channels)
     }
 
     /// Ends the recording and reads it.

@@ -96,13 +96,24 @@ pub(crate) fn start_in_fresh(command: &mut Command, fresh: Fresh<'_>) {
 pub(crate) fn start_inside(command: &mut Command, namespaces: &Namespaces, manage: bool) {
     let user = namespaces.user.as_ref().map(AsRawFd::as_raw_fd);
     let (net, mount) = (namespaces.net.as_raw_fd(), namespaces.mount.as_raw_fd());
-    let enter = move || enter(user, net, mount, manage);
+    let enter = move || enter(user, net, Some(mount), manage);
     // SAFETY: `enter` makes system calls only and allocates nothing, so it may run between fork and exec. The descriptors are
     // open as long as the caller keeps `namespaces`; a closed one is an error from setns, no more.
     unsafe { command.pre_exec(enter) };
 }
 
-fn enter(user: Option<RawFd>, net: RawFd, mount: RawFd, manage: bool) -> io::Result<()> {
+/// Makes `command` start on the network of `namespaces`, but with the machine's own files, `/run` among them.
+///
+/// The caller keeps `namespaces` until it is spawned.
+pub(crate) fn start_on_network(command: &mut Command, namespaces: &Namespaces) {
+    let user = namespaces.user.as_ref().map(AsRawFd::as_raw_fd);
+    let net = namespaces.net.as_raw_fd();
+    let enter = move || enter(user, net, None, false);
+    // SAFETY: as in `start_inside`.
+    unsafe { command.pre_exec(enter) };
+}
+
+fn enter(user: Option<RawFd>, net: RawFd, mount: Option<RawFd>, manage: bool) -> io::Result<()> {
     let mut directory = [0u8; libc::PATH_MAX as usize];
     // SAFETY: the buffer is writable for the length given.
     if unsafe { libc::getcwd(directory.as_mut_ptr().cast(), directory.len()) }.is_null() {
@@ -114,8 +125,10 @@ fn enter(user: Option<RawFd>, net: RawFd, mount: RawFd, manage: bool) -> io::Res
     }
     // SAFETY: as above.
     check(unsafe { libc::setns(net, libc::CLONE_NEWNET) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::setns(mount, libc::CLONE_NEWNS) })?;
+    if let Some(mount) = mount {
+        // SAFETY: as above.
+        check(unsafe { libc::setns(mount, libc::CLONE_NEWNS) })?;
+    }
     // SAFETY: getcwd has left a NUL-terminated path in the buffer.
     check(unsafe { libc::chdir(directory.as_ptr().cast()) })?;
     if manage && user.is_some() {

@@ -1,0 +1,60 @@
+//! Why the demo did not come to its end.
+
+use std::{io, path::PathBuf};
+
+/// What went wrong, and what can be done about it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Ctrl-C, or the terminal was closed.
+    #[error("interrupted")]
+    Interrupted,
+    /// Standard output is gone.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    /// Signals cannot be watched.
+    #[error("cannot watch for Ctrl-C: {0}")]
+    Signals(io::Error),
+    /// The private session, or something in it.
+    #[error("{0}")]
+    Stage(#[from] audera_testkit::Error),
+    /// The user's file is not there.
+    #[error("cannot read {}: {source}", file.display())]
+    File {
+        /// As given by the user.
+        file: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// There is nothing to play.
+    #[error("no recorded sound is installed: `apt install gamine-data`, or say FILE=music.flac")]
+    NoMusic,
+    /// The file is no sound, as far as `pw-play` knows.
+    #[error("pw-play cannot play {}; it reads WAV, FLAC, Ogg Vorbis and Opus. It says:\n{said}", file.display())]
+    Unplayable {
+        /// The file.
+        file: PathBuf,
+        /// The player's output.
+        said: String,
+    },
+    /// The file ends before anything can be measured.
+    #[error("{} ends after {seconds:.1} s: give it a file of 6 s or more", file.display())]
+    TooShort {
+        /// The file.
+        file: PathBuf,
+        /// How long it lasted.
+        seconds: f64,
+    },
+    /// There is no user's session whose output could be used.
+    #[error(
+        "no PipeWire session of yours was found at {}: OUTPUT needs one; run this as the user who is logged in, without \
+         sudo",
+        socket.display()
+    )]
+    NoSession {
+        /// Where it was looked for.
+        socket: PathBuf,
+    },
+    /// The rooms did not play as they should.
+    #[error("the rooms did not play as they should:\n  {}", .0.join("\n  "))]
+    Heard(Vec<String>),
+}
