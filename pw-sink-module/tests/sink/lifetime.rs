@@ -1,0 +1,62 @@
+//! Sinks come with their players and go after them, but never from under an application.
+
+use std::time::{Duration, Instant};
+
+use audera_testkit::home::Product;
+use audera_testkit::or_skip;
+
+use crate::desk::*;
+
+#[test]
+fn sinks_follow_their_players() {
+    let _alone = alone();
+    let product = Product::find().unwrap();
+    let Some(session) = or_skip(product.session("desk").start()) else { return };
+    furnish(&session, &["Kitchen", "Living Room"]);
+    let _sinks = product.module(&session, "sink", "").unwrap();
+
+    // The player is ready before Avahi has asked whether its name is free: what is measured holds the announcement, too.
+    let kitchen = player(&product, &session, "Kitchen", &[]);
+    let ready = Instant::now();
+    wait_for_sink(&session, "audera.Kitchen");
+    let first = ready.elapsed();
+    assert!(node(&session, "audera.Everywhere").is_none(), "one room is not everywhere");
+    let living = player(&product, &session, "Living Room", &[]);
+    let ready = Instant::now();
+    wait_for_sink(&session, "audera.Living_Room");
+    let second = ready.elapsed();
+    wait_for_sink(&session, "audera.Everywhere");
+    println!("from the player's readiness to its sink {first:?} and {second:?}, to Everywhere {:?}", ready.elapsed());
+    assert!(first < Duration::from_secs(4) && second < Duration::from_secs(4), "{first:?} {second:?}");
+
+    let recorder = listen(&session, &["Kitchen", "Living Room"]);
+    let application = pw_play(&session, &["--target", "audera.Kitchen"]);
+    wait_heard(&session, &recorder, &[true, false]);
+    let progress = Progress::watch(&session, &application, &recorder);
+    kitchen.stop().unwrap();
+    living.stop().unwrap();
+    let gone = Instant::now();
+    wait_heard(&session, &recorder, &[false, false]);
+    wait_until_gone(&session, "audera.Living_Room");
+    println!("an unused sink goes {:?} after its player", gone.elapsed());
+    // The module has learnt of it up to a second before the player has ended.
+    assert!(gone.elapsed() > Duration::from_secs(9));
+    wait_until_gone(&session, "audera.Everywhere");
+
+    // As long again: what plays keeps its sink.
+    let until = recorder.seconds() + 5.0;
+    session.poll("time to pass", || (recorder.seconds() > until).then_some(())).unwrap();
+    assert_eq!(prop(&node(&session, "audera.Kitchen").unwrap(), "node.description"), "Audera Kitchen");
+    progress.check(&recorder);
+    let kitchen = player(&product, &session, "Kitchen", &[]);
+    let back = Instant::now();
+    wait_heard(&session, &recorder, &[true, false]);
+    println!("sound is back {:?} after the player's readiness", back.elapsed());
+    progress.check(&recorder);
+
+    // An idle sink closes its stream at once, and goes with its player.
+    application.stop().unwrap();
+    session.poll("the stream's end", || rooms(&session, "audera.Kitchen").is_empty().then_some(())).unwrap();
+    kitchen.stop().unwrap();
+    wait_until_gone(&session, "audera.Kitchen");
+}

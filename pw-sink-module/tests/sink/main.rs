@@ -1,0 +1,11 @@
+//! The sink module against the real PipeWire, WirePlumber, PulseAudio server, Avahi and players. One file for each promise.
+
+mod desk;
+mod fixed;
+mod host;
+mod lifetime;
+mod memory;
+mod refusal;
+mod robust;
+mod routing;
+mod unload;

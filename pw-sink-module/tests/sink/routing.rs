@@ -1,0 +1,120 @@
+//! A room is an ordinary sink: visible, the default if somebody wants, a place streams can be moved to, with a known latency.
+
+use std::time::Instant;
+
+use audera_testkit::home::Product;
+use audera_testkit::{Session, or_skip};
+use serde_json::Value;
+
+use crate::desk::*;
+
+#[test]
+fn rooms_are_ordinary_sinks() {
+    let _alone = alone();
+    let product = Product::find().unwrap();
+    let Some(session) = or_skip(product.session("desk").start()) else { return };
+    furnish(&session, &["Kitchen", "Living Room"]);
+    let _kitchen = player(&product, &session, "Kitchen", &[]);
+    let _living = player(&product, &session, "Living Room", &[]);
+    let sinks = product.module(&session, "sink", "audera.latency.msec = 150").unwrap();
+    let started = Instant::now();
+    let kitchen = wait_for_sink(&session, "audera.Kitchen");
+    let living = wait_for_sink(&session, "audera.Living_Room");
+    wait_for_sink(&session, "audera.Everywhere");
+    println!("players that were there before have sinks {:?} after the start of their process", started.elapsed());
+
+    is_visible(&session, &kitchen);
+    let recorder = listen(&session, &["Kitchen", "Living Room"]);
+
+    session.run("wpctl", &["set-default", &living["id"].to_string()]).unwrap();
+    let playing = pw_play(&session, &[]);
+    wait_heard(&session, &recorder, &[false, true]);
+    move_to(&session, "pw-play", "audera.Kitchen");
+    wait_heard(&session, &recorder, &[true, false]);
+    move_to(&session, "pw-play", "audera.Living_Room");
+    wait_heard(&session, &recorder, &[false, true]);
+    tells_its_latency(&session, 150_000_000);
+    let reported = wait_until_playing(&session, "audera.Living_Room", &["Living Room"]);
+    assert_eq!(reported[0]["codec"], "opus", "auto takes Opus at 48 kHz stereo");
+    playing.stop().unwrap();
+    wait_heard(&session, &recorder, &[false, false]);
+
+    let playing = pw_play(&session, &["--target", "audera.Kitchen"]);
+    wait_heard(&session, &recorder, &[true, false]);
+    playing.stop().unwrap();
+    let mut command = session.command("paplay");
+    command.arg("--device=audera.Everywhere").arg(long_noise(&session));
+    let _playing = session.spawn(command).unwrap();
+    wait_heard(&session, &recorder, &[true, true]);
+
+    keeps_its_volume(&product, &session, sinks);
+}
+
+fn is_visible(session: &Session, kitchen: &Value) {
+    for (key, value) in [
+        ("media.class", "Audio/Sink"),
+        ("node.description", "Audera Kitchen"),
+        ("node.nick", "Kitchen"),
+        ("node.virtual", "false"),
+        ("node.network", "true"),
+        ("device.icon-name", "audio-speakers"),
+        ("device.form-factor", "speaker"),
+    ] {
+        assert_eq!(prop(kitchen, key), value, "{key}");
+    }
+    let status = session.run("wpctl", &["status"]).unwrap();
+    let pulse = session.run("pactl", &["list", "sinks"]).unwrap();
+    for name in ["Audera Kitchen", "Audera Living Room", "Audera Everywhere"] {
+        assert!(status.lines().any(|line| line.contains(&format!(". {name} "))), "{status}");
+        assert!(pulse.lines().any(|line| line.trim() == format!("Description: {name}")), "{pulse}");
+    }
+    // A sink that nobody has played to yet is not shown as turned down.
+    let volume = session.run("pactl", &["get-sink-volume", "audera.Kitchen"]).unwrap();
+    assert!(volume.contains("front-left: 65536 / 100%") && volume.contains("front-right: 65536 / 100%"), "{volume}");
+}
+
+/// Moves a playing stream as pavucontrol and the desktops do.
+fn move_to(session: &Session, application: &str, sink: &str) {
+    let stream = node(session, application).unwrap();
+    session.run("pactl", &["move-sink-input", &prop(&stream, "object.serial"), sink]).unwrap();
+}
+
+/// The application's ports know how long it takes from them to the loudspeaker.
+fn tells_its_latency(session: &Session, nanoseconds: u64) {
+    let application = node(session, "pw-play").unwrap();
+    let ports: Vec<Value> = objects(session)
+        .into_iter()
+        .filter(|object| {
+            prop(object, "node.id") == prop(&application, "object.id") && prop(object, "port.direction") == "out"
+        })
+        .collect();
+    assert_eq!(ports.len(), 2);
+    for port in ports {
+        let latencies = port["info"]["params"]["Latency"].as_array().unwrap();
+        let ahead = latencies.iter().find(|latency| latency["direction"] == "Input").unwrap();
+        assert_eq!((&ahead["minNs"], &ahead["maxNs"]), (&nanoseconds.into(), &nanoseconds.into()));
+        assert_eq!(ahead["minRate"], 0);
+    }
+}
+
+/// What the user has set at a sink is kept by the desktop over the module's restart.
+fn keeps_its_volume(product: &Product, session: &Session, sinks: audera_testkit::Process) {
+    let is_half = || {
+        let volume = session.run("pactl", &["get-sink-volume", "audera.Kitchen"]).ok()?;
+        (volume.matches(" 50%").count() == 2).then_some(())
+    };
+    session.run("pactl", &["set-sink-volume", "audera.Kitchen", "50%"]).unwrap();
+    session.poll("the volume to be set", is_half).unwrap();
+    let state = session.dir().join("state/wireplumber");
+    let saved = || {
+        let files = std::fs::read_dir(&state).ok()?;
+        let texts = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+        texts.into_iter().any(|text| text.contains("Kitchen") && text.contains("0.125")).then_some(())
+    };
+    session.poll("WirePlumber to write the volume down", saved).unwrap();
+    assert!(sinks.stop().unwrap().success());
+    wait_until_gone(session, "audera.Kitchen");
+    let _sinks = product.module(session, "sink", "").unwrap();
+    wait_for_sink(session, "audera.Kitchen");
+    session.poll("the volume to be as it was", is_half).unwrap();
+}

@@ -1,0 +1,150 @@
+//! The module leaves nothing behind: unloaded while it plays, or at the end of its host, in a process of its own and in the daemon.
+
+use std::fs;
+
+use audera_testkit::home::Product;
+use audera_testkit::{Daemon, Process, Session, or_skip};
+
+use crate::desk::*;
+use crate::host::Host;
+
+/// Starts a daemon with the module in it and the session manager; `wrap` goes before the command.
+pub fn daemon_with_module(session: &mut Session, wrap: &[String]) -> Process {
+    let folder = session.config_dir().join("pipewire/pipewire.conf.d");
+    fs::write(
+        folder.join("50-audera.conf"),
+        "context.modules = [ { name = libpipewire-module-audera-sink flags = [ nofail ] } ]\n",
+    )
+    .unwrap();
+    let mut daemon = session.spawn(wrapped(session, wrap, &["pipewire"])).unwrap();
+    daemon.wait_until("the daemon to answer", || session.run("pw-cli", &["info", "0"]).ok()).unwrap();
+    session.start_daemon(Daemon::WirePlumber).unwrap();
+    daemon
+}
+
+pub fn module_id(session: &Session) -> Option<String> {
+    let module =
+        objects(session).into_iter().find(|object| object["info"]["name"] == "libpipewire-module-audera-sink")?;
+    Some(module["id"].to_string())
+}
+
+/// Names of a process's threads.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|c| c.trim().to_owned())
+        .collect()
+}
+
+/// What a process's descriptors are, without numbers: `socket`, `anon_inode:[eventfd]`, files by path.
+fn descriptors(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut all: Vec<String> = entries
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| target.display().to_string())
+        .map(|target| target.split(":[").next().unwrap_or_default().to_owned())
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn in_the_daemon_it_is_unloaded_while_it_plays() {
+    let _alone = alone();
+    let product = Product::find().unwrap();
+    let builder = product.session("desk").daemons(&[Daemon::SystemBus, Daemon::SessionBus, Daemon::Avahi]);
+    let Some(mut session) = or_skip(builder.start()) else { return };
+    let mut daemon = daemon_with_module(&mut session, &[]);
+    furnish(&session, &["Kitchen"]);
+    let _kitchen = player(&product, &session, "Kitchen", &[]);
+    wait_for_sink(&session, "audera.Kitchen");
+    let recorder = listen(&session, &["Kitchen"]);
+    let application = pw_play(&session, &["--target", "audera.Kitchen"]);
+    wait_heard(&session, &recorder, &[true]);
+    let progress = Progress::watch(&session, &application, &recorder);
+    assert!(threads(daemon.pid()).contains(&"audera-net".to_owned()));
+
+    session.run("pw-cli", &["destroy", &module_id(&session).unwrap()]).unwrap();
+    wait_until_gone(&session, "audera.Kitchen");
+    session.poll("the module's end", || module_id(&session).is_none().then_some(())).unwrap();
+    assert!(!threads(daemon.pid()).contains(&"audera-net".to_owned()), "{:?}", threads(daemon.pid()));
+    // The session manager moves the application to another sink; neither it nor the daemon has come to harm.
+    let until = recorder.seconds() + 1.0;
+    session.poll("time to pass", || (recorder.seconds() > until).then_some(())).unwrap();
+    progress.check(&recorder);
+    assert!(daemon.is_running());
+    drop(recorder);
+    drop(application);
+
+    let ended = daemon.stop().unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn hosts_end_while_it_plays() {
+    let _alone = alone();
+    let product = Product::find().unwrap();
+    let builder = product.session("desk").daemons(&[Daemon::SystemBus, Daemon::SessionBus, Daemon::Avahi]);
+    let Some(mut session) = or_skip(builder.start()) else { return };
+    let daemon = daemon_with_module(&mut session, &[]);
+    furnish(&session, &["Kitchen"]);
+    let _kitchen = player(&product, &session, "Kitchen", &[]);
+    wait_for_sink(&session, "audera.Kitchen");
+    // A process of its own beside it, with other names.
+    let mut own = product.module(&session, "sink", "audera.name.format = \"Own %s\"").unwrap();
+    session
+        .poll("both sinks", || {
+            let all = objects(&session);
+            all.iter().any(|object| prop(object, "node.description") == "Own Kitchen").then_some(())
+        })
+        .unwrap();
+    let recorder = listen(&session, &["Kitchen"]);
+    let _application = pw_play(&session, &["--target", "audera.Kitchen"]);
+    wait_heard(&session, &recorder, &[true]);
+    // With the daemon the other module loses its connection: it unloads itself, and its host stays.
+    let ended = daemon.stop().unwrap();
+    assert!(ended.success(), "{ended}");
+    let pid = own.pid();
+    own.wait_until("the end of the module's thread", || {
+        (!threads(pid).contains(&"audera-net".to_owned())).then_some(())
+    })
+    .unwrap();
+    assert!(own.is_running());
+    assert!(own.stop().unwrap().success());
+}
+
+#[test]
+fn threads_and_descriptors_go_back() {
+    let _alone = alone();
+    let product = Product::find().unwrap();
+    let Some(session) = or_skip(product.session("desk").start()) else { return };
+    furnish(&session, &["Kitchen"]);
+    let _kitchen = player(&product, &session, "Kitchen", &[]);
+    let recorder = listen(&session, &["Kitchen"]);
+    let mut host = Host::start(&session, &[]);
+    let pid = host.pid();
+    let before = (threads(pid), descriptors(pid));
+    for round in 0..3 {
+        host.say("load");
+        wait_for_sink(&session, "audera.Kitchen");
+        let application = pw_play(&session, &["--target", "audera.Kitchen"]);
+        wait_heard(&session, &recorder, &[true]);
+        println!(
+            "round {round}: {} threads, {} descriptors while it plays",
+            threads(pid).len(),
+            descriptors(pid).len()
+        );
+        host.say("unload");
+        wait_until_gone(&session, "audera.Kitchen");
+        drop(application);
+        wait_heard(&session, &recorder, &[false]);
+        session
+            .poll("the end of the network thread", || (!threads(pid).contains(&"audera-net".to_owned())).then_some(()))
+            .unwrap();
+        let after = (threads(pid), descriptors(pid));
+        println!("round {round}: {after:?}");
+        assert_eq!(before, after);
+    }
+    assert!(host.end().success());
+}
