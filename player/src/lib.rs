@@ -5,6 +5,10 @@
 //! and `log` are its lines to the network, to the service manager and to people.
 
 pub mod announce;
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "clap shows these lines as they stand, with the brackets that users know"
+)]
 pub mod cli;
 pub mod config;
 pub mod handover;

@@ -26,7 +26,7 @@
 //!
 //! # Which function runs where
 //!
-//! [`init`], all of `sinks` and the event handlers of `sink` run on the host's main loop. The closure made in `sink` runs on the
+//! `init`, all of `sinks` and the event handlers of `sink` run on the host's main loop. The closure made in `sink` runs on the
 //! data loop: it copies the cycle into the [`audera_sender::Tap`] and does nothing else. The network thread belongs to
 //! [`audera_sender::Hub`].
 

@@ -29,7 +29,7 @@
 //!
 //! # Which function runs where
 //!
-//! [`init`] and all event handlers run on the host's main loop; the closure made in `source` runs on the data loop and copies the
+//! `init` and all event handlers run on the host's main loop; the closure made in `source` runs on the data loop and copies the
 //! cycle into the [`audera_sender::Tap`]; level, gate and encoding are the network thread's, which belongs to
 //! [`audera_sender::Hub`].
 

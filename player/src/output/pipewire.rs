@@ -4,7 +4,7 @@
 //! the sound of its own room, and play it again, and so on. So this follows the default by itself: when it changes, the stream
 //! is connected anew; when the default is a room, the best output that is none is taken instead.
 //!
-//! Loops: `Graph` lives on the thread `audera-pw`; the closure in [`feed`] runs on PipeWire's data loop.
+//! Loops: `Graph` lives on the thread `audera-pw`; the closure in `feed` runs on PipeWire's data loop.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
