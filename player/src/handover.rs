@@ -106,7 +106,64 @@ fn fade_out(out: &mut [f32], channels: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::fade_out;
+    use assert_no_alloc::assert_no_alloc;
+    use audera_clock::{ClockMap, Player, PlayerTime, SenderTime, Span, Time};
+    use audera_playout::{Config, Feeder, Puller, playout};
+
+    use super::*;
+
+    const RATE: u32 = 48_000;
+    const BLOCK: usize = 480;
+
+    /// A playout that plays `level` from time 0 on, for a second.
+    fn playing(level: f32) -> (Feeder, Box<Puller>) {
+        let config = Config { rate: RATE, channels: 1, capacity: Span::from_secs(2), max_pull: BLOCK };
+        let (mut feeder, puller) = playout(config).unwrap();
+        feeder.set_clock(ClockMap::new(SenderTime::from_nanos(0), Time::<Player>::from_nanos(0), 0.0));
+        feeder.push(SenderTime::from_nanos(0), &vec![level; RATE as usize]).unwrap();
+        (feeder, Box::new(puller))
+    }
+
+    fn pull(turnstile: &mut Turnstile, block: i64) -> Vec<f32> {
+        let mut out = vec![0.0; BLOCK];
+        let at = PlayerTime::from_nanos(0) + Span::from_frames(block * BLOCK as i64, RATE);
+        assert_no_alloc(|| turnstile.pull(at, &mut out));
+        out
+    }
+
+    #[test]
+    fn the_device_goes_from_one_stream_to_the_next_and_to_silence_without_a_step() {
+        let (_first_feeder, first) = playing(0.5);
+        let (_second_feeder, second) = playing(-0.25);
+        let (mut switch, mut turnstile) = handover(1, first);
+        let mut heard = Vec::new();
+        for block in 0..30 {
+            match block {
+                10 => assert!(switch.turn_to(None).is_ok()),
+                20 => assert!(turnstile.now.is_none()),
+                _ => {}
+            }
+            heard.extend(pull(&mut turnstile, block));
+        }
+        assert!((heard[9 * BLOCK] - 0.5).abs() < 0.01);
+        assert!(heard[11 * BLOCK..].iter().all(|&sample| sample == 0.0));
+        assert!(switch.turn_to(Some(second)).is_ok());
+        for block in 30..50 {
+            heard.extend(pull(&mut turnstile, block));
+        }
+        assert!((heard[45 * BLOCK] + 0.25).abs() < 0.01);
+        let steepest = heard.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+        assert!(steepest < 0.02, "a step of {steepest}");
+    }
+
+    #[test]
+    fn a_device_that_does_not_pull_gives_the_playouts_back() {
+        let (_feeder, first) = playing(0.5);
+        let (mut switch, _turnstile) = handover(1, first);
+        let (taken, refused): (Vec<_>, Vec<_>) =
+            (0..WAITING + 1).map(|_| switch.turn_to(None)).partition(Result::is_ok);
+        assert_eq!((taken.len(), refused.len()), (WAITING, 1));
+    }
 
     #[test]
     fn a_cut_off_block_ends_in_silence_without_a_step() {

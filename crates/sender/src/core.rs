@@ -49,7 +49,11 @@ impl Prepared {
 pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut events: Events) {
     signals::block_all();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders)),
+        Ok(runtime) => {
+            LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders));
+            // A name look-up may hang for minutes; nobody waits for it any more.
+            runtime.shutdown_background();
+        }
         Err(error) => events(HubEvent::Trouble(format!("the network thread cannot start: {error}"))),
     }
 }
@@ -285,7 +289,13 @@ impl Core {
             }
             SenderEvent::Preempted { id, by } => {
                 player.purge(id);
-                self.member(player, id, |member| member.state = MemberState::Preempted(by));
+                let key = player.key();
+                let listens = |run: &Run| run.id != id && run.members.get(&key).is_some_and(Membership::listens);
+                let by_own = self.all_streams().iter().any(|stream| stream.run.borrow().as_ref().is_some_and(listens));
+                self.member(player, id, |member| {
+                    member.state = MemberState::Preempted(by);
+                    member.by_own = by_own;
+                });
             }
             SenderEvent::Status(status) => {
                 if let Some(id) = status.stream {
@@ -335,9 +345,26 @@ impl Core {
         for (key, member) in &run.members {
             if let Some(player) = self.player(key).filter(|_| member.listens()) {
                 player.enqueue_end(run.id);
+                self.resume(&player);
             }
         }
         self.tell_stream(stream);
+    }
+
+    /// Lets a player that one of our streams has left go on with the one that it took the player from.
+    fn resume(&self, player: &Player) {
+        let key = player.key();
+        for stream in self.all_streams().into_iter().rev() {
+            let waits = |member: &Membership| matches!(member.state, MemberState::Preempted(_)) && member.by_own;
+            let waited = stream
+                .run
+                .borrow_mut()
+                .as_mut()
+                .is_some_and(|run| run.members.get(&key).is_some_and(waits) && run.members.remove(&key).is_some());
+            if waited {
+                return self.attach(&stream, player);
+            }
+        }
     }
 
     /// Brings the members of a playing stream in line with its target.
@@ -381,6 +408,7 @@ impl Core {
         let membership = Membership {
             room: player.room(),
             state,
+            by_own: false,
             format: started.ok(),
             status: None,
             dropped_before: player.dropped(),

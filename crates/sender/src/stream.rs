@@ -13,6 +13,8 @@ use crate::types::{Member, MemberState, PlayerKey, StreamConfig, StreamKey, Stre
 pub(crate) struct Membership {
     pub(crate) room: String,
     pub(crate) state: MemberState,
+    /// Preempted by another stream of this hub: it may have the player back when that one ends.
+    pub(crate) by_own: bool,
     pub(crate) format: Option<StreamFormat>,
     pub(crate) status: Option<PlayerStatus>,
     /// The player's count of dropped packets when it joined.
