@@ -14,9 +14,19 @@ pub(crate) enum Failure {
     /// Signals cannot be watched.
     #[error("cannot watch for Ctrl-C: {0}")]
     Signals(io::Error),
+    /// The kernel, or the container around us, keeps namespaces from this user.
+    #[error(
+        "this machine does not let you have a private network and session: {0}.\n\
+         Run it as root (sudo make demo), or allow user namespaces to everyone, by whichever of these exists here:\n  \
+         sudo sysctl kernel.unprivileged_userns_clone=1\n  \
+         sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0\n  \
+         sudo sysctl user.max_user_namespaces=10000\n\
+         A container has to be started with --privileged."
+    )]
+    NotPermitted(io::Error),
     /// The private session, or something in it.
     #[error("{0}")]
-    Stage(#[from] audera_testkit::Error),
+    Stage(audera_testkit::Error),
     /// The user's file is not there.
     #[error("cannot read {}: {source}", file.display())]
     File {
@@ -57,4 +67,13 @@ pub(crate) enum Failure {
     /// The rooms did not play as they should.
     #[error("the rooms did not play as they should:\n  {}", .0.join("\n  "))]
     Heard(Vec<String>),
+}
+
+impl From<audera_testkit::Error> for Failure {
+    fn from(error: audera_testkit::Error) -> Self {
+        match error {
+            audera_testkit::Error::Unavailable { source, .. } => Self::NotPermitted(source),
+            other => Self::Stage(other),
+        }
+    }
 }

@@ -19,6 +19,13 @@ pub(crate) struct Load {
     pub latest: Duration,
 }
 
+impl Load {
+    /// Whether programs were woken so late that they could miss a cycle of the graph through no fault of their own.
+    pub fn is_heavy(&self) -> bool {
+        self.latest >= Duration::from_millis(5)
+    }
+}
+
 /// A thread that sleeps and looks at when it wakes, until it is asked or dropped.
 #[derive(Debug)]
 pub(crate) struct Watch {

@@ -68,10 +68,11 @@ fn demo(arguments: &Arguments, screen: &mut Screen, interrupt: &mut Interrupt) -
     }
     let load = watch.end();
     screen.say("")?;
+    screen.begin("Measuring what was recorded ...")?;
     let recorded = recorder.finish()?;
     drop(stage);
     let heard = Heard { recorded, played, both: arguments.output.is_none() };
-    let verdicts: Vec<Verdict> = heard.played.iter().map(|part| Verdict::of(&heard, part)).collect();
+    let verdicts: Vec<Verdict> = heard.played.iter().map(|part| Verdict::of(&heard, part, &load)).collect();
     summary::show(screen, &heard, &verdicts, &load)?;
     let failed: Vec<String> = verdicts.iter().flat_map(|verdict| verdict.failures.clone()).collect();
     if !failed.is_empty() {

@@ -138,6 +138,7 @@ impl Part {
         stage.untap();
         if screen.is_terminal() {
             screen.erase()?;
+            screen.say(&format!("  part {}, {}: {elapsed:.0} s", self.number, self.name))?;
         }
         let frame = |seconds: f64| (seconds * f64::from(RATE)) as usize;
         Ok(Played {

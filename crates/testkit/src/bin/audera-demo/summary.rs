@@ -20,7 +20,7 @@ pub(crate) fn show(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], loa
         (false, _) => (Colour::Bad, "Something was not as it should be."),
     };
     let result = screen.paint(colour, result);
-    screen.say(&result)?;
+    screen.end(&result)?;
     screen.say("")?;
     let names: Vec<String> = heard.played.iter().map(|played| played.part.name.to_owned()).collect();
     let heading = row("measured", &names);
@@ -72,8 +72,9 @@ fn remarks(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], load: &Load
     let Load { average, processors, latest } = load;
     if verdicts.iter().flat_map(|verdict| &verdict.rooms).any(|room| room.missed > 0) {
         screen.say(&format!(
-            "A missed cycle of the graph is not counted as a gap: the machine woke programs up to\n\
-             {:.0} ms late (load {average:.1}, {processors} processors), and there is no real-time priority here.",
+            "A cycle of the graph that a process missed is not counted as a gap: there is no\n\
+             real-time priority here, and the machine woke programs up to {:.0} ms late (load\n\
+             {average:.1}, {processors} processors).",
             latest.as_secs_f64() * 1e3
         ))?;
     }
