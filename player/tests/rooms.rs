@@ -98,3 +98,24 @@ fn a_file_output_holds_what_was_played() {
         assert!((residual.gain - 1.0).abs() < 1e-3, "{residual:?}");
     }
 }
+
+/// A room that one sink took from another of the same sender goes back when the first one ends: music survives a chime.
+#[test]
+fn a_room_goes_back_to_the_sink_it_was_taken_from() {
+    let _alone = alone();
+    let product = Product::find().unwrap();
+    let Some(session) = or_skip(product.session("home").start()) else { return };
+    let _kitchen = product.room(&session, &NullSink::new("Kitchen"), "Kitchen", &[]).unwrap();
+    let _bath = product.room(&session, &NullSink::new("Bath"), "Bath", &[]).unwrap();
+    let _sinks = product.module(&session, "sink", "").unwrap();
+    let ports = ["audera.Kitchen:playback_FL".into(), "audera.Everywhere:playback_FL".into()];
+    session.wait_for_ports(&ports).unwrap();
+    let (_, music) = noise_file(&session, 60.0);
+    let _music = session.play(&music, "audera.Kitchen").unwrap();
+    session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
+    let chime = session.play(&music, "audera.Everywhere").unwrap();
+    session.wait_for_rooms("audera.Kitchen", &["Kitchen preempted"]).unwrap();
+    session.wait_for_rooms("audera.Everywhere", &["Bath playing", "Kitchen playing"]).unwrap();
+    chime.stop().unwrap();
+    session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
+}
