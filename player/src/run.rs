@@ -1,6 +1,7 @@
 //! The player's life: set up, wait for signals, take leave.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context;
 use audera_link::{Endpoint, Identity, Limits, Listener, TrustStore};
@@ -52,6 +53,7 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
         let manager = manager.clone();
         async move { manager.give_signs_of_life().await }
     });
+    spawn_local(tell_state(manager.clone(), room.clone()));
     tracing::info!(room = %config.name, %port, %id, access = %config.access, output = %config.output, "ready");
     manager.ready();
 
@@ -74,6 +76,24 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     room.close().await;
     network.close().await;
     Ok(())
+}
+
+/// Keeps the line that the service manager shows true.
+async fn tell_state(manager: ServiceManager, room: Rc<Room>) {
+    let mut period = tokio::time::interval(Duration::from_secs(1));
+    let mut told = String::new();
+    loop {
+        period.tick().await;
+        let status = room.status();
+        let line = match status.codec {
+            Some(codec) => format!("{}: {} {codec}", status.room, status.state),
+            None => format!("{}: {}", status.room, status.state),
+        };
+        if line != told {
+            manager.status(&line);
+            told = line;
+        }
+    }
 }
 
 /// Takes over what can be changed while playing; a wrong configuration leaves the old one in force.
