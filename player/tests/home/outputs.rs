@@ -1,0 +1,75 @@
+//! Outputs other than PipeWire's: ALSA by any name, and files.
+
+use std::path::Path;
+
+use audera_testkit::wav::Sound;
+use audera_testkit::{Session, measure};
+
+use crate::{House, RATE, part};
+
+/// Waits until a file has at least so many bytes.
+fn wait_for_size(session: &Session, file: &Path, bytes: u64) {
+    session
+        .poll(&format!("{bytes} bytes in {}", file.display()), || {
+            (std::fs::metadata(file).ok()?.len() >= bytes).then_some(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_alsa_pcm_and_a_file_get_the_samples_that_were_played_at_the_clocks_pace() {
+    let Some(house) = House::start(&["Hall"]) else { return };
+    let session = &house.session;
+    let (pcm, wav) = (session.dir().join("pcm.raw"), session.dir().join("player.wav"));
+    let asoundrc = format!(
+        "pcm.recorder {{ type file slave.pcm {{ type null }} file \"{}\" format raw }}\n\
+         pcm.graph {{ type pipewire playback_node \"Hall\" }}\n",
+        pcm.display()
+    );
+    std::fs::write(session.dir().join(".asoundrc"), asoundrc).unwrap();
+    let room = |room: &str, output: &str| {
+        house.product.player(session, room, &["--access", "open", "--output", output]).unwrap()
+    };
+    let alsa = room("Kitchen", "alsa:recorder");
+    let file = room("Bath", &format!("file:{}", wav.display()));
+    let _sinks = house.sinks("", &["Everywhere"]);
+    let played = house.noise(7.0, 1);
+    let _playing = session.play(&played, "audera.Everywhere").unwrap();
+    session.wait_for_rooms("audera.Everywhere", &["Kitchen playing", "Bath playing"]).unwrap();
+    let second = u64::from(RATE) * 8;
+    wait_for_size(session, &pcm, 7 * second);
+    wait_for_size(session, &wav, 7 * second);
+    // Ending them completes the files.
+    assert!(alsa.stop().unwrap().success());
+    assert!(file.stop().unwrap().success());
+
+    let source = Sound::read(&played).unwrap();
+    let samples: Vec<f32> = std::fs::read(&pcm)
+        .unwrap()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    let channel = |nth: usize| samples.iter().skip(nth).step_by(2).copied().collect();
+    let through_alsa = Sound { rate: RATE, channels: vec![channel(0), channel(1)] };
+    for (what, sound) in [("alsa", through_alsa), ("file", Sound::read(&wav).unwrap())] {
+        assert_eq!((sound.rate, sound.channels.len()), (RATE, 2));
+        assert_eq!(sound.channels[0], sound.channels[1], "{what}");
+        // From when the clocks have settled on; and pw-play leaves out its last cycle.
+        let settled = part(&source.channels[0], 2.0, 6.5);
+        let residual = measure::residual(&sound.channels[0], settled, RATE, 0.5).unwrap();
+        println!("{what}: {residual:?}, gaps {:?}", measure::gaps(part(&sound.channels[0], 0.5, 6.0), 8));
+        assert!(residual.blocks >= 8, "{residual:?}");
+        assert!(residual.db < -10.0, "{what}: {residual:?}");
+        assert!(residual.drift_ppm.abs() < 200.0 && (residual.gain - 1.0).abs() < 0.03, "{what}: {residual:?}");
+        assert_eq!(measure::gaps(part(&sound.channels[0], 0.5, 6.0), 8), [], "{what}");
+    }
+
+    // By way of a PCM that leads into PipeWire. It joins the graph, which makes that pause for some cycles: hence apart.
+    let _hall = room("Hall", "alsa:graph");
+    session.wait_for_ports(&["audera.Hall:playback_FL".to_owned()]).unwrap();
+    let _noise = house.make_noise("audera.Hall", 2);
+    session.wait_for_rooms("audera.Hall", &["Hall playing"]).unwrap();
+    let recorded = house.listen(&["Hall"], 3.0);
+    let heard = recorded.channels[0].iter().filter(|sample| sample.abs() > 0.05).count();
+    assert!(heard > RATE as usize, "through ALSA's own way into PipeWire {heard} samples were heard");
+}

@@ -1,0 +1,105 @@
+//! The player as a service: readiness, reload, and its end.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use audera_testkit::Session;
+
+use crate::House;
+
+/// What Avahi tells of a room: its TXT record.
+fn announced(session: &Session, room: &str) -> Option<String> {
+    let found = session.run("avahi-browse", &["-rpt", "_audera._tcp"]).ok()?;
+    let line = found.lines().find(|line| line.starts_with("=;") && line.contains(&format!(";{room};")))?.to_owned();
+    line.split(';').nth(9).map(str::to_owned)
+}
+
+#[test]
+fn a_service_tells_when_it_is_ready_reloads_and_ends_promptly_while_it_plays() {
+    let Some(house) = House::start(&["Kitchen", "Input"]) else { return };
+    let session = &house.session;
+    let socket = session.dir().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let next = || {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let until = |word: &str| {
+        let mut heard = Vec::new();
+        while !heard.last().is_some_and(|last: &String| last.contains(word)) {
+            heard.push(next());
+        }
+        heard
+    };
+
+    let text = "name = \"Kitchen\"\naccess = \"open\"\noutput = \"pipewire:Kitchen\"\n";
+    let config = house.config("service.toml", text);
+    let mut command = house.product.player_command(session, "Kitchen", &["--config", &config]);
+    // The name is the file's matter here.
+    let arguments: Vec<_> = command.get_args().map(|argument| argument.to_owned()).collect();
+    let without = arguments.iter().position(|argument| argument == "--name").unwrap();
+    let mut plain = session.command(command.get_program());
+    plain.args(arguments.iter().enumerate().filter(|(nth, _)| *nth != without && *nth != without + 1).map(|(_, a)| a));
+
+    let mut check = session.command(command.get_program());
+    check.args(["--check-config", "--config", &config]);
+    let checked = check.output().unwrap();
+    assert!(checked.status.success());
+    assert_eq!(String::from_utf8_lossy(&checked.stdout).lines().last(), Some("ok"));
+    command = plain;
+    command.env("NOTIFY_SOCKET", &socket);
+    let mut player = session.spawn(command).unwrap();
+    assert_eq!(until("READY=1").len(), 1, "nothing is told before");
+    let txt = session.poll("the announcement", || announced(session, "Kitchen")).unwrap();
+    assert!(txt.contains("\"access=open\""), "{txt}");
+
+    let _noise = house.make_noise("Input", 1);
+    let _source = house.tap("Tap", "Input", "audera.start = always audera.rooms = [ Everywhere ]").unwrap();
+    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+
+    // Groups and access are announced anew; what plays goes on.
+    std::fs::write(&config, format!("{text}groups = [\"Downstairs\"]\n")).unwrap();
+    player.signal(libc::SIGHUP);
+    let told = until("READY=1");
+    assert!(told[told.len() - 2..].iter().any(|told| told.contains("RELOADING=1")), "{told:?}");
+    session
+        .poll("the new groups", || announced(session, "Kitchen").filter(|txt| txt.contains("\"groups=Downstairs\"")))
+        .unwrap();
+    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+    assert_eq!(player.output().matches("starts to play").count(), 1, "{}", player.output());
+
+    // A wrong file leaves all as it was.
+    std::fs::write(&config, "acess = \"paired\"\n").unwrap();
+    player.signal(libc::SIGHUP);
+    until("READY=1");
+    assert!(player.output().contains("the configuration stays as it was"), "{}", player.output());
+    assert!(announced(session, "Kitchen").is_some());
+
+    // Another name.
+    std::fs::write(&config, text.replace("Kitchen", "Galley").replace("pipewire:Galley", "pipewire:Kitchen")).unwrap();
+    player.signal(libc::SIGHUP);
+    until("READY=1");
+    session.poll("the new name", || announced(session, "Galley")).unwrap();
+    session.poll("the end of the old name", || announced(session, "Kitchen").is_none().then_some(())).unwrap();
+
+    // Access for the paired only: who is not leaves, and others see that beforehand.
+    let paired = "name = \"Galley\"\naccess = \"paired\"\noutput = \"pipewire:Kitchen\"\n";
+    std::fs::write(&config, paired).unwrap();
+    player.signal(libc::SIGHUP);
+    until("READY=1");
+    session
+        .poll("the new access", || announced(session, "Galley").filter(|txt| txt.contains("\"access=paired\"")))
+        .unwrap();
+    std::fs::write(&config, paired.replace("paired", "open")).unwrap();
+    player.signal(libc::SIGHUP);
+    until("READY=1");
+    session.wait_for_rooms("audera-source.Tap", &["Galley playing"]).unwrap();
+
+    player.signal(libc::SIGTERM);
+    until("STOPPING=1");
+    let ended = player.wait(Duration::from_secs(10)).unwrap();
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {}", player.output());
+    session.poll("the withdrawal", || announced(session, "Galley").is_none().then_some(())).unwrap();
+}

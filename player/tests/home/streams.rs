@@ -1,0 +1,105 @@
+//! Which stream plays, and how a stream ends.
+
+use audera_testkit::measure;
+
+use crate::{House, RATE, address, likeness, part, wait_for_line};
+
+#[test]
+fn the_newest_stream_wins_unless_the_first_one_has_the_room() {
+    let Some(house) = House::start(&["Kitchen", "Bath", "Input"]) else { return };
+    let session = &house.session;
+    let first = house.config("first.toml", "policy = \"first\"\n");
+    let _kitchen = house.room("Kitchen", &[]).unwrap();
+    let _bath = house.room("Bath", &["--config", &first]).unwrap();
+    let _sinks = house.sinks("", &["Everywhere"]);
+    let older = house.noise(40.0, 1);
+    let _older = session.play(&older, "audera.Everywhere").unwrap();
+    let older = "audera.Everywhere";
+    session.wait_for_rooms(older, &["Kitchen playing", "Bath playing"]).unwrap();
+
+    let _newer = house.make_noise("Input", 2);
+    let mut recorder = house.recorder(&["Kitchen", "Bath", "Input"]);
+    recorder.wait_for(1.0).unwrap();
+    let _television =
+        house.tap("Television", "Input", "audera.start = always audera.rooms = [ Kitchen, Bath ]").unwrap();
+    let newer = session.wait_for_rooms("audera-source.Television", &["Kitchen playing", "Bath refused"]).unwrap();
+    let rooms = session.wait_for_rooms(older, &["Kitchen preempted", "Bath playing"]).unwrap();
+    let by = rooms.iter().find(|room| room.room == "Kitchen").unwrap();
+    assert_eq!(by.reason, "Television", "the older sender is told by whom");
+    let refusal = newer.iter().find(|room| room.room == "Bath").unwrap();
+    assert!(refusal.reason.contains("plays here already"), "{refusal:?}");
+
+    let changed = recorder.seconds();
+    recorder.wait_for(changed + 3.0).unwrap();
+    let recorded = recorder.finish().unwrap();
+    let [kitchen, bath, input] = [0, 1, 2].map(|channel| &recorded.channels[channel][..]);
+    let late = |channel| part(channel, changed + 0.5, changed + 3.0);
+    assert!(likeness(late(input), late(kitchen)) > 0.5);
+    assert!(likeness(late(input), late(bath)) < 0.1);
+    assert!(late(bath).iter().any(|sample| sample.abs() > 0.1), "the first stream plays on");
+    let early = |channel| part(channel, 0.0, 1.0);
+    assert!(likeness(early(input), early(kitchen)) < 0.1);
+}
+
+/// Clicks near the end of a recording's sound.
+fn clicks_at_the_end(room: &[f32]) -> Vec<measure::Click> {
+    let last = room.iter().rposition(|&sample| sample != 0.0).expect("there is sound");
+    assert!(last + RATE as usize / 4 < room.len(), "the sound has ended");
+    let begin = last.saturating_sub(RATE as usize / 2);
+    let tail = &room[begin..];
+    // The beginning of what is cut out is abrupt.
+    measure::clicks(tail, RATE).into_iter().filter(|click| begin + click.at + RATE as usize / 10 > last).collect()
+}
+
+#[test]
+fn a_stream_that_ends_stalls_or_breaks_fades_out_and_the_output_is_released() {
+    let Some(house) = House::start(&["Kitchen", "Input"]) else { return };
+    let session = &house.session;
+    let config = house.config("kitchen.toml", "idle-release = 1\n");
+    let mut player = house.room("Kitchen", &["--config", &config]).unwrap();
+    let _noise = house.make_noise("Input", 1);
+    let mut verdicts = Vec::new();
+    for how in ["ends", "is killed", "stalls", "ends", "is killed", "stalls"] {
+        let source = house.tap("Tap", "Input", "audera.start = always audera.rooms = [ Kitchen ]").unwrap();
+        session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+        house.wait_for_output("Kitchen", true);
+        let mut recorder = house.recorder(&["Kitchen"]);
+        recorder.wait_for(0.75).unwrap();
+        let said = player.output().len();
+        match how {
+            "ends" => source.signal(libc::SIGTERM),
+            "is killed" => source.signal(libc::SIGKILL),
+            _ => source.signal(libc::SIGSTOP),
+        }
+        recorder.wait_for(recorder.seconds() + 1.0).unwrap();
+        let recorded = recorder.finish().unwrap();
+        let room = &recorded.channels[0];
+        assert!(part(room, 0.0, 0.5).iter().any(|sample| sample.abs() > 0.1));
+        verdicts.push((how, clicks_at_the_end(room)));
+        if how == "stalls" {
+            source.signal(libc::SIGCONT);
+            session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+            let again = house.listen(&["Kitchen", "Input"], 2.0);
+            assert!(likeness(&again.channels[1], &again.channels[0]) > 0.5, "sound comes back by itself");
+            source.stop().unwrap();
+        }
+        wait_for_line(&mut player, said, &["has played out"]);
+        house.wait_for_output("Kitchen", false);
+    }
+    println!("{verdicts:?}");
+    for how in ["ends", "is killed", "stalls"] {
+        // A cycle that the graph leaves out is a click of the graph; it does not happen twice just there.
+        let clean = verdicts.iter().any(|(which, clicks)| *which == how && clicks.is_empty());
+        assert!(clean, "when the stream {how}: {verdicts:?}");
+    }
+}
+
+#[test]
+fn a_player_at_a_fixed_address_is_played_to_without_discovery() {
+    let Some(house) = House::start(&["Kitchen"]) else { return };
+    let player = house.room("Kitchen", &["--no-discovery"]).unwrap();
+    let args = format!("audera.discover = false audera.players = [ \"{}\" ]", address(&player));
+    let _sinks = house.sinks(&args, &["Kitchen"]);
+    let _noise = house.make_noise("audera.Kitchen", 1);
+    house.session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
+}

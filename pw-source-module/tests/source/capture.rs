@@ -1,0 +1,102 @@
+//! What a source captures, and who decides that.
+
+use audera_testkit::Process;
+
+use crate::{Studio, likeness};
+
+/// Makes an input such as a line-in.
+fn make_input(studio: &Studio, name: &str) {
+    let properties = format!(
+        "{{ factory.name = support.null-audio-sink, media.class = Audio/Source/Virtual, object.linger = true, \
+         node.name = \"{name}\", node.description = \"{name}\", audio.position = [ FL FR ], audio.rate = 48000, \
+         node.group = pipewire.dummy, node.pause-on-idle = false, session.suspend-timeout-seconds = 0 }}"
+    );
+    studio.session.run("pw-cli", &["create-node", "adapter", &properties]).unwrap();
+    studio.session.wait_for_ports(&["FL", "FR"].map(|position| format!("{name}:input_{position}"))).unwrap();
+}
+
+/// Lets noise be heard in such an input.
+fn make_noise(studio: &Studio, name: &str, seed: u64) -> Process {
+    let session = &studio.session;
+    let file = studio.noise(40.0, 0.5, seed);
+    let mut command = session.command("pw-play");
+    command.args(["--target", "0", "--properties", &format!("{{ node.name = into-{name} }}")]).arg(&file);
+    let playing = session.spawn(command).unwrap();
+    let outputs = ["FL", "FR"].map(|position| format!("into-{name}:output_{position}"));
+    session.wait_for_ports(&outputs).unwrap();
+    for position in ["FL", "FR"] {
+        session.link(&format!("into-{name}:output_{position}"), &format!("{name}:input_{position}")).unwrap();
+    }
+    playing
+}
+
+#[test]
+fn the_default_source_a_named_input_and_the_monitor_of_a_sink_are_captured() {
+    let Some(studio) = Studio::start(&["Hall", "Kitchen", "Bath", "Speakers"]) else { return };
+    let session = &studio.session;
+    ["LineIn", "Phono"].iter().for_each(|input| make_input(&studio, input));
+    let _players = ["Hall", "Kitchen", "Bath"].map(|room| studio.room(room, &[]).unwrap());
+    let _line_in = make_noise(&studio, "LineIn", 1);
+    let _phono = make_noise(&studio, "Phono", 2);
+    let _speakers = studio.make_noise("Speakers", 3);
+    session.run("pactl", &["set-default-source", "LineIn"]).unwrap();
+
+    let always = |room: &str| format!("audera.start = always audera.rooms = [ \"{room}\" ]");
+    let _default = studio.source("Default", &format!("{} audera.codec = pcm", always("Hall"))).unwrap();
+    let named = format!("{} audera.codec = pcm stream.props = {{ target.object = Phono }}", always("Kitchen"));
+    let _named = studio.source("Named", &named).unwrap();
+    let _monitor = studio.tap("Monitor", "Speakers", &always("Bath")).unwrap();
+    for (source, room) in [("Default", "Hall"), ("Named", "Kitchen"), ("Monitor", "Bath")] {
+        session.wait_for_rooms(&format!("audera-source.{source}"), &[&format!("{room} playing")]).unwrap();
+    }
+
+    let mut recorder = session
+        .record(&[
+            "Hall:monitor_FL",
+            "Kitchen:monitor_FL",
+            "Bath:monitor_FL",
+            "LineIn:capture_FL",
+            "Phono:capture_FL",
+            "Speakers:monitor_FL",
+            "Metronome:monitor_FL",
+        ])
+        .unwrap();
+    recorder.wait_for(5.0).unwrap();
+    let recorded = recorder.finish().unwrap();
+    let (rooms, inputs) = recorded.channels.split_at(3);
+    for (nth, room) in rooms.iter().enumerate() {
+        for (other, input) in inputs[..3].iter().enumerate() {
+            let likeness = likeness(&input[24_000..], &room[24_000..]);
+            let right = if nth == other { likeness > 0.5 } else { likeness < 0.1 };
+            assert!(right, "room {nth} and input {other} are alike to {likeness}");
+        }
+    }
+}
+
+#[test]
+fn it_is_a_recording_that_can_be_moved_with_the_sound_following() {
+    let Some(studio) = Studio::start(&["Kitchen", "First", "Second"]) else { return };
+    let session = &studio.session;
+    let _player = studio.room("Kitchen", &[]).unwrap();
+    let _first = studio.make_noise("First", 1);
+    let _second = studio.make_noise("Second", 2);
+    let _source = studio.tap("Tap", "First", "audera.start = always audera.rooms = [ Kitchen ]").unwrap();
+    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+
+    let listed = session.run("pactl", &["list", "source-outputs"]).unwrap();
+    assert!(listed.contains("application.name = \"Audera\""), "{listed}");
+    assert!(listed.contains("media.name = \"Audera Tap\""), "{listed}");
+    let sinks = ["Kitchen", "First", "Second"];
+    let recorded = studio.listen(&sinks, 3.0);
+    assert!(likeness(&recorded.channels[1], &recorded.channels[0]) > 0.5);
+    assert!(likeness(&recorded.channels[2], &recorded.channels[0]) < 0.1);
+
+    let recording = studio.recording("Tap");
+    session.run("pactl", &["move-source-output", &recording, "Second.monitor"]).unwrap();
+    session.wait_for_graph("the move", |graph| (graph.hears("audera-source.Tap") == ["Second"]).then_some(())).unwrap();
+    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+    let recorded = studio.listen(&sinks, 4.0);
+    let late = |channel: usize| &recorded.channels[channel][48_000..];
+    assert!(likeness(late(2), late(0)) > 0.5);
+    assert!(likeness(late(1), late(0)) < 0.1);
+}

@@ -1,0 +1,47 @@
+//! A source that would capture what its own rooms play does not play.
+
+use audera_testkit::Process;
+
+use crate::{Studio, likeness};
+
+/// Waits for a line in a process's log.
+fn wait_for_line(process: &mut Process, text: &str) -> String {
+    let log = process.log().to_owned();
+    let found = process.wait_until(text, || {
+        let log = std::fs::read_to_string(&log).ok()?;
+        log.lines().find(|line| line.contains(text)).map(str::to_owned)
+    });
+    found.unwrap()
+}
+
+#[test]
+fn a_source_that_taps_its_own_room_is_refused_until_it_captures_something_else() {
+    let Some(studio) = Studio::start(&["Kitchen", "Input"]) else { return };
+    let session = &studio.session;
+    let _player = studio.room("Kitchen", &[]).unwrap();
+    let _input = studio.make_noise("Input", 1);
+
+    for rooms in ["Kitchen", "Everywhere"] {
+        let mut source =
+            studio.tap("Tap", "Kitchen", &format!("audera.start = always audera.rooms = [ {rooms} ]")).unwrap();
+        let line = wait_for_line(&mut source, "refused:");
+        assert!(line.contains("\"Tap\"") && line.contains("the input \"Kitchen\""), "{line}");
+        assert!(line.contains("plays to \"Kitchen\"") && line.contains("capture another input"), "{line}");
+        session.wait_for_rooms("audera-source.Tap", &[]).unwrap();
+        let recorded = studio.listen(&["Kitchen"], 1.5);
+        let last = &recorded.channels[0][48_000..];
+        assert!(last.iter().all(|&sample| sample == 0.0), "the room is silent");
+
+        let recording = studio.recording("Tap");
+        session.run("pactl", &["move-source-output", &recording, "Input.monitor"]).unwrap();
+        session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
+        let recorded = studio.listen(&["Kitchen", "Input"], 4.0);
+        let late = |channel: usize| &recorded.channels[channel][48_000..];
+        assert!(likeness(late(1), late(0)) > 0.5, "what is captured now is heard");
+
+        // And back again.
+        session.run("pactl", &["move-source-output", &recording, "Kitchen.monitor"]).unwrap();
+        session.wait_for_rooms("audera-source.Tap", &[]).unwrap();
+        source.stop().unwrap();
+    }
+}

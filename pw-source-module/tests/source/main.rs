@@ -1,0 +1,86 @@
+//! The source module in real sessions: PipeWire, WirePlumber, Avahi, and players in their rooms.
+
+mod callers;
+mod capture;
+mod feedback;
+mod start;
+mod targets;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use audera_testkit::home::Home;
+use audera_testkit::wav::{Samples, Sound};
+use audera_testkit::{Process, measure, or_skip, sound};
+
+const RATE: u32 = 48_000;
+/// Length of a window in which two recordings are compared, in seconds.
+const WINDOW: f64 = 0.25;
+/// Longer than any way from an input to a room here: latency, preroll, and some cycles of the graph.
+const LONGEST_WAY: f64 = 0.6;
+
+/// A session, alone on this machine as far as these tests go: what is heard is not to be disturbed by other tests.
+struct Studio {
+    home: Home,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Studio {
+    type Target = Home;
+
+    fn deref(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl Studio {
+    /// With these null sinks, made before anything plays; `None` where sessions are not possible.
+    fn start(sinks: &[&str]) -> Option<Self> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Studio { home: or_skip(Home::start("studio", sinks))?, _alone: alone })
+    }
+
+    /// Noise of its own for each `seed`, as a file.
+    fn noise(&self, seconds: f64, peak: f32, seed: u64) -> PathBuf {
+        let file = self.session.dir().join(format!("noise-{seed}.wav"));
+        sound::noise(RATE, 2, seconds, peak, seed).write(&file, Samples::F32).unwrap();
+        file
+    }
+
+    /// Plays noise to a null sink, whose monitor is then an input with a signal, for 40 s.
+    fn make_noise(&self, sink: &str, seed: u64) -> Process {
+        let file = self.noise(40.0, 0.5, seed);
+        self.session.play(&file, sink).unwrap()
+    }
+
+    /// The number of a source in the list of recordings.
+    fn recording(&self, source: &str) -> String {
+        let listed = self.session.run("pactl", &["list", "source-outputs"]).unwrap();
+        let node = format!("node.name = \"audera-source.{source}\"");
+        let ours = listed.split("Source Output #").find(|output| output.contains(&node)).expect(&listed);
+        ours.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Records these sinks' monitors, and the metronome's, for `seconds`.
+    fn listen(&self, sinks: &[&str], seconds: f64) -> Sound {
+        let ports: Vec<String> = sinks.iter().chain(&["Metronome"]).map(|sink| format!("{sink}:monitor_FL")).collect();
+        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+        let mut recorder = self.session.record(&ports).unwrap();
+        recorder.wait_for(seconds).unwrap();
+        recorder.finish().unwrap()
+    }
+}
+
+/// In what share of the windows the second recording holds what the first one held just before.
+fn likeness(input: &[f32], room: &[f32]) -> f64 {
+    let series = measure::offset_series(input, room, RATE, WINDOW, LONGEST_WAY);
+    let later = series.offsets.iter().filter(|offset| offset.seconds > 0.0).count();
+    later as f64 / (series.offsets.len() + series.undecided + series.silent).max(1) as f64
+}
+
+/// What of a recording lies between two moments, in seconds.
+fn part(recording: &[f32], from: f64, to: f64) -> &[f32] {
+    let frame = |seconds: f64| ((seconds * f64::from(RATE)) as usize).min(recording.len());
+    &recording[frame(from)..frame(to)]
+}
