@@ -83,7 +83,25 @@ pub fn wait_heard(session: &Session, recorder: &Recorder, wanted: &[bool]) {
             .collect();
         (full && heard.iter().zip(wanted).all(|(heard, wanted)| *heard == Some(*wanted))).then_some(())
     };
-    session.poll(&format!("sound in the rooms as {wanted:?}"), heard).unwrap();
+    if let Err(error) = session.poll(&format!("sound in the rooms as {wanted:?}"), heard) {
+        tell_all(session);
+        panic!("{error}");
+    }
+}
+
+/// What may explain a failure: the graph and what everybody has said.
+fn tell_all(session: &Session) {
+    println!("{}\n{}", session.run("wpctl", &["status"]).unwrap(), session.run("pw-link", &["-l"]).unwrap());
+    for object in objects(session) {
+        let (name, rooms) = (prop(&object, "node.name"), prop(&object, "audera.rooms"));
+        if !name.is_empty() {
+            println!("{name} is {} {rooms}", object["info"]["state"]);
+        }
+    }
+    for entry in fs::read_dir(session.log_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        println!("--- {}\n{}", path.display(), fs::read_to_string(&path).unwrap_or_default());
+    }
 }
 
 /// All objects of the graph.
@@ -164,11 +182,12 @@ impl<'a> Progress<'a> {
         Progress { position: position(application, &file), application, file, seconds: recorder.seconds() }
     }
 
-    /// Fails when the application has fallen behind the graph by more than a few late cycles.
+    /// Fails when the application has fallen behind by more than a few late cycles. The graph of the recording may have missed
+    /// cycles, too, which is the machine's doing and no fault of the application's.
     pub fn check(&self, recorder: &Recorder) {
         let played = (position(self.application, &self.file) - self.position) as f64 / 48_000.0;
         let passed = recorder.seconds() - self.seconds;
         println!("the application played {played:.2} s while {passed:.2} s passed");
-        assert!((played - passed).abs() < 0.3, "the application played {played} s while {passed} s passed");
+        assert!(played > passed - 0.3, "the application played {played} s while {passed} s passed");
     }
 }
