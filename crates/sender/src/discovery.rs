@@ -34,7 +34,6 @@ fn announced(core: &Rc<Core>, service: Service) {
         tracing::debug!(room = %service.name, "announced, and in the configuration by address: one connection is enough");
         return;
     }
-    forget_former_name(core, &service, id);
     let key = PlayerKey::Discovered(service.name.clone());
     let route = Route::Announced(service.addresses, id);
     let player = match core.player(&key) {
@@ -52,26 +51,39 @@ fn announced(core: &Rc<Core>, service: Service) {
         }
     });
     player.retry.notify_one();
+    forget_former_names(core);
 }
 
-/// A player that is announced at the place and with the id of one that is announced no longer has been given another name.
-fn forget_former_name(core: &Core, service: &Service, id: Option<PeerId>) {
-    let is_former = |player: &Player| {
-        let info = player.info.borrow();
-        matches!(&info.key, PlayerKey::Discovered(name) if *name != service.name)
-            && !info.announced
-            && matches!(&*player.route.borrow(), Route::Announced(addresses, known)
-                if id.is_some() && *known == id && addresses.iter().any(|address| service.addresses.contains(address)))
-    };
-    for former in core.all_players().iter().filter(|player| is_former(player)) {
-        tracing::info!(room = %former.room(), "is now called {}", service.name);
-        core.remove_player(former);
+/// Forgets players that are announced no longer while another one is at the same place with the same id: they have been given
+/// another name. The end of the old announcement and the beginning of the new one come in any order.
+fn forget_former_names(core: &Core) {
+    let players = core.all_players();
+    let (now, before): (Vec<_>, Vec<_>) = players
+        .iter()
+        .filter(|player| matches!(*player.route.borrow(), Route::Announced(_, Some(_))))
+        .partition(|player| player.info.borrow().announced);
+    for former in before {
+        if let Some(player) = now.iter().find(|player| are_one(player, former)) {
+            tracing::info!(room = %former.room(), "is now called {}", player.key());
+            core.remove_player(former);
+        }
+    }
+}
+
+/// Whether two names were announced at the same place with the same id.
+fn are_one(one: &Player, other: &Player) -> bool {
+    match (&*one.route.borrow(), &*other.route.borrow()) {
+        (Route::Announced(places, id), Route::Announced(others, other_id)) => {
+            id == other_id && places.iter().any(|place| others.contains(place))
+        }
+        _ => false,
     }
 }
 
 fn withdrawn(core: &Core, room: String) {
     if let Some(player) = core.player(&PlayerKey::Discovered(room)) {
         core.update(&player, |info| info.announced = false);
+        forget_former_names(core);
     }
 }
 
