@@ -41,6 +41,8 @@ fn a_source_that_taps_its_own_room_is_refused_until_it_captures_something_else()
 
         // And back again.
         session.run("pactl", &["move-source-output", &recording, "Kitchen.monitor"]).unwrap();
+        let moved = |graph: &audera_testkit::Graph| (graph.hears("audera-source.Tap") == ["Kitchen"]).then_some(());
+        session.wait_for_graph("the move back", moved).unwrap();
         session.wait_for_rooms("audera-source.Tap", &[]).unwrap();
         source.stop().unwrap();
     }
