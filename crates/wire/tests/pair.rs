@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use audera_clock::{Exchange, PlayerTime, SenderTime, Span};
 use audera_wire::{
-    CloseCode, Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderEvent, SenderHello,
-    SenderSession, SessionError, Start, StreamFormat, StreamId, encode_audio,
+    Bye, CloseCode, Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderEvent,
+    SenderHello, SenderSession, SessionError, Start, StreamFormat, StreamId, encode_audio,
 };
 
 const MS: i64 = 1_000_000;
@@ -339,6 +339,27 @@ fn a_bye_is_the_last_thing_on_both_ends() {
     assert_eq!((pair.sender.next_timeout(), pair.player.next_timeout()), (None, None));
     assert_eq!(pair.errors, []);
     assert!(pair.sender.start(opus(2)).is_err());
+}
+
+#[test]
+fn a_peer_that_is_closed_before_anything_left_gets_the_bye_alone() {
+    let mut pair = Pair::new(MS);
+    let mut hello = Vec::new();
+    pair.sender.poll_transmit(pair.sender_now(), &mut hello);
+    pair.player.close(CloseCode::NotPaired, "unknown");
+    assert_eq!(pair.player.receive(pair.player_now(), &hello), Ok(()));
+    assert_eq!(pair.player.sender(), None, "a hello after the end is not read");
+    let mut bytes = Vec::new();
+    assert!(pair.player.poll_transmit(pair.player_now(), &mut bytes));
+    let mut only_the_bye = Vec::new();
+    Bye { code: CloseCode::NotPaired, reason: "unknown".to_owned() }.encode(&mut only_the_bye);
+    assert_eq!(bytes, only_the_bye);
+    assert!(!pair.player.poll_transmit(pair.player_now(), &mut bytes));
+
+    // The peer understands it without a hello before it.
+    assert_eq!(pair.sender.receive(pair.sender_now(), &bytes), Ok(()));
+    let closed = SenderEvent::Closed { code: CloseCode::NotPaired, reason: "unknown".to_owned() };
+    assert_eq!(pair.sender.poll_event(), Some(closed));
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Life<S> {
     phase: Phase<S>,
     heard: Time<S>,
     queue: Vec<u8>,
+    /// Whether the peer may have learned anything yet.
+    transmitted: bool,
 }
 
 impl<S> Life<S> {
@@ -32,7 +34,7 @@ impl<S> Life<S> {
     pub(crate) fn new(hello: &Hello, now: Time<S>) -> Self {
         let mut queue = Vec::new();
         hello.encode(&mut queue);
-        Self { phase: Phase::Greeting { until: now + HELLO_LIMIT }, heard: now, queue }
+        Self { phase: Phase::Greeting { until: now + HELLO_LIMIT }, heard: now, queue, transmitted: false }
     }
 
     pub(crate) fn is_greeting(&self) -> bool {
@@ -96,9 +98,9 @@ impl<S> Life<S> {
     }
 
     /// Ends the session, with a bye after what is queued unless the peer has said its own. A queue that was too long is
-    /// given up.
+    /// given up, and one of which nothing has left yet: a peer that is not let in learns nothing but that.
     pub(crate) fn close(&mut self, bye: Option<(CloseCode, &str)>) {
-        if self.queue.len() > MAX_QUEUED {
+        if !self.transmitted || self.queue.len() > MAX_QUEUED {
             self.queue = Vec::new();
         }
         self.phase = Phase::Closed;
@@ -111,6 +113,7 @@ impl<S> Life<S> {
     /// Moves the queue to `out`; whether there was anything.
     pub(crate) fn transmit(&mut self, out: &mut Vec<u8>) -> bool {
         let any = !self.queue.is_empty();
+        self.transmitted |= any;
         out.append(&mut self.queue);
         any
     }
