@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_link::{
-    Connection as Transport, Endpoint, Listener, Pause, PeerId, Pinned, Protocol, Target, TrustStore, dial, drive,
+    Connection as Transport, Endpoint, Listener, MET_FILE, Pause, PeerId, PinError, Pinned, Protocol, Target,
+    TrustStore, dial, drive,
 };
 use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError};
 use avahi_zbus::{Browser, Event, ServiceType};
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_local;
+use tokio::task::{spawn_blocking, spawn_local};
 
 use crate::config::{Access, Subscription};
 use crate::monotonic::now;
@@ -169,7 +170,10 @@ impl Network {
         let transport = dial(&self.endpoint, target, DIAL_LIMIT).await.map_err(|error| error.to_string())?;
         let peer = transport.peer();
         let name = format!("source {subscription}");
-        let pinned = self.trust.borrow_mut().pin(&name, &peer).map_err(|error| error.to_string())?;
+        let met = self.room.config().state_dir.join(MET_FILE);
+        let pin = move || TrustStore::open(met).map_err(PinError::from).and_then(|mut met| met.pin(&name, &peer));
+        let pinned =
+            spawn_blocking(pin).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         // Whether it takes us is not known yet: one that refuses again and again is not worth a line each time.
         match pinned {
             Pinned::New => tracing::info!(source = %subscription, id = %peer, "reached; {pinned}"),

@@ -68,6 +68,7 @@ impl Arguments {
             gate: (start == Start::Signal).then_some(gate),
             listen: Listen {
                 address: address(args)?,
+                any_port: args.string("audera.listen")?.is_none(),
                 open: args.one_of("audera.access", &[("paired", false), ("open", true)])?.unwrap_or(false),
                 announce: args.boolean("audera.announce")?.unwrap_or(true),
             },

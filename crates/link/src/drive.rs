@@ -1,12 +1,14 @@
 //! Runs a sans-IO protocol over a connection until either side ends it; knows no messages.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::Connection;
+use crate::{Connection, Writer};
 
 /// A peer that takes nothing for this long is given up.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -95,13 +97,17 @@ pub async fn drive<P: Protocol>(
             wake.notify_one();
         }
     };
+    // Whether the peer has part of what was transmitted only: a farewell behind that would be taken for the rest of it.
+    let halfway = Cell::new(false);
     let writing = async {
         let mut out = Vec::with_capacity(READ_SIZE);
         loop {
             out.clear();
             protocol.transmit(&mut out);
             if !out.is_empty() {
+                halfway.set(true);
                 send(&mut writer, &out, WRITE_LIMIT).await?;
+                halfway.set(false);
             } else if protocol.is_closed() {
                 return Ok(());
             } else {
@@ -115,12 +121,23 @@ pub async fn drive<P: Protocol>(
     };
     let mut farewell = Vec::new();
     protocol.transmit(&mut farewell);
-    // The connection is over either way; a farewell that cannot be delivered changes nothing.
-    if !farewell.is_empty() && !matches!(ended, Err(DriveError::Io(_) | DriveError::Stalled)) {
-        let _ = send::<P::Error>(&mut writer, &farewell, FAREWELL_LIMIT).await;
+    if halfway.get() || matches!(ended, Err(DriveError::Io(_) | DriveError::Stalled)) {
+        farewell.clear();
     }
-    let _ = timeout(FAREWELL_LIMIT, writer.shutdown()).await;
+    take_leave(writer, &farewell).await;
     ended
+}
+
+/// Sends last words to a peer with which nothing is to be spoken, and closes the connection. Takes two seconds at most.
+pub async fn dismiss(connection: Connection, farewell: &[u8]) {
+    let (_reader, writer) = connection.into_split();
+    take_leave(writer, farewell).await;
+}
+
+/// The connection is over either way: a farewell that cannot be delivered changes nothing.
+async fn take_leave(mut writer: Writer, farewell: &[u8]) {
+    let _ = send::<Infallible>(&mut writer, farewell, FAREWELL_LIMIT).await;
+    let _ = writer.close(FAREWELL_LIMIT).await;
 }
 
 async fn send<E: std::error::Error>(

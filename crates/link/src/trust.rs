@@ -14,6 +14,10 @@ use crate::state_file::{self, Privacy, StateFileError, WriteLock};
 /// Name of the file of known peers inside a state directory, for all programs alike.
 pub const TRUSTED_FILE: &str = "trusted.toml";
 
+/// Name of the file, in the same folder, in which those who dial keep the ids of whom they met. To be met is not to be trusted: this
+/// file lets nobody in.
+pub const MET_FILE: &str = "met.toml";
+
 /// More peers than any house has. Names come from the network, and a stranger who invents them must not fill the disk.
 const MAX_PEERS: usize = 4096;
 
@@ -201,6 +205,14 @@ impl TrustStore {
         lock.replace(longer.as_bytes(), Privacy::Protected).map_err(TrustError::from)?;
         self.peers = peers;
         Ok(Pinned::New)
+    }
+
+    /// Whether `name` is bound to `id` already; `None` when it is new. Looks at what was read last, writes nothing.
+    ///
+    /// # Errors
+    /// The name is bound to another id.
+    pub fn check(&self, name: &str, id: &PeerId) -> Result<Option<Pinned>, ChangedId> {
+        self.judge(name, id)
     }
 
     fn judge(&self, name: &str, id: &PeerId) -> Result<Option<Pinned>, ChangedId> {

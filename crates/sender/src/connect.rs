@@ -4,22 +4,24 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Connection, Pause, Pinned, Protocol, Target, dial, drive};
-use audera_wire::{CloseCode, SenderEvent, SenderHello, SenderSession, SessionError};
+use audera_link::{Connection, Pause, PinError, Protocol, Target, TrustStore, dial, drive};
+use audera_wire::{SenderEvent, SenderHello, SenderSession, SessionError};
+
+use tokio::task::{spawn_blocking, spawn_local};
 
 use crate::core::{Core, now};
 use crate::player::{Player, Route};
-use crate::types::Reach;
+use crate::types::{PlayerKey, Reach};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
 
-/// Connects to a player again and again, until the task is aborted.
+/// Connects to a player again and again, until the hub ends or the task is aborted.
 pub(crate) async fn keep(core: Rc<Core>, player: Rc<Player>) {
     let mut pause = Pause::new();
-    loop {
+    while !core.closing.get() {
         match reach(&core, &player).await {
             Ok(connection) => {
-                if serve(&core, &player, connection, true).await {
+                if serve(&core, &player, connection).await {
                     pause = Pause::new();
                 }
             }
@@ -63,33 +65,52 @@ async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
             peer.short()
         )));
     }
-    let name = player.key().to_string();
-    match core.trust.borrow_mut().pin(&name, &peer) {
-        Ok(pinned) => {
-            // Whether it takes us is not known yet: one that refuses again and again is not worth a line each time.
-            match pinned {
-                Pinned::New => tracing::info!(room = %name, id = %peer, "connected; {pinned}"),
-                Pinned::Known => tracing::debug!(room = %name, id = %peer, "connected; {pinned}"),
-            }
-            Ok(connection)
-        }
-        Err(error) => Err(Reach::Refused(error.to_string())),
+    // Who is met under this name for the first time is remembered once the two have come to terms.
+    let mut met = core.met.borrow_mut();
+    met.reload().map_err(|error| Reach::Refused(error.to_string()))?;
+    match met.check(&player.key().to_string(), &peer) {
+        Ok(_) => Ok(connection),
+        Err(changed) => Err(Reach::Refused(changed.to_string())),
     }
 }
 
-/// Speaks with a connected player until the connection ends; one that is not welcome is told so. Tells whether the two came to terms.
-pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Connection, welcome: bool) -> bool {
+/// Binds the name of a player that was dialled to its id, if it is new. The file is written beside the network thread.
+pub(crate) fn remember(core: &Rc<Core>, player: &Player) {
+    let (key, id) = (player.key(), player.info.borrow().id);
+    let (Some(id), false) = (id, matches!(key, PlayerKey::Caller(..))) else { return };
+    let name = key.to_string();
+    if matches!(core.met.borrow().check(&name, &id), Ok(Some(_))) {
+        return;
+    }
+    let path = core.met.borrow().path().to_owned();
+    let core = core.clone();
+    spawn_local(async move {
+        let pin = {
+            let name = name.clone();
+            move || TrustStore::open(path).map_err(PinError::from).and_then(|mut met| met.pin(&name, &id))
+        };
+        match spawn_blocking(pin).await {
+            Ok(Ok(pinned)) => tracing::info!(room = %name, %id, "{pinned}"),
+            Ok(Err(error)) => tracing::warn!(room = %name, %id, "the id cannot be kept: {error}"),
+            Err(error) => tracing::error!(room = %name, %id, "the id cannot be kept: {error}"),
+        }
+        if let Err(error) = core.met.borrow_mut().reload() {
+            tracing::warn!("the list of players that were met stays as it was: {error}");
+        }
+    });
+}
+
+/// Speaks with a connected player until the connection ends. Tells whether the two came to terms.
+pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Connection) -> bool {
     let peer = connection.peer();
     player.peer.set(Some(connection.addr()));
     let hello = SenderHello::new(&core.config.name, &core.config.software);
     player.session.replace(Some(SenderSession::new(hello, now())));
     core.update(player, |info| info.id = Some(peer));
-    if !welcome {
-        let reason = format!("this source is paired and does not know the id {peer}");
-        player.with_session(|session| session.close(CloseCode::NotPaired, &reason));
-    }
     let socket = Socket { core: core.clone(), player: player.clone() };
     let ended = drive(connection, &socket, &player.wake).await;
+    // Whatever came with the last bytes, and the end of the session if it was ours.
+    socket.deliver();
     let greeted = player.hello.borrow().is_some();
     core.left(player);
     core.departed.notify_one();

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Endpoint, Identity, TrustStore};
-use audera_wire::{CloseCode, SenderEvent, Start, StreamId};
+use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore};
+use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use tokio::time::{interval, timeout};
 
 use crate::hub::{HubError, Order};
 use crate::player::{Player, Route};
-use crate::pump::Turn;
+use crate::pump::{Packet, Turn};
 use crate::select;
 use crate::stream::{Membership, Run, Stream};
 use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, StreamKey};
@@ -26,6 +26,8 @@ use crate::{connect, discovery, inbound, signals, tap};
 /// What farewells may take when the hub is dropped.
 const FAREWELL: Duration = Duration::from_millis(800);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// A player that has refused a stream is asked again after so many status periods.
+const ASK_AGAIN: u64 = 5;
 
 type Events = Box<dyn FnMut(HubEvent) + Send>;
 
@@ -34,6 +36,7 @@ pub(crate) struct Prepared {
     config: HubConfig,
     endpoint: Endpoint,
     trust: TrustStore,
+    met: TrustStore,
 }
 
 impl Prepared {
@@ -41,7 +44,8 @@ impl Prepared {
         let identity = Identity::load_or_create(&config.state_dir)?;
         let endpoint = Endpoint::new(&identity, audera_wire::ALPN)?;
         let trust = TrustStore::open(config.state_dir.join(audera_link::TRUSTED_FILE))?;
-        Ok(Prepared { config, endpoint, trust })
+        let met = TrustStore::open(config.state_dir.join(audera_link::MET_FILE))?;
+        Ok(Prepared { config, endpoint, trust, met })
     }
 }
 
@@ -68,13 +72,19 @@ pub(crate) fn now() -> SenderTime {
 pub(crate) struct Core {
     pub(crate) config: HubConfig,
     pub(crate) endpoint: Endpoint,
+    /// Who may dial in.
     pub(crate) trust: RefCell<TrustStore>,
+    /// The ids of the players that were met, by name.
+    pub(crate) met: RefCell<TrustStore>,
     players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
     next_id: Cell<u32>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
+    pub(crate) strangers: RefCell<Strangers>,
+    /// Nobody is dialled any more.
+    pub(crate) closing: Cell<bool>,
 }
 
 impl Core {
@@ -83,26 +93,37 @@ impl Core {
             config: prepared.config,
             endpoint: prepared.endpoint,
             trust: RefCell::new(prepared.trust),
+            met: RefCell::new(prepared.met),
             players: RefCell::default(),
             streams: RefCell::default(),
             events: RefCell::new(events),
             next_id: Cell::new(1),
             departed: Notify::new(),
+            strangers: RefCell::default(),
+            closing: Cell::new(false),
         })
     }
 
     async fn serve(self: Rc<Self>, mut orders: UnboundedReceiver<Order>) {
-        // Aborted when this scope ends.
+        // What is left of it is aborted when this scope ends.
         let mut services = JoinSet::new();
+        // Those who dialled in are spoken with until they have been told farewell.
+        let callers = Rc::new(RefCell::new(JoinSet::new()));
+        let mut targets = Vec::new();
         for address in &self.config.players {
-            let route = Route::Configured(address.clone());
-            self.add_player(PlayerKey::Address(address.clone()), address.clone(), route);
+            let target = Target::parse(address, audera_wire::PORT).ok();
+            // The same place twice is one player.
+            if target.is_none() || !targets.contains(&target) {
+                let route = Route::Configured(address.clone());
+                self.add_player(PlayerKey::Address(address.clone()), address.clone(), route);
+                targets.push(target);
+            }
         }
         if self.config.discover {
             services.spawn_local(discovery::run(self.clone()));
         }
         if let Some(listen) = self.config.listen.clone() {
-            services.spawn_local(inbound::run(self.clone(), listen));
+            services.spawn_local(inbound::run(self.clone(), listen, callers.clone()));
         }
         services.spawn_local(self.clone().report());
         while let Some(order) = orders.recv().await {
@@ -112,7 +133,9 @@ impl Core {
             }
         }
         services.abort_all();
+        self.closing.set(true);
         self.say_farewell().await;
+        callers.borrow_mut().abort_all();
     }
 
     fn obey(self: &Rc<Self>, order: Order) {
@@ -129,6 +152,7 @@ impl Core {
             }),
             Order::End(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(false);
+                self.flush(stream);
                 self.end(stream);
             }),
             Order::Retarget(key, target) => self.with_stream(key, |stream| {
@@ -269,12 +293,17 @@ impl Core {
     }
 
     /// Acts on what a player's session tells.
-    pub(crate) fn heard(&self, player: &Rc<Player>, event: SenderEvent) {
+    pub(crate) fn heard(self: &Rc<Self>, player: &Rc<Player>, event: SenderEvent) {
         match event {
             SenderEvent::PlayerReady(hello) => {
                 player.hello.replace(Some(hello.clone()));
+                connect::remember(self, player);
+                discovery::forget_doubles(self, player);
                 self.update(player, |info| {
-                    info.room = hello.name;
+                    // A player that was found by its announced name is bound to it; another name that it gives itself is not believed.
+                    if !matches!(info.key, PlayerKey::Discovered(_)) {
+                        info.room = hello.name;
+                    }
                     info.groups = hello.groups;
                     info.reach = Reach::Ready;
                 });
@@ -286,6 +315,7 @@ impl Core {
             SenderEvent::Refused { id, reason } => {
                 player.purge(id);
                 self.member(player, id, |member| member.state = MemberState::Refused(reason));
+                self.resume(player);
             }
             SenderEvent::Preempted { id, by } => {
                 player.purge(id);
@@ -418,10 +448,14 @@ impl Core {
     }
 
     fn detach(&self, stream: &Stream, player: &Player) {
-        let mut run = stream.run.borrow_mut();
-        let Some(run) = run.as_mut() else { return };
-        if run.members.remove(&player.key()).is_some_and(|member| member.listens()) {
-            player.enqueue_end(run.id);
+        let mut borrowed = stream.run.borrow_mut();
+        let Some(run) = borrowed.as_mut() else { return };
+        let listened = run.members.remove(&player.key()).is_some_and(|member| member.listens());
+        let id = run.id;
+        drop(borrowed);
+        if listened {
+            player.enqueue_end(id);
+            self.resume(player);
         }
     }
 
@@ -434,6 +468,7 @@ impl Core {
             match turn {
                 Turn::Quiet => continue,
                 Turn::Closing => {
+                    // What is pending is silence.
                     stream.wanted.set(false);
                     self.end(stream);
                     continue;
@@ -447,26 +482,45 @@ impl Core {
             let run = stream.run.borrow();
             let Some(run) = run.as_ref() else { continue };
             let players = self.players.borrow();
-            let encoded = stream.pump.borrow_mut().encode(run.id, |format, packet| {
-                let packet = Rc::new(packet);
-                let takers =
-                    run.members.iter().filter(|(_, member)| member.listens() && member.format.as_ref() == Some(format));
-                for player in takers.filter_map(|(key, _)| players.get(key)) {
-                    player.enqueue(run.id, packet.clone());
-                }
-            });
-            if let Err(error) = encoded {
-                tracing::warn!(%error, "a packet could not be encoded");
+            stream.pump.borrow_mut().encode(run.id, |format, packet| hand_out(run, &players, format, packet));
+        }
+    }
+
+    /// Sends what does not fill a packet, filled up with silence.
+    fn flush(&self, stream: &Rc<Stream>) {
+        self.pump(stream);
+        if let Some(run) = stream.run.borrow().as_ref() {
+            let players = self.players.borrow();
+            stream.pump.borrow_mut().flush(run.id, |format, packet| hand_out(run, &players, format, packet));
+        }
+    }
+
+    /// Asks players once more that have refused a stream: a device may have come free, or a sound server be there by now.
+    fn ask_again(&self, stream: &Stream) {
+        let refused = |member: &Membership| matches!(member.state, MemberState::Refused(_)) && member.format.is_some();
+        let keys: Vec<PlayerKey> = match stream.run.borrow_mut().as_mut() {
+            Some(run) => {
+                let keys: Vec<_> =
+                    run.members.iter().filter(|(_, member)| refused(member)).map(|(key, _)| key.clone()).collect();
+                keys.iter().for_each(|key| drop(run.members.remove(key)));
+                keys
             }
+            None => return,
+        };
+        for player in keys.iter().filter_map(|key| self.player(key)) {
+            self.attach(stream, &player);
         }
     }
 
     /// Tells the state of playing streams once a second.
     async fn report(self: Rc<Self>) {
         let mut period = interval(STATUS_PERIOD);
-        loop {
+        for second in 1u64.. {
             period.tick().await;
             for stream in self.all_streams() {
+                if second % ASK_AGAIN == 0 {
+                    self.ask_again(&stream);
+                }
                 if let Some(run) = stream.run.borrow_mut().as_mut() {
                     for (key, member) in &mut run.members {
                         member.dropped = self.player(key).map_or(member.dropped, |player| player.dropped());
@@ -495,6 +549,15 @@ impl Core {
         };
         // Those who do not read in time see the connection closed.
         let _ = timeout(FAREWELL, connections_end).await;
+    }
+}
+
+/// Queues a packet for every player of the run that takes its format.
+fn hand_out(run: &Run, players: &BTreeMap<PlayerKey, Rc<Player>>, format: &StreamFormat, packet: Packet) {
+    let packet = Rc::new(packet);
+    let takes = |member: &Membership| member.listens() && member.format.as_ref() == Some(format);
+    for player in run.members.iter().filter(|(_, member)| takes(member)).filter_map(|(key, _)| players.get(key)) {
+        player.enqueue(run.id, packet.clone());
     }
 }
 

@@ -27,7 +27,15 @@ pub(crate) async fn run(core: Rc<Core>) {
     }
 }
 
+/// Players that are kept track of at once by their announcements. No home has so many; a network that announces more is not to be
+/// answered with as many devices.
+const MOST: usize = 128;
+
 fn announced(core: &Rc<Core>, service: Service) {
+    if service.name.chars().any(char::is_control) {
+        // Not for logs, nor for desktops.
+        return;
+    }
     let id: Option<PeerId> = service.txt.get_str(audera_wire::TXT_ID).and_then(|text| text.parse().ok());
     let groups = service.txt.get_str(audera_wire::TXT_GROUPS).map_or_else(Vec::new, audera_wire::groups_from_txt);
     if is_configured(core, &service) {
@@ -40,6 +48,10 @@ fn announced(core: &Rc<Core>, service: Service) {
         Some(player) => {
             player.route.replace(route);
             player
+        }
+        None if core.all_players().len() >= MOST => {
+            tracing::warn!("more than {MOST} players are announced: \"{}\" is left out", service.name);
+            return;
         }
         None => core.add_player(key, service.name, route),
     };
@@ -84,6 +96,20 @@ fn withdrawn(core: &Core, room: String) {
     if let Some(player) = core.player(&PlayerKey::Discovered(room)) {
         core.update(&player, |info| info.announced = false);
         forget_former_names(core);
+    }
+}
+
+/// Forgets a player that is announced as well while it is connected through a fixed address.
+pub(crate) fn forget_doubles(core: &Core, configured: &Player) {
+    let Some(place) = configured.peer.get() else { return };
+    if !matches!(*configured.route.borrow(), Route::Configured(_)) {
+        return;
+    }
+    for player in core.all_players() {
+        let same = matches!(&*player.route.borrow(), Route::Announced(places, _) if places.contains(&place));
+        if same {
+            core.remove_player(&player);
+        }
     }
 }
 

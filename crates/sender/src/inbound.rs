@@ -1,38 +1,55 @@
 //! Lets players dial in: listens, announces the source, and serves each caller like a player that was dialled.
 
+use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use audera_link::{Connection, Limits, Listener, PeerId};
+use audera_link::{Connection, Limits, Listener, Pause, PeerId, dismiss};
+use audera_wire::{Bye, CloseCode};
 use avahi_zbus::{Announcement, Publication, Publisher, ServiceType, Txt};
 use tokio::task::JoinSet;
 
 use crate::connect::serve;
 use crate::core::Core;
-use crate::player::{Player, Route};
+use crate::player::Route;
 use crate::types::{HubEvent, Listen, PlayerKey};
 
 /// Accepts callers for as long as the hub runs.
-pub(crate) async fn run(core: Rc<Core>, listen: Listen) {
-    let mut listener = match Listener::bind(&[listen.address], &core.endpoint, Limits::default()) {
-        Ok(listener) => listener,
-        Err(error) => {
-            return core.tell(HubEvent::Trouble(format!("players cannot dial in: {error}")));
-        }
-    };
+pub(crate) async fn run(core: Rc<Core>, listen: Listen, callers: Rc<RefCell<JoinSet<()>>>) {
+    let mut listener = bind(&core, &listen).await;
     let port = listener.local_addr().port();
     tracing::info!(port, "players may dial in");
     let _announced = listen.announce.then(|| announce(&core, port)).flatten();
-    let mut callers = JoinSet::new();
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(connection) => {
-                    callers.spawn_local(receive(core.clone(), listen.open, connection));
-                }
-                Err(failure) => tracing::info!("a caller was turned away: {failure}"),
-            },
-            Some(_) = callers.join_next(), if !callers.is_empty() => {}
+        match listener.accept().await {
+            Ok(connection) => {
+                let mut callers = callers.borrow_mut();
+                // Those that have ended meanwhile.
+                while callers.try_join_next().is_some() {}
+                callers.spawn_local(receive(core.clone(), listen.open, connection));
+            }
+            Err(failure) => tracing::info!("a caller was turned away: {failure}"),
         }
+    }
+}
+
+/// Binds the port; one that nobody has asked for may be another when it is taken. Tries again for as long as it takes.
+async fn bind(core: &Core, listen: &Listen) -> Listener {
+    let any = SocketAddr::new(listen.address.ip(), 0);
+    let places: &[SocketAddr] = if listen.any_port { &[listen.address, any] } else { &[listen.address] };
+    let mut pause = Pause::new();
+    let mut told = false;
+    loop {
+        for place in places {
+            match Listener::bind(&[*place], &core.endpoint, Limits::default()) {
+                Ok(listener) => return listener,
+                Err(error) if *place == places[places.len() - 1] && !std::mem::replace(&mut told, true) => {
+                    core.tell(HubEvent::Trouble(format!("players cannot dial in yet: {error}")));
+                }
+                Err(_) => {}
+            }
+        }
+        pause.wait().await;
     }
 }
 
@@ -58,17 +75,20 @@ async fn receive(core: Rc<Core>, open: bool, connection: Connection) {
     let key = PlayerKey::Caller(peer, address.clone());
     if open || peer == core.endpoint.id() || is_trusted(&core, &peer) {
         let player = core.add_player(key, address, Route::Inbound);
-        serve(&core, &player, connection, true).await;
+        serve(&core, &player, connection).await;
         core.remove_player(&player);
         return;
     }
-    tracing::warn!(
-        %address, id = %peer,
-        "refused a player that is not paired; to trust it, add its id to {}", core.trust.borrow().path().display()
-    );
-    // In no list of ours: a stranger gets a farewell and leaves no trace.
-    let stranger = Player::new(key, address, Route::Inbound);
-    serve(&core, &stranger, connection, false).await;
+    if core.strangers.borrow_mut().is_new(&peer) {
+        tracing::warn!(
+            %address, id = %peer,
+            "refused a player that is not paired; to trust it, add its id to {}", core.trust.borrow().path().display()
+        );
+    }
+    let reason = format!("this source is paired and does not know the id {peer}");
+    let mut farewell = Vec::new();
+    Bye { code: CloseCode::NotPaired, reason }.encode(&mut farewell);
+    dismiss(connection, &farewell).await;
 }
 
 /// Whether a peer is in the list. The list is read again for one who is not: its owner may have added it just now.

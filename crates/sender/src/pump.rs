@@ -52,6 +52,7 @@ struct Encoding {
     pending_at: u64,
     seq: u32,
     payload: Vec<u8>,
+    complained: bool,
 }
 
 /// Blocks in, packets out; no I/O.
@@ -111,6 +112,7 @@ impl Pump {
             pending_at: 0,
             seq: 0,
             payload: Vec::new(),
+            complained: false,
         });
         Ok(())
     }
@@ -155,11 +157,7 @@ impl Pump {
     }
 
     /// Encodes the block that [`pull`](Self::pull) took, for all formats; `emit` gets every packet that got full.
-    pub(crate) fn encode(
-        &mut self,
-        id: StreamId,
-        mut emit: impl FnMut(&StreamFormat, Packet),
-    ) -> Result<(), PumpError> {
+    pub(crate) fn encode(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.outflow.channels;
         for encoding in &mut self.encodings {
             let pending_frames = (encoding.pending.len() / channels) as u64;
@@ -169,27 +167,55 @@ impl Pump {
                 encoding.pending_at = self.block_at;
             }
             encoding.pending.extend_from_slice(&self.block);
-            let packet_frames = u64::from(encoding.format.frames);
-            let packet_samples = usize::from(encoding.format.frames) * channels;
-            let mut done = 0;
-            while encoding.pending.len() - done >= packet_samples {
-                let samples = &encoding.pending[done..done + packet_samples];
-                encoding.payload.clear();
-                encoding.encoder.encode(samples, &mut encoding.payload)?;
-                if let Some(passed) = self.clock.time_of(encoding.pending_at) {
-                    let lookahead = Span::from_frames(i64::from(encoding.encoder.lookahead()), encoding.format.rate);
-                    let stamp = passed + self.delay - lookahead;
-                    let mut bytes = Vec::with_capacity(encoding.payload.len() + 32);
-                    encode_audio(id, encoding.seq, stamp, &encoding.payload, &mut bytes)?;
-                    let length = Span::from_frames(packet_frames as i64, encoding.format.rate);
-                    emit(&encoding.format, Packet { bytes, useless_after: stamp + length });
-                }
-                encoding.seq = encoding.seq.wrapping_add(1);
-                encoding.pending_at += packet_frames;
-                done += packet_samples;
-            }
-            encoding.pending.drain(..done);
+            encoding.emit_full(id, channels, &self.clock, self.delay, &mut emit);
         }
-        Ok(())
+    }
+
+    /// Encodes what does not fill a packet, filled up with silence: the end of a stream is heard as well.
+    pub(crate) fn flush(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
+        let channels = self.outflow.channels;
+        for encoding in self.encodings.iter_mut().filter(|encoding| !encoding.pending.is_empty()) {
+            encoding.pending.resize(usize::from(encoding.format.frames) * channels, 0.0);
+            encoding.emit_full(id, channels, &self.clock, self.delay, &mut emit);
+        }
+    }
+}
+
+impl Encoding {
+    /// Encodes all full packets that are pending.
+    fn emit_full(
+        &mut self,
+        id: StreamId,
+        channels: usize,
+        clock: &FrameClock<Sender>,
+        delay: Span,
+        emit: &mut impl FnMut(&StreamFormat, Packet),
+    ) {
+        let frames = usize::from(self.format.frames);
+        let length = Span::from_frames(i64::from(self.format.frames), self.format.rate);
+        let lookahead = Span::from_frames(i64::from(self.encoder.lookahead()), self.format.rate);
+        let full = self.pending.len() / (frames * channels);
+        for samples in self.pending.chunks_exact(frames * channels) {
+            self.payload.clear();
+            let stamp = clock.time_of(self.pending_at).map(|passed| passed + delay - lookahead);
+            if let Some(stamp) = stamp {
+                let mut bytes = Vec::new();
+                let encoded = self.encoder.encode(samples, &mut self.payload).map_err(PumpError::from).and_then(|()| {
+                    bytes.reserve(self.payload.len() + 32);
+                    Ok(encode_audio(id, self.seq, stamp, &self.payload, &mut bytes)?)
+                });
+                match encoded {
+                    Ok(()) => emit(&self.format, Packet { bytes, useless_after: stamp + length }),
+                    // A packet that cannot be made is a gap; one line tells of all of them.
+                    Err(error) if !std::mem::replace(&mut self.complained, true) => {
+                        tracing::warn!(%error, "packets could not be made, and are left out");
+                    }
+                    Err(_) => {}
+                }
+            }
+            self.seq = self.seq.wrapping_add(1);
+            self.pending_at += frames as u64;
+        }
+        self.pending.drain(..full * frames * channels);
     }
 }

@@ -32,6 +32,8 @@ pub struct HubConfig {
 pub struct Listen {
     /// Where to listen; port 0 takes any free one.
     pub address: SocketAddr,
+    /// Whether any other port will do when this one is taken.
+    pub any_port: bool,
     /// Whether strangers are let in; else only players in the list of trusted peers and of this very user.
     pub open: bool,
     /// Whether the source is announced with Avahi under the hub's name.
