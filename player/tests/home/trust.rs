@@ -64,7 +64,7 @@ fn a_room_that_is_not_who_it_was_is_refused_loudly() {
     std::fs::remove_file(session.dir().join("state/Kitchen/identity.pem")).unwrap();
     let _impostor = house.room("Kitchen", &[]).unwrap();
     let line = wait_for_line(&mut source, 0, &["IS NOT WHO IT WAS"]);
-    let list = session.dir().join("state/source-Tap/trusted.toml");
+    let list = session.dir().join("state/source-Tap/met.toml");
     let text = std::fs::read_to_string(&list).unwrap();
     let entry = 1 + text.lines().position(|line| line == "[[peer]]").unwrap();
     assert!(line.contains("\"Kitchen\"") && line.contains(&format!("line {entry} of {}", list.display())), "{line}");

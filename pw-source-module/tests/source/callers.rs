@@ -85,3 +85,36 @@ fn a_stranger_is_turned_away_until_its_id_is_in_the_list() {
     std::fs::write(&list, format!("[[peer]]\nname = \"Kitchen\"\nid = \"{id}\"\n")).unwrap();
     session.wait_for_rooms("audera-source.Radio", &["Kitchen playing"]).unwrap();
 }
+
+/// Who plays to a room has met it; that lets nobody listen in.
+#[test]
+fn a_player_that_was_met_is_not_thereby_trusted() {
+    let Some(studio) = Studio::start(&["Kitchen", "Input"]) else { return };
+    let session = &studio.session;
+    let _input = studio.make_noise("Input", 1);
+    let args = "audera.start = always audera.access = paired audera.rooms = [ Kitchen ]";
+    let mut source = studio.tap("Radio", "Input", args).unwrap();
+    let first = studio.room("Kitchen", &[]).unwrap();
+    session.wait_for_rooms("audera-source.Radio", &["Kitchen playing"]).unwrap();
+    let met = session.dir().join("state/source-Radio/met.toml");
+    source
+        .wait_until("the room among those that were met", || {
+            std::fs::read_to_string(&met).ok()?.contains("Kitchen").then_some(())
+        })
+        .unwrap();
+    first.stop().unwrap();
+
+    // The same identity dials in after a restart of both, so that nothing but the files can tell.
+    source.stop().unwrap();
+    let mut source = studio.tap("Radio", "Input", "audera.start = always audera.access = paired").unwrap();
+    let source_log = source.log().to_owned();
+    let _again = studio.room("Kitchen", &["--subscribe", "Radio"]).unwrap();
+    source
+        .wait_until("the refusal", || {
+            let log = std::fs::read_to_string(&source_log).ok()?;
+            log.contains("refused a player that is not paired").then_some(())
+        })
+        .unwrap();
+    let rooms = session.graph().unwrap().node("audera-source.Radio").map(|node| node.rooms()).unwrap();
+    assert!(rooms.is_empty(), "{rooms:?}");
+}
