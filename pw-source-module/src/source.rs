@@ -13,7 +13,7 @@ use audera_pw_sender::{Hosted, ROOMS_PROPERTY, SOFTWARE, rooms_json};
 use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Stream, StreamConfig, Tap, Target};
 
 use crate::arguments::Arguments;
-use crate::feedback::{self, Graph};
+use crate::feedback::{Graph, Judge, Targets, Verdict};
 
 /// A running source. Dropping it takes the capture away and joins the network thread.
 pub(crate) struct Source {
@@ -25,8 +25,7 @@ struct Inner {
     name: String,
     target: Target,
     players: BTreeMap<PlayerKey, PlayerInfo>,
-    /// What was captured when the source was refused.
-    refused_for: Option<Vec<u32>>,
+    judge: Judge,
     active: bool,
     registry: Option<Registry>,
     node: Option<Node>,
@@ -43,7 +42,7 @@ impl Source {
             name: arguments.name.clone(),
             target: arguments.target.clone(),
             players: BTreeMap::new(),
-            refused_for: None,
+            judge: Judge::default(),
             active: false,
             registry: None,
             node: None,
@@ -83,7 +82,7 @@ impl Source {
         let channels = Channel::usual(usize::from(sender.channels));
         node.connect(&Connect::new(Offer { rate: Some(sender.rate), channels }))?;
         let weak = Rc::downgrade(&inner);
-        let registry = Registry::new(&core, move |event| on(&weak, |inner| inner.look_for_feedback(&event)))?;
+        let registry = Registry::new(&core, move |event| on(&weak, |inner| inner.graph_changed(&event)))?;
         {
             let mut inner = inner.borrow_mut();
             inner.registry = Some(registry);
@@ -114,9 +113,11 @@ impl Inner {
         match event {
             HubEvent::Player(player) => {
                 self.players.insert(player.key.clone(), player);
+                self.look_for_feedback();
             }
             HubEvent::Forgotten(key) => {
                 self.players.remove(&key);
+                self.look_for_feedback();
             }
             HubEvent::Stream(status) => {
                 if self.active != status.active {
@@ -143,38 +144,45 @@ impl Inner {
         }
     }
 
-    /// Refuses to play what its own rooms play, until something else is captured.
-    fn look_for_feedback(&mut self, event: &RegistryEvent) {
-        if !matches!(event, RegistryEvent::LinkAdded(_) | RegistryEvent::LinkRemoved(_) | RegistryEvent::NodeChanged(_))
-        {
-            return;
+    fn graph_changed(&mut self, event: &RegistryEvent) {
+        match event {
+            RegistryEvent::DefaultSink(_) | RegistryEvent::DefaultSource(_) => {}
+            _ => self.look_for_feedback(),
         }
+    }
+
+    /// Refuses to play what its own rooms play.
+    fn look_for_feedback(&mut self) {
         let (Some(registry), Some(node), Some(stream)) = (&self.registry, &self.node, &self.stream) else { return };
         let Some(capture) = node.node_id() else { return };
         let (nodes, links) = (registry.nodes(), registry.links());
         let graph = Graph { nodes: &nodes, links: &links, capture };
-        let captured = feedback::captured(&graph);
-        if self.refused_for.as_ref().is_some_and(|refused| *refused != captured && !captured.is_empty()) {
-            self.refused_for = None;
-            stream.forbid(None);
-            self.log.info(format_args!("\"{}\" captures something else now and may play again", self.name));
-        }
-        if self.refused_for.is_some() {
-            return;
-        }
-        if let Some(refusal) = feedback::find(&graph, |room| self.is_target(room)) {
-            self.log.error(format_args!("\"{}\" {refusal}", self.name));
-            stream.forbid(Some(refusal));
-            self.refused_for = Some(captured);
+        let includes = |room: &str| is_target(&self.target, &self.players, room);
+        let targets = Targets { any: self.has_targets(), includes: &includes };
+        match self.judge.judge(&graph, &targets) {
+            Verdict::Unchanged => {}
+            Verdict::Refuse(refusal) => {
+                self.log.error(format_args!("\"{}\" {refusal}", self.name));
+                stream.forbid(Some(refusal));
+            }
+            Verdict::Allow => {
+                stream.forbid(None);
+                self.log.info(format_args!("\"{}\" does not capture its own rooms now and may play again", self.name));
+            }
         }
     }
 
-    /// Whether the source plays to the room of this name.
-    fn is_target(&self, room: &str) -> bool {
-        let by_name =
-            matches!(&self.target, Target::Named(names) if names.iter().any(|name| name == room || name == EVERYWHERE));
-        by_name || self.players.values().any(|player| player.room == room && self.target.includes(player))
+    /// Whether the source plays to any room, be it one that is not there yet.
+    fn has_targets(&self) -> bool {
+        let by_name = matches!(&self.target, Target::Named(names) if !names.is_empty());
+        by_name || self.players.values().any(|player| self.target.includes(player))
     }
+}
+
+/// Whether a source with this target plays to the room of this name.
+fn is_target(target: &Target, players: &BTreeMap<PlayerKey, PlayerInfo>, room: &str) -> bool {
+    let by_name = matches!(target, Target::Named(names) if names.iter().any(|name| name == room || name == EVERYWHERE));
+    by_name || players.values().any(|player| player.room == room && target.includes(player))
 }
 
 fn properties(arguments: &Arguments) -> Properties {
