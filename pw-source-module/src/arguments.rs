@@ -68,6 +68,7 @@ impl Arguments {
             gate: (start == Start::Signal).then_some(gate),
             listen: Listen {
                 address: address(args)?,
+                // Several sources on one host are usual; one that nobody gave a port needs none in particular.
                 any_port: args.string("audera.listen")?.is_none(),
                 open: args.one_of("audera.access", &[("paired", false), ("open", true)])?.unwrap_or(false),
                 announce: args.boolean("audera.announce")?.unwrap_or(true),
@@ -112,6 +113,13 @@ mod tests {
         assert_eq!(read.target, Target::Named(Vec::new()));
         assert!(!read.discover);
         assert_eq!((read.listen.address.port(), read.listen.open, read.listen.announce), (6529, false, true));
+        assert!(read.listen.any_port);
+    }
+
+    #[test]
+    fn a_port_that_was_chosen_is_that_one_or_none() {
+        let listen = read("audera.listen = \"[::]:6529\"").unwrap().listen;
+        assert_eq!((listen.address.port(), listen.any_port), (6529, false));
     }
 
     #[test]
