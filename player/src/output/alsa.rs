@@ -3,12 +3,14 @@
 //! The device is asked for the stream's own rate and channels, without conversion by ALSA, and for the best sample
 //! format of `F32`, `S32`, `S24`, `S24_3LE` and `S16`. If it refuses rate or channels, the PCM is opened once more inside of
 //! ALSA's `plug`, which converts (how well is up to the system's `defaults.pcm.rate_converter`); the log says so.
+//! A PCM that ends in the sound server is refused, since the server could lay it onto an Audera room.
 //! A PCM without a clock of its own (`null`, or `file` above it) is paced by the monotonic clock.
 
 mod card;
 mod feed;
 mod negotiate;
 mod sample;
+mod server;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};

@@ -118,6 +118,17 @@ pub enum OutputError {
         /// The output.
         output: String,
     },
+    /// The device is a way into the sound server.
+    #[error(
+        "{output}: this device leads into {server}, which could lay the sound onto an Audera room that would hear itself; use \
+         --output pipewire, or a sound card's device such as alsa:plughw:0 (`aplay -L` lists them)"
+    )]
+    SoundServer {
+        /// The output.
+        output: String,
+        /// Which one.
+        server: &'static str,
+    },
     /// The user may not use the device.
     #[error("{output}: no permission; the user must be in the group \"audio\" or logged in at this machine")]
     Denied {

@@ -4,6 +4,7 @@ use alsa::pcm::{Access, HwParams, PCM, TstampType};
 use alsa::{Direction, ValueOr};
 
 use super::sample::SampleFormat;
+use super::server::server_behind;
 use crate::config::AlsaConfig;
 use crate::output::OutputError;
 
@@ -39,6 +40,9 @@ pub(super) fn claim(
     let failed = |action: &'static str, error: alsa::Error| error_for(output, action, error);
 
     let pcm = PCM::new(device, Direction::Playback, true).map_err(|error| failed("opening the device", error))?;
+    if let Some(server) = server_behind(&pcm).map_err(|error| failed("asking where the device leads", error))? {
+        return Err(OutputError::SoundServer { output: output.to_owned(), server });
+    }
     let formats = formats_of(&pcm).map_err(|error| failed("asking the device for its formats", error))?;
     let refusal = match set_up(&pcm, wanted, &formats, false) {
         Ok(setup) => return Ok(setup.claim(pcm, false)),
