@@ -7,6 +7,7 @@
 //! Loops: `Graph` lives on the thread `audera-pw`; the closure in `feed` runs on PipeWire's data loop.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -99,6 +100,8 @@ struct Graph {
     synced: Cell<bool>,
     /// The `node.name` of the node played to.
     playing_to: RefCell<Option<String>>,
+    /// Links of the stream onto rooms that have been acted on and are not gone yet.
+    onto_rooms: RefCell<BTreeSet<u32>>,
     /// How often somebody has moved the stream onto a room.
     moved: Cell<u32>,
     /// Waits for the first connection.
@@ -128,6 +131,7 @@ impl Graph {
             registry: OnceCell::new(),
             synced: Cell::new(false),
             playing_to: RefCell::default(),
+            onto_rooms: RefCell::default(),
             moved: Cell::new(0),
             answer: RefCell::new(Some(answer)),
         });
@@ -180,16 +184,33 @@ impl Graph {
     fn graph_changed(&self, event: &RegistryEvent) {
         match event {
             RegistryEvent::Synced => self.synced.set(true),
-            RegistryEvent::LinkAdded(link) if self.stream.get().and_then(Stream::node_id) == Some(link.output_node) => {
-                let onto_room = self.registry.get().and_then(|registry| registry.node(link.input_node));
-                if onto_room.as_ref().is_some_and(is_room) {
-                    self.was_moved_onto_room();
-                }
+            // A link may be told before the node it leads to is known.
+            RegistryEvent::LinkAdded(_) | RegistryEvent::NodeAdded(_) | RegistryEvent::NodeChanged(_) => {
+                self.look_for_rooms();
+            }
+            RegistryEvent::LinkRemoved(link) => {
+                self.onto_rooms.borrow_mut().remove(&link.id);
             }
             _ => {}
         }
         if self.synced.get() {
             self.follow();
+        }
+    }
+
+    /// Finds links of the stream onto a room, and acts once on each.
+    fn look_for_rooms(&self) {
+        let (Some(stream), Some(registry)) = (self.stream.get().and_then(Stream::node_id), self.registry.get()) else {
+            return;
+        };
+        let ours = registry.links().into_iter().filter(|link| link.output_node == stream);
+        let onto_rooms = ours.filter(|link| registry.node(link.input_node).as_ref().is_some_and(is_room));
+        let mut new = false;
+        for link in onto_rooms {
+            new |= self.onto_rooms.borrow_mut().insert(link.id);
+        }
+        if new {
+            self.was_moved_onto_room();
         }
     }
 
