@@ -1,6 +1,6 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -21,6 +21,8 @@ use crate::monotonic::now;
 use crate::room::{Connection, Room};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
+/// Between looks whether a stream on an outdated connection has ended.
+const PART_POLL: Duration = Duration::from_millis(250);
 
 /// What all connections share. Lives on the network thread.
 pub struct Network {
@@ -30,6 +32,10 @@ pub struct Network {
     connections: RefCell<Vec<Rc<Connection>>>,
     /// Rung when a connection has ended.
     departed: Notify,
+    /// The player is on its way out: who comes now is sent away.
+    closing: Cell<bool>,
+    /// Rung when connections tell what is no longer so.
+    outdated: Notify,
     /// Refused senders that have had their line in the log; they try again and again.
     strangers: RefCell<BTreeSet<PeerId>>,
 }
@@ -46,23 +52,61 @@ impl Network {
             trust: RefCell::new(trust),
             connections: RefCell::default(),
             departed: Notify::new(),
+            closing: Cell::new(false),
+            outdated: Notify::new(),
             strangers: RefCell::default(),
         })
     }
 
-    /// Reads the list of trusted senders again; those who are no longer in it are sent away.
+    /// Reads the list of trusted senders again; [`Network::judge_again`] puts it in force.
     ///
     /// # Errors
     /// The list cannot be read; the one before stays in force.
     pub fn reload_trust(&self) -> Result<(), audera_link::TrustError> {
         self.trust.borrow_mut().reload()?;
         self.strangers.borrow_mut().clear();
+        Ok(())
+    }
+
+    /// Sends those away who may no longer play here, by the list and the configuration in force.
+    pub fn judge_again(&self) {
         for connection in self.connections.borrow().iter() {
             if !self.is_welcome(connection) {
                 connection.speak(|session| session.close(CloseCode::NotPaired, "no longer trusted"));
             }
         }
-        Ok(())
+    }
+
+    /// The room's name or groups have changed: who is connected must hear it, and hellos are said only once.
+    pub fn hello_changed(&self) {
+        for connection in self.connections.borrow().iter() {
+            connection.outdated.set(true);
+        }
+        self.outdated.notify_one();
+    }
+
+    /// Parts from outdated connections, from each when nothing plays from it, for as long as the player runs. The peers dial again.
+    pub async fn part_from_outdated(self: Rc<Self>) {
+        loop {
+            self.outdated.notified().await;
+            while self.send_outdated_away() {
+                tokio::time::sleep(PART_POLL).await;
+            }
+        }
+    }
+
+    /// Whether there are outdated connections that stay for now.
+    fn send_outdated_away(&self) -> bool {
+        let connections = self.connections.borrow();
+        let mut stay = false;
+        for connection in connections.iter().filter(|connection| connection.outdated.get()) {
+            if self.room.plays_from(connection) {
+                stay = true;
+            } else {
+                connection.speak(|session| session.close(CloseCode::Other, "the room's name or groups have changed"));
+            }
+        }
+        stay
     }
 
     /// Accepts senders, for as long as the player runs.
@@ -114,16 +158,16 @@ impl Network {
     }
 
     /// Speaks with a peer until the connection ends. Tells whether the two came to terms, or why the peer has sent us away.
-    async fn converse(&self, transport: Transport, connection: Rc<Connection>) -> Result<bool, String> {
+    async fn converse(self: Rc<Self>, transport: Transport, connection: Rc<Connection>) -> Result<bool, String> {
         let address = transport.addr();
-        self.connections.borrow_mut().push(connection.clone());
+        if self.closing.get() {
+            connection.speak(|session| session.close(CloseCode::Shutdown, FAREWELL));
+        }
+        let _entry = Entry::new(&self, &connection);
         let socket = Socket { room: self.room.clone(), connection: connection.clone() };
         let ended = drive(transport, &socket, &connection.wake).await;
         // Whatever came with the last bytes, a farewell among it.
         socket.deliver();
-        self.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, &connection));
-        self.departed.notify_one();
-        self.room.gone(&connection);
         let name = connection.name.borrow();
         match ended {
             Ok(()) => tracing::debug!(%address, sender = %name, "disconnected"),
@@ -180,7 +224,9 @@ impl Network {
             Pinned::Known => tracing::debug!(source = %subscription, id = %peer, "reached; {pinned}"),
         }
         let connection = Connection::new(peer, PlayerSession::new(self.room.hello(), now()));
-        self.converse(transport, connection).await
+        // A task of its own, so that it can take leave when dialling has been given up.
+        let conversation = spawn_local(self.clone().converse(transport, connection));
+        conversation.await.map_err(|error| error.to_string())?
     }
 
     /// Where a source is now, for as long as the receiver is held.
@@ -217,14 +263,38 @@ impl Network {
         targets
     }
 
-    /// Says farewell to everybody.
+    /// Says farewell to everybody, also to those who come while it does.
     pub async fn close(&self) {
+        self.closing.set(true);
         for connection in self.connections.borrow().iter() {
-            connection.speak(|session| session.close(CloseCode::Shutdown, "the player shuts down"));
+            connection.speak(|session| session.close(CloseCode::Shutdown, FAREWELL));
         }
         while !self.connections.borrow().is_empty() {
             self.departed.notified().await;
         }
+    }
+}
+
+const FAREWELL: &str = "the player shuts down";
+
+/// A connection's place among the others, given up when it ends, however that comes about.
+struct Entry {
+    network: Rc<Network>,
+    connection: Rc<Connection>,
+}
+
+impl Entry {
+    fn new(network: &Rc<Network>, connection: &Rc<Connection>) -> Self {
+        network.connections.borrow_mut().push(connection.clone());
+        Entry { network: network.clone(), connection: connection.clone() }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.network.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.connection));
+        self.network.departed.notify_one();
+        self.network.room.gone(&self.connection);
     }
 }
 

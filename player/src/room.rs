@@ -7,7 +7,7 @@ use std::time::Duration;
 use audera_clock::{ClockFilter, SenderTime, Span};
 use audera_codec::Decoder;
 use audera_link::PeerId;
-use audera_playout::{Config as PlayoutConfig, Feeder, State, playout};
+use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
 use audera_wire::{PlayerHello, PlayerSession, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub struct Connection {
     pub wake: Notify,
     /// Why the peer has sent us away, if it has.
     pub refusal: RefCell<Option<String>>,
+    /// Whether the hello that the peer has read tells an old name or old groups.
+    pub outdated: Cell<bool>,
     clock: RefCell<ClockFilter>,
 }
 
@@ -53,6 +55,7 @@ impl Connection {
             session: RefCell::new(session),
             wake: Notify::new(),
             refusal: RefCell::default(),
+            outdated: Cell::new(false),
             clock: RefCell::new(ClockFilter::new()),
         })
     }
@@ -62,6 +65,24 @@ impl Connection {
         let answer = say(&mut self.session.borrow_mut());
         self.wake.notify_one();
         answer
+    }
+}
+
+/// What a stream needs besides a device.
+struct Prepared {
+    decoder: Decoder,
+    feeder: Feeder,
+    puller: Puller,
+}
+
+impl Prepared {
+    /// Decoder and playout for a stream of this format, or why there are none.
+    fn new(format: StreamFormat) -> Result<Self, String> {
+        let StreamFormat { rate, channels, .. } = format;
+        let decoder = Decoder::new(format).map_err(|error| error.to_string())?;
+        let config = PlayoutConfig { rate, channels: channels.into(), capacity: CAPACITY, max_pull: MAX_PULL };
+        let (feeder, puller) = playout(config).map_err(|error| error.to_string())?;
+        Ok(Prepared { decoder, feeder, puller })
     }
 }
 
@@ -92,12 +113,13 @@ pub struct Room {
 impl Room {
     /// A silent room.
     pub fn new(config: Config, speaker: Speaker) -> Rc<Self> {
-        let room =
-            Rc::new(Room { config: RefCell::new(config), speaker, now: RefCell::default(), attempts: Cell::new(0) });
-        tokio::task::spawn_local(room.clone().report());
-        tokio::task::spawn_local(room.clone().release_drained());
-        tokio::task::spawn_local(room.clone().mind_device());
-        room
+        Rc::new(Room { config: RefCell::new(config), speaker, now: RefCell::default(), attempts: Cell::new(0) })
+    }
+
+    /// Tells how the stream fares, frees the device from what has played out, and asks anew for one that failed, for as long as
+    /// the player runs.
+    pub async fn live(self: Rc<Self>) {
+        tokio::join!(self.clone().report(), self.clone().release_drained(), self.mind_device());
     }
 
     /// What the room says of itself to a sender.
@@ -124,13 +146,19 @@ impl Room {
 
     /// A sender wants to play.
     pub fn start(self: &Rc<Self>, connection: &Rc<Connection>, start: Start) {
-        if let Err(reason) = self.clear_the_way(connection, &start) {
-            tracing::info!(sender = %connection.name.borrow(), "refused: {reason}");
-            connection.speak(|session| session.refuse(start.id, &reason));
-            return;
-        }
+        // What plays only gives way to a stream that can be played.
+        let prepared =
+            Prepared::new(start.format).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                tracing::info!(sender = %connection.name.borrow(), "refused: {reason}");
+                connection.speak(|session| session.refuse(start.id, &reason));
+                return;
+            }
+        };
         tracing::info!(sender = %connection.name.borrow(), title = %start.title, format = %start.format, latency = %start.latency, "starts to play");
-        self.open(connection.clone(), start, false);
+        self.open(connection.clone(), start, prepared, false);
     }
 
     /// Decides between the stream that plays and a new one.
@@ -151,24 +179,13 @@ impl Room {
         Ok(())
     }
 
-    /// Makes decoder and playout and asks for the device. Audio is taken at once: it waits in the playout.
+    /// Gives the room to a stream and asks for the device. Audio is taken at once: it waits in the playout.
     ///
     /// A device that cannot play at the beginning refuses the stream; one that has played (`again`) is waited for, since it may be
     /// plugged in again, or its server restarted.
-    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, again: bool) {
+    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: bool) {
         let StreamFormat { rate, channels, .. } = start.format;
-        let made = Decoder::new(start.format).map_err(|error| error.to_string()).and_then(|decoder| {
-            let config = PlayoutConfig { rate, channels: channels.into(), capacity: CAPACITY, max_pull: MAX_PULL };
-            let (feeder, puller) = playout(config).map_err(|error| error.to_string())?;
-            Ok((decoder, feeder, puller))
-        });
-        let (decoder, mut feeder, puller) = match made {
-            Ok(made) => made,
-            Err(reason) => {
-                connection.speak(|session| session.refuse(start.id, &reason));
-                return;
-            }
-        };
+        let Prepared { decoder, mut feeder, puller } = prepared;
         feeder.set_output_delay(self.config.borrow().output_delay);
         if let Some(estimate) = connection.clock.borrow().estimate() {
             feeder.set_clock(estimate.map);
@@ -200,7 +217,7 @@ impl Room {
             if room.plays(attempt) {
                 tracing::warn!("cannot play: {reason}");
                 connection.speak(|session| session.refuse(id, &reason));
-                room.now.replace(None);
+                room.fall_silent();
             }
         });
     }
@@ -215,9 +232,26 @@ impl Room {
         if !self.plays(attempt) {
             return;
         }
-        if let Some(now) = self.now.take().filter(|now| now.finished.is_none()) {
-            self.open(now.connection, now.start, true);
+        let Some(now) = self.now.take().filter(|now| now.finished.is_none()) else { return self.fall_silent() };
+        match Prepared::new(now.start.format) {
+            Ok(prepared) => self.open(now.connection, now.start, prepared, true),
+            Err(reason) => {
+                now.connection.speak(|session| session.refuse(now.start.id, &reason));
+                self.fall_silent();
+            }
         }
+    }
+
+    /// No stream has the device any more: it is released after the idle time, should it be open.
+    fn fall_silent(&self) {
+        self.now.replace(None);
+        self.speaker.silence();
+    }
+
+    /// Whether a stream of this connection has the room and has not ended.
+    pub fn plays_from(&self, connection: &Rc<Connection>) -> bool {
+        let now = self.now.borrow();
+        now.as_ref().is_some_and(|now| Rc::ptr_eq(&now.connection, connection) && now.finished.is_none())
     }
 
     /// A packet of audio came.

@@ -1,12 +1,14 @@
 //! The player's life: set up, wait for signals, take leave.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use audera_link::{Endpoint, Identity, Limits, Listener, TrustStore};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::timeout;
 
 use crate::announce::Announced;
 use crate::cli::Cli;
@@ -18,14 +20,22 @@ use crate::output;
 use crate::room::Room;
 use crate::speaker::Speaker;
 
+/// Time for all farewells to peers together.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+/// A device that takes longer to open or close is left to the system.
+const DEVICE_LIMIT: Duration = Duration::from_secs(2);
+
 /// Runs the player until it is told to end.
 ///
 /// # Errors
-/// What keeps it from starting; what happens later is logged and lived with.
+/// What keeps it from starting, or a part of it that has broken down; all else that happens later is logged and lived with.
 pub fn run(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
-    LocalSet::new().block_on(&runtime, live(cli, config, log))
+    let ended = LocalSet::new().block_on(&runtime, live(cli, config, log));
+    // Look-ups of names and calls into drivers cannot be interrupted, and nothing waits for them any more.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {
@@ -41,41 +51,73 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     let port = listener.local_addr().port();
     let id = endpoint.id();
 
-    let speaker = Speaker::new(output::from_config(&config), config.idle_release);
+    let (speaker, device) = Speaker::new(output::from_config(&config), config.idle_release);
     let room = Room::new(config.clone(), speaker);
     let network = Network::new(room.clone(), endpoint, trust);
-    spawn_local(network.clone().listen(listener));
+    // Those that bring connections, and those that outlive them. None ever ends by itself.
+    let mut outside = JoinSet::new();
+    let mut inside = JoinSet::new();
+    outside.spawn_local(network.clone().listen(listener));
     for subscription in config.subscribe.clone() {
-        spawn_local(network.clone().subscribe(subscription));
+        outside.spawn_local(network.clone().subscribe(subscription));
     }
-    let mut announced = if config.discovery { Some(Announced::new(&config, id, port)?) } else { None };
-    spawn_local({
+    inside.spawn_local(device);
+    inside.spawn_local(room.clone().live());
+    inside.spawn_local(network.clone().part_from_outdated());
+    inside.spawn_local({
         let manager = manager.clone();
         async move { manager.give_signs_of_life().await }
     });
-    spawn_local(tell_state(manager.clone(), room.clone()));
+    inside.spawn_local(tell_state(manager.clone(), room.clone()));
+    let mut announced = if config.discovery { Some(Announced::new(&config, id, port)?) } else { None };
     tracing::info!(room = %config.name, %port, %id, access = %config.access, output = %config.output, "ready");
     manager.ready();
 
-    loop {
+    let outcome = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => {
                 manager.reloading();
                 announced = reload(cli, &room, &network, log, announced).await;
                 manager.ready();
             }
+            Some(ended) = outside.join_next() => break Err(broken_down(ended)),
+            Some(ended) = inside.join_next() => break Err(broken_down(ended)),
+            never = mind_name(&mut announced) => match never {},
         }
-    }
+    };
     tracing::info!("ends");
     manager.stopping();
-    if let Some(announced) = announced {
-        announced.close().await;
+    outside.abort_all();
+    let withdrawal = async {
+        if let Some(announced) = announced {
+            announced.close().await;
+        }
+    };
+    let farewell = timeout(FAREWELL_LIMIT, network.close());
+    if tokio::join!(withdrawal, farewell).1.is_err() {
+        tracing::debug!("some peers have not taken the farewell");
     }
-    room.close().await;
-    network.close().await;
-    Ok(())
+    if timeout(DEVICE_LIMIT, room.close()).await.is_err() {
+        tracing::warn!("the output neither opens nor closes within {} s and is left as it is", DEVICE_LIMIT.as_secs());
+    }
+    outcome
+}
+
+/// A task that was to run for ever has ended: better start anew than stay deaf or mute.
+fn broken_down(ended: Result<(), JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(()) => anyhow!("a part of the player has ended before its time; please report this"),
+        Err(error) => anyhow!("a part of the player has broken down ({error}); please report this"),
+    }
+}
+
+async fn mind_name(announced: &mut Option<Announced>) -> Infallible {
+    match announced {
+        Some(announced) => announced.mind_name().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Keeps the line that the service manager shows true.
@@ -111,15 +153,21 @@ async fn reload(
         Ok(new) => new,
         Err(error) => {
             tracing::error!("the configuration stays as it was: {error}");
+            network.judge_again();
             return announced;
         }
     };
-    let fixed = room.config().needs_restart(&new);
+    let old = room.config();
+    let fixed = old.needs_restart(&new);
     if !fixed.is_empty() {
         tracing::warn!("changed, but in force only after a restart: {}", fixed.join(", "));
     }
     log.set_level(new.log);
     room.reconfigure(new.clone());
+    network.judge_again();
+    if (&old.name, &old.groups) != (&new.name, &new.groups) {
+        network.hello_changed();
+    }
     tracing::info!(room = %new.name, "reloaded");
     match announced {
         None => None,

@@ -47,15 +47,14 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Starts the device's task on the current `LocalSet`.
-    pub fn new(output: Box<dyn Output>, idle_release: Duration) -> Self {
+    /// The handle, and the device's task, which serves it as long as there is a clone of it.
+    pub fn new(output: Box<dyn Output>, idle_release: Duration) -> (Self, impl Future<Output = ()>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let first = DeviceState { name: output.name(), ..DeviceState::default() };
         let (tell, state) = watch::channel(first);
         let device =
             Device { output: Some(output), running: None, past_xruns: 0, idle_release, idle_since: None, tell };
-        tokio::task::spawn_local(device.run(inbox));
-        Speaker { orders, state }
+        (Speaker { orders, state }, device.run(inbox))
     }
 
     /// Plays a stream; what played before is faded out. Resolves when the device plays, or with the reason why not.
