@@ -9,7 +9,8 @@ use crate::House;
 
 /// What Avahi tells of a room: its TXT record.
 fn announced(session: &Session, room: &str) -> Option<String> {
-    let found = session.run("avahi-browse", &["-rpt", "_audera._tcp"]).ok()?;
+    // The tool waits for ever for the address of a service that goes while it asks.
+    let found = session.run("timeout", &["5", "avahi-browse", "-rpt", "_audera._tcp"]).ok()?;
     let line = found.lines().find(|line| line.starts_with("=;") && line.contains(&format!(";{room};")))?.to_owned();
     line.split(';').nth(9).map(str::to_owned)
 }
