@@ -26,6 +26,8 @@ struct Inner {
     log: &'static Topic,
     /// Sinks go before the hub that serves them.
     sinks: BTreeMap<For, Shown>,
+    /// Why a sink cannot be made, as last told: it is tried every second.
+    troubles: BTreeMap<For, String>,
     players: BTreeMap<PlayerKey, PlayerInfo>,
     hosted: Option<Hosted>,
     timer: Option<Timer>,
@@ -62,6 +64,7 @@ impl Sinks {
             arguments,
             log: host.log(),
             sinks: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             players: BTreeMap::new(),
             hosted: None,
             timer: None,
@@ -120,12 +123,13 @@ impl Inner {
         if there.len() >= 2 {
             self.want(For::Everywhere, EVERYWHERE, Target::Everywhere);
         }
+        let is_needed = |purpose: &For| match purpose {
+            For::Player(key) => there.iter().any(|player| player.key == *key),
+            For::Everywhere => there.len() >= 2,
+        };
+        self.troubles.retain(|purpose, _| is_needed(purpose));
         for (purpose, shown) in &mut self.sinks {
-            let needed = match purpose {
-                For::Player(key) => there.iter().any(|player| player.key == *key),
-                For::Everywhere => there.len() >= 2,
-            };
-            if needed || shown.sink.is_playing() {
+            if is_needed(purpose) || shown.sink.is_playing() {
                 shown.idle_since = None;
             } else if shown.idle_since.is_none() {
                 shown.idle_since = Some(Instant::now());
@@ -147,16 +151,22 @@ impl Inner {
         match Sink::new(&self.core, &hosted.hub, &self.arguments, &node_name, room, target) {
             Ok(sink) => {
                 self.log.info(format_args!("\"{description}\" appears"));
+                self.troubles.remove(&purpose);
                 self.sinks.insert(purpose, Shown { sink, node_name, idle_since: None });
             }
-            Err(error) => self.log.error(format_args!("no sink for \"{description}\": {error}")),
+            Err(error) => {
+                let trouble = format!("no sink for \"{description}\": {error}");
+                if self.troubles.get(&purpose) != Some(&trouble) {
+                    self.log.error(&trouble);
+                    self.troubles.insert(purpose, trouble);
+                }
+            }
         }
     }
 
-    /// A name that stays the same over restarts: desktops remember volume and place under it.
+    /// The room's name in the graph. Only rooms of one and the same name, at fixed addresses, are told apart by their order.
     fn node_name(&self, room: &str) -> String {
-        let plain: String = room.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
-        let base = format!("audera.{plain}");
+        let base = stable_name(room);
         let taken = |name: &str| self.sinks.values().any(|shown| shown.node_name == name);
         if !taken(&base) {
             return base;
@@ -192,5 +202,43 @@ fn is_there(player: &PlayerInfo) -> bool {
     match player.key {
         PlayerKey::Discovered(_) => player.is_present(),
         PlayerKey::Address(_) | PlayerKey::Caller(..) => player.reach == Reach::Ready,
+    }
+}
+
+/// A name that stays the same over restarts: desktops remember volume and place under it.
+///
+/// Rooms whose names differ only in what cannot stand in a node's name are told apart by a hash, not by who came first.
+fn stable_name(room: &str) -> String {
+    let plain: String = room.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    if room.chars().all(|c| c.is_alphanumeric() || c == ' ' || c == '_') {
+        return format!("audera.{plain}");
+    }
+    let hash = fnv1a(room.as_bytes());
+    // Folded, as its authors advise, instead of cut.
+    format!("audera.{plain}-{:06x}", (hash >> 24) ^ (hash & 0x00ff_ffff))
+}
+
+/// The hash FNV-1a with 32 bits, by Fowler, Noll and Vo: the same on every machine and in every version.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        // From the test vectors of its authors.
+        assert_eq!([fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
+    }
+
+    #[test]
+    fn rooms_are_told_apart_by_their_names_alone() {
+        assert_eq!(stable_name("Living Room"), "audera.Living_Room");
+        assert_eq!(stable_name("Gästezimmer"), "audera.Gästezimmer");
+        let (slash, plus) = (stable_name("Bath/WC"), stable_name("Bath+WC"));
+        assert!(slash.starts_with("audera.Bath_WC-") && plus.starts_with("audera.Bath_WC-"), "{slash} {plus}");
+        assert_ne!(slash, plus);
     }
 }

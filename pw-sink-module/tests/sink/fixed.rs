@@ -7,7 +7,7 @@ use crate::desk::*;
 
 /// Has what configuration files, property lists and node names might stumble over.
 const ROOM: &str = "Gäste \"WC\" {1.} OG #2 = \\ 'x', %s";
-const NODE: &str = "audera.Gäste__WC___1___OG__2______x____s";
+const NODE: &str = "audera.Gäste__WC___1___OG__2______x____s-881280";
 
 #[test]
 fn addresses_do_without_discovery_and_codecs_are_chosen() {
