@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use audera_testkit::Session;
 
-use crate::House;
+use crate::{House, address, peer, wait_for_line};
 
 /// What Avahi tells of a room: its TXT record.
 fn announced(session: &Session, room: &str) -> Option<String> {
@@ -103,4 +103,25 @@ fn a_service_tells_when_it_is_ready_reloads_and_ends_promptly_while_it_plays() {
     let ended = player.wait(Duration::from_secs(10)).unwrap();
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {}", player.output());
     session.poll("the withdrawal", || announced(session, "Galley").is_none().then_some(())).unwrap();
+}
+
+#[test]
+fn the_end_comes_although_the_device_hangs_and_a_source_is_nowhere() {
+    let Some(house) = House::start(&[]) else { return };
+    let session = &house.session;
+    // To open a pipe for writing waits for somebody who reads it, and nobody does.
+    let pipe = session.dir().join("pipe");
+    session.run("mkfifo", &[pipe.to_str().unwrap()]).unwrap();
+    let pcm = format!("pcm.hangs {{ type file slave.pcm {{ type null }} file \"{}\" format raw }}\n", pipe.display());
+    std::fs::write(session.dir().join(".asoundrc"), pcm).unwrap();
+    // An address of the network that nobody has, and a name that nobody knows.
+    let args =
+        ["--access", "open", "--output", "alsa:hangs", "--subscribe", "10.77.0.99:6529", "--subscribe", "nobody"];
+    let mut player = house.product.player(session, "Kitchen", &args).unwrap();
+    let _peer = peer::start(session, "stream", &address(&player));
+    wait_for_line(&mut player, 0, &["starts to play"]);
+    player.signal(libc::SIGTERM);
+    wait_for_line(&mut player, 0, &["is left as it is"]);
+    let ended = player.wait(Duration::from_secs(10)).unwrap();
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {}", player.output());
 }

@@ -1,0 +1,132 @@
+//! Which stream has the room, and what becomes of the device, on an output that never pulls.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use audera_clock::Span;
+use audera_link::PeerId;
+use audera_player::cli::Cli;
+use audera_player::config::{Config, Environment};
+use audera_player::monotonic::now;
+use audera_player::output::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
+use audera_player::room::{Connection, Room};
+use audera_player::speaker::Speaker;
+use audera_wire::{Coding, PlayerSession, Start, StreamFormat, StreamId};
+use clap::Parser;
+use tokio::task::LocalSet;
+
+/// Takes streams of 48 kHz and never pulls. With a gate, opening waits until the gate's other end is gone.
+struct Deaf {
+    gate: Option<Receiver<()>>,
+}
+
+impl Output for Deaf {
+    fn name(&self) -> String {
+        "deaf".to_owned()
+    }
+
+    fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError> {
+        if let Some(gate) = &self.gate {
+            // An error is the opening of the gate.
+            let _ = gate.recv();
+        }
+        if rate != 48_000 {
+            return Err(OutputError::Busy { output: self.name() });
+        }
+        Ok(Box::new(Open(DeviceFormat { rate, channels, max_pull: 480, latency: Span::ZERO })))
+    }
+}
+
+struct Open(DeviceFormat);
+
+impl OpenDevice for Open {
+    fn format(&self) -> DeviceFormat {
+        self.0
+    }
+
+    fn start(self: Box<Self>, source: Box<dyn Pull>) -> Result<Playing, OutputError> {
+        Ok(Playing::new(self.0, Arc::new(Health::default()), source))
+    }
+}
+
+fn config() -> Config {
+    let environment = Environment { user_state: Some("/state".into()), ..Environment::default() };
+    let cli = Cli::try_parse_from(["audera-player", "--name", "Kitchen", "--no-discovery"]).unwrap();
+    Config::load_in(&environment, &cli).unwrap()
+}
+
+/// A room with its tasks, and a connection to play on.
+fn furnish(gate: Option<Receiver<()>>) -> (Rc<Room>, Speaker, Rc<Connection>) {
+    let config = config();
+    let (speaker, device) = Speaker::new(Box::new(Deaf { gate }), config.idle_release);
+    let room = Room::new(config, speaker.clone());
+    tokio::task::spawn_local(device);
+    tokio::task::spawn_local(room.clone().live());
+    let session = PlayerSession::new(room.hello(), now());
+    (room, speaker, Connection::new(PeerId::from([7; 32]), session))
+}
+
+fn start(id: u32, frames: u16) -> Start {
+    let format = StreamFormat { coding: Coding::PcmS24le, rate: 48_000, channels: 2, frames };
+    Start { id: StreamId(id), format, latency: Span::from_millis(80), title: "title".to_owned() }
+}
+
+async fn until(speaker: &Speaker, open: bool) {
+    speaker.state().wait_for(|state| state.open == open).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_be_played_does_not_cost_the_one_that_plays() {
+    let home = async {
+        let (room, speaker, connection) = furnish(None);
+        room.start(&connection, start(1, 480));
+        until(&speaker, true).await;
+        // No packet has no frames.
+        room.start(&connection, start(2, 0));
+        assert_eq!(room.status().stream, Some(StreamId(1)));
+        assert!(room.plays_from(&connection));
+    };
+    LocalSet::new().run_until(home).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_the_device_refuses_leaves_the_room_free_and_the_device_closed() {
+    let home = async {
+        let (room, speaker, connection) = furnish(None);
+        room.start(&connection, start(1, 480));
+        until(&speaker, true).await;
+        let mut wrong = start(2, 480);
+        wrong.format.rate = 96_000;
+        room.start(&connection, wrong);
+        assert_eq!(room.status().stream, Some(StreamId(2)), "it is taken until the device has been asked");
+        until(&speaker, false).await;
+        // The refusal is told by the task that asked, once it has its turn.
+        while room.status().stream.is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!speaker.state().borrow().open);
+        room.start(&connection, start(3, 480));
+        until(&speaker, true).await;
+    };
+    LocalSet::new().run_until(home).await;
+}
+
+#[tokio::test]
+async fn a_device_that_hangs_while_it_opens_does_not_keep_the_network_thread() {
+    let (gate, closed): (Sender<()>, _) = channel();
+    let home = async {
+        let (room, _speaker, connection) = furnish(Some(closed));
+        room.start(&connection, start(1, 480));
+        tokio::task::yield_now().await;
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), room.close()).await.is_err(),
+            "it waits for the device"
+        );
+        assert!(!room.plays_from(&connection));
+        drop(gate);
+        room.close().await;
+    };
+    LocalSet::new().run_until(home).await;
+}
