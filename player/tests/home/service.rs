@@ -125,3 +125,55 @@ fn the_end_comes_although_the_device_hangs_and_a_source_is_nowhere() {
     let ended = player.wait(Duration::from_secs(10)).unwrap();
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}: {}", player.output());
 }
+
+#[test]
+fn senders_hear_of_new_groups_when_nothing_plays_and_strangers_leave_at_once() {
+    let Some(house) = House::start(&["Kitchen"]) else { return };
+    let session = &house.session;
+    let config = house.config("groups.toml", "access = \"open\"\n");
+    let args = ["--config", &config, "--output", "pipewire:Kitchen"];
+    let mut player = house.product.player(session, "Kitchen", &args).unwrap();
+    let _sinks = house.sinks("", &["Kitchen"]);
+    let connected = |player: &audera_testkit::Process| player.output().matches(" connected sender=").count();
+    let reload = |player: &mut audera_testkit::Process, text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let said = player.output().len();
+        player.signal(libc::SIGHUP);
+        wait_for_line(player, said, &["reloaded"]);
+        said
+    };
+    let greeted = |player: &mut audera_testkit::Process, times: usize| {
+        session.poll(&format!("greeting {times}"), || (connected(player) == times).then_some(())).unwrap();
+    };
+    greeted(&mut player, 1);
+
+    // Nothing changes for senders.
+    reload(&mut player, "access = \"open\"\nidle-release = 3\n");
+    // Something does.
+    reload(&mut player, "access = \"open\"\ngroups = [\"Downstairs\"]\n");
+    greeted(&mut player, 2);
+
+    let noise = house.make_noise("audera.Kitchen", 1);
+    session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
+    reload(&mut player, "access = \"open\"\ngroups = [\"Upstairs\"]\n");
+    // Longer than the player takes to look: the stream says by its status that it goes on.
+    house.listen(&["Kitchen"], 1.5);
+    assert_eq!(connected(&player), 2, "what plays goes on: {}", player.output());
+    drop(noise);
+    greeted(&mut player, 3);
+
+    let said = reload(&mut player, "access = \"paired\"\ngroups = [\"Upstairs\"]\n");
+    wait_for_line(&mut player, said, &["refused a sender that is not paired"]);
+    assert_eq!(connected(&player), 3, "{}", player.output());
+}
+
+#[test]
+fn a_name_that_another_player_has_is_told_with_what_to_do() {
+    let Some(house) = House::start(&["Kitchen"]) else { return };
+    let player = || house.product.player(&house.session, "Kitchen", &["--output", "pipewire:Kitchen"]).unwrap();
+    let _first = player();
+    house.session.poll("the announcement", || announced(&house.session, "Kitchen")).unwrap();
+    let mut second = player();
+    let line = wait_for_line(&mut second, 0, &["WARN", "\"Kitchen\" is taken"]);
+    assert!(line.contains("\"Kitchen #2\"") && line.contains("--name"), "{line}");
+}
