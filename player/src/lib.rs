@@ -11,6 +11,7 @@ pub mod announce;
 )]
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod handover;
 pub mod log;
 pub mod monotonic;

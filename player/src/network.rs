@@ -17,8 +17,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use crate::config::{Access, Subscription};
+use crate::connection::Connection;
 use crate::monotonic::now;
-use crate::room::{Connection, Room};
+use crate::room::Room;
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
 /// Between looks whether a stream on an outdated connection has ended.

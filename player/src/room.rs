@@ -4,15 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use audera_clock::{ClockFilter, SenderTime, Span};
+use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
-use audera_link::PeerId;
 use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
-use audera_wire::{PlayerHello, PlayerSession, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
-use tokio::sync::Notify;
+use audera_wire::{PlayerHello, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
 use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
+use crate::connection::Connection;
 use crate::speaker::Speaker;
 
 /// Audio that fits between network and device: the longest latency, and as much again for what comes early.
@@ -27,46 +26,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Between attempts to open a device that failed while a stream plays.
 const RETRY_DEVICE: Duration = Duration::from_secs(1);
-
-/// One connected sender.
-#[derive(Debug)]
-pub struct Connection {
-    /// Its identity.
-    pub peer: PeerId,
-    /// What it calls itself; the short id until it has said.
-    pub name: RefCell<String>,
-    /// The protocol's state.
-    pub session: RefCell<PlayerSession>,
-    /// Rings the connection's writer.
-    pub wake: Notify,
-    /// Why the peer has sent us away, if it has.
-    pub refusal: RefCell<Option<String>>,
-    /// Whether the hello that the peer has read tells an old name or old groups.
-    pub outdated: Cell<bool>,
-    clock: RefCell<ClockFilter>,
-}
-
-impl Connection {
-    /// A connection to `peer`, at its beginning.
-    pub fn new(peer: PeerId, session: PlayerSession) -> Rc<Self> {
-        Rc::new(Connection {
-            peer,
-            name: RefCell::new(peer.short()),
-            session: RefCell::new(session),
-            wake: Notify::new(),
-            refusal: RefCell::default(),
-            outdated: Cell::new(false),
-            clock: RefCell::new(ClockFilter::new()),
-        })
-    }
-
-    /// Speaks to the session and wakes the writer.
-    pub fn speak<R>(&self, say: impl FnOnce(&mut PlayerSession) -> R) -> R {
-        let answer = say(&mut self.session.borrow_mut());
-        self.wake.notify_one();
-        answer
-    }
-}
 
 /// What a stream needs besides a device.
 struct Prepared {
