@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use audera_clock::ClockFilter;
 use audera_link::PeerId;
-use audera_wire::PlayerSession;
+use audera_wire::{PlayerSession, StreamId};
 use tokio::sync::Notify;
 
 /// One connected sender.
@@ -23,6 +23,8 @@ pub struct Connection {
     pub refusal: RefCell<Option<String>>,
     /// Whether the hello that the peer has read tells an old name or old groups.
     pub outdated: Cell<bool>,
+    /// The stream that was refused last. Its sender asks again, and then gets a room that is free but none that plays.
+    pub refused: Cell<Option<StreamId>>,
     /// Its clock as seen from here.
     pub clock: RefCell<ClockFilter>,
 }
@@ -37,8 +39,15 @@ impl Connection {
             wake: Notify::new(),
             refusal: RefCell::default(),
             outdated: Cell::new(false),
+            refused: Cell::new(None),
             clock: RefCell::new(ClockFilter::new()),
         })
+    }
+
+    /// Does not take a stream, or cannot play it any longer.
+    pub fn refuse(&self, id: StreamId, reason: &str) {
+        self.refused.set(Some(id));
+        self.speak(|session| session.refuse(id, reason));
     }
 
     /// Speaks to the session and wakes the writer.

@@ -111,12 +111,16 @@ impl Room {
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => {
-                tracing::info!(sender = %connection.name.borrow(), "refused: {reason}");
-                connection.speak(|session| session.refuse(start.id, &reason));
-                return;
+                // One line for each stream, however often its sender asks.
+                if connection.refused.get() != Some(start.id) {
+                    tracing::info!(sender = %connection.name.borrow(), "refused: {reason}");
+                }
+                return connection.refuse(start.id, &reason);
             }
         };
-        tracing::info!(sender = %connection.name.borrow(), title = %start.title, format = %start.format, latency = %start.latency, "starts to play");
+        if connection.refused.get() != Some(start.id) {
+            tracing::info!(sender = %connection.name.borrow(), title = %start.title, format = %start.format, latency = %start.latency, "starts to play");
+        }
         self.open(connection.clone(), start, prepared, false);
     }
 
@@ -125,6 +129,9 @@ impl Room {
         let mut now = self.now.borrow_mut();
         let Some(playing) = now.as_ref().filter(|playing| playing.finished.is_none()) else { return Ok(()) };
         let same_sender = Rc::ptr_eq(&playing.connection, connection);
+        if connection.refused.get() == Some(start.id) {
+            return Err(format!("{} plays here meanwhile", playing.connection.name.borrow()));
+        }
         if self.config.borrow().policy == Policy::First && !same_sender {
             return Err(format!(
                 "{} plays here already, and the first stream has the room",
@@ -174,8 +181,10 @@ impl Room {
             }
             // Otherwise another stream has come meanwhile, and this one has been told all there is to tell.
             if room.plays(attempt) {
-                tracing::warn!("cannot play: {reason}");
-                connection.speak(|session| session.refuse(id, &reason));
+                if connection.refused.get() != Some(id) {
+                    tracing::warn!("cannot play: {reason}");
+                }
+                connection.refuse(id, &reason);
                 room.fall_silent();
             }
         });
@@ -195,7 +204,7 @@ impl Room {
         match Prepared::new(now.start.format) {
             Ok(prepared) => self.open(now.connection, now.start, prepared, true),
             Err(reason) => {
-                now.connection.speak(|session| session.refuse(now.start.id, &reason));
+                now.connection.refuse(now.start.id, &reason);
                 self.fall_silent();
             }
         }

@@ -131,3 +131,25 @@ async fn a_device_that_hangs_while_it_opens_does_not_keep_the_network_thread() {
     };
     LocalSet::new().run_until(home).await;
 }
+
+/// Who was refused asks again, and gets a room that is free, but takes none from a stream that has begun since.
+#[test]
+fn a_stream_that_was_refused_takes_the_room_from_nobody_later() {
+    LocalSet::new().block_on(&tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(), async {
+        let (room, speaker, refused) = furnish(None);
+        let mut busy = start(1, 441);
+        busy.format.rate = 44_100;
+        room.start(&refused, busy.clone());
+        while refused.refused.get() != Some(StreamId(1)) {
+            tokio::task::yield_now().await;
+        }
+        let session = PlayerSession::new(room.hello(), now());
+        let other = Connection::new(PeerId::from([8; 32]), session);
+        room.start(&other, start(2, 480));
+        until(&speaker, true).await;
+        room.start(&refused, busy);
+        assert_eq!(room.status().stream, Some(StreamId(2)), "the other stream goes on");
+        room.start(&refused, start(3, 480));
+        assert_eq!(room.status().stream, Some(StreamId(3)), "a new stream of the same sender is the newest");
+    });
+}

@@ -188,6 +188,7 @@ fn module_configuration(kind: &str, args: &str) -> String {
     format!(
         "context.spa-libs = {{ audio.convert.* = audioconvert/libspa-audioconvert support.* = support/libspa-support }}\n\
          context.modules = [\n\
+         {{ name = libpipewire-module-rt flags = [ ifexists nofail ] }}\n\
          {{ name = libpipewire-module-protocol-native }}\n\
          {{ name = libpipewire-module-client-node }}\n\
          {{ name = libpipewire-module-adapter }}\n\

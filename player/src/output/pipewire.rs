@@ -78,7 +78,11 @@ impl OpenDevice for Opened {
         let (answer, connected) = sync_channel(1);
         let name = self.name.clone();
         let device = |detail: String| OutputError::Device { output: name.clone(), action: "connecting", detail };
-        let thread = Thread::spawn("audera-pw", Properties::new().with("application.name", "Audera Player"), {
+        let properties = Properties::new()
+            .with("application.name", "Audera Player")
+            // Gives the data loop real-time priority; later versions take it for client.conf, which does so by itself.
+            .with("config.name", "client-rt.conf");
+        let thread = Thread::spawn("audera-pw", properties, {
             let health = health.clone();
             move |context| Graph::new(context, *self, source, health, answer)
         })
