@@ -1,13 +1,12 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use audera_link::{
-    Connection as Transport, Endpoint, Listener, MET_FILE, Pause, PeerId, PinError, Pinned, Protocol, Target,
+    Connection as Transport, Endpoint, Listener, MET_FILE, Pause, PinError, Pinned, Protocol, Strangers, Target,
     TrustStore, dial, drive,
 };
 use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError};
@@ -38,11 +37,8 @@ pub struct Network {
     /// Rung when connections tell what is no longer so.
     outdated: Notify,
     /// Refused senders that have had their line in the log; they try again and again.
-    strangers: RefCell<BTreeSet<PeerId>>,
+    strangers: RefCell<Strangers>,
 }
-
-/// Refused senders that are remembered. Ids cost nothing, so a stranger may come with many.
-const MAX_STRANGERS: usize = 256;
 
 impl Network {
     /// Connections on behalf of `room`.
@@ -144,11 +140,7 @@ impl Network {
     /// One line for each stranger, with what to do; at its further attempts only who wants to know more is told.
     fn tell_of_stranger(&self, connection: &Connection, address: SocketAddr) {
         let id = connection.peer;
-        let mut strangers = self.strangers.borrow_mut();
-        if strangers.len() >= MAX_STRANGERS {
-            strangers.clear();
-        }
-        if !strangers.insert(id) {
+        if !self.strangers.borrow_mut().is_new(&id) {
             return tracing::debug!(%address, %id, "refused again");
         }
         let file = self.trust.borrow().path().display().to_string();
