@@ -191,6 +191,7 @@ fn module_configuration(kind: &str, args: &str) -> String {
          {{ name = libpipewire-module-rt flags = [ ifexists nofail ] }}\n\
          {{ name = libpipewire-module-protocol-native }}\n\
          {{ name = libpipewire-module-client-node }}\n\
+         {{ name = libpipewire-module-metadata }}\n\
          {{ name = libpipewire-module-adapter }}\n\
          {{ name = libpipewire-module-audera-{kind} args = {{ {args} }} }}\n\
          ]\n"

@@ -91,9 +91,7 @@ fn it_is_a_recording_that_can_be_moved_with_the_sound_following() {
     assert!(likeness(&recorded.channels[1], &recorded.channels[0]) > 0.5);
     assert!(likeness(&recorded.channels[2], &recorded.channels[0]) < 0.1);
 
-    let recording = studio.recording("Tap");
-    session.run("pactl", &["move-source-output", &recording, "Second.monitor"]).unwrap();
-    session.wait_for_graph("the move", |graph| (graph.hears("audera-source.Tap") == ["Second"]).then_some(())).unwrap();
+    studio.move_recording("Tap", "Second");
     session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
     let recorded = studio.listen(&sinks, 4.0);
     let late = |channel: usize| &recorded.channels[channel][48_000..];

@@ -8,6 +8,7 @@ mod targets;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use audera_testkit::home::Home;
 use audera_testkit::wav::{Samples, Sound};
@@ -60,6 +61,30 @@ impl Studio {
         let node = format!("node.name = \"audera-source.{source}\"");
         let ours = listed.split("Source Output #").find(|output| output.contains(&node)).expect(&listed);
         ours.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Moves a source's recording to the monitor of a sink, as a mixer does.
+    ///
+    /// WirePlumber 0.4 now and then notes the wish and leaves the stream where it is; so the note is taken back and made again then.
+    fn move_recording(&self, source: &str, sink: &str) {
+        let node = format!("audera-source.{source}");
+        let is_there = || self.session.graph().is_ok_and(|graph| graph.hears(&node) == [sink]);
+        for _ in 0..5 {
+            self.session
+                .run("pactl", &["move-source-output", &self.recording(source), &format!("{sink}.monitor")])
+                .unwrap();
+            let noted = Instant::now();
+            while noted.elapsed() < Duration::from_secs(3) {
+                if is_there() {
+                    return;
+                }
+            }
+            let id = self.session.graph().unwrap().node(&node).unwrap().id.to_string();
+            for key in ["target.node", "target.object"] {
+                self.session.run("pw-metadata", &["-d", &id, key]).unwrap();
+            }
+        }
+        panic!("the session manager does not move {node} to {sink}: {:?}", self.session.graph());
     }
 
     /// Records these sinks' monitors, and the metronome's, for `seconds`.
