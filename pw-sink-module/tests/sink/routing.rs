@@ -1,6 +1,6 @@
 //! A room is an ordinary sink: visible, the default if somebody wants, a place streams can be moved to, with a known latency.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audera_testkit::home::Product;
 use audera_testkit::{Session, or_skip};
@@ -74,9 +74,25 @@ fn is_visible(session: &Session, kitchen: &Value) {
 }
 
 /// Moves a playing stream as pavucontrol and the desktops do.
+///
+/// WirePlumber 0.4 now and then notes the wish and leaves the stream where it is; so the note is taken back and made again then.
 fn move_to(session: &Session, application: &str, sink: &str) {
-    let stream = node(session, application).unwrap();
-    session.run("pactl", &["move-sink-input", &prop(&stream, "object.serial"), sink]).unwrap();
+    let is_there = || session.graph().is_ok_and(|graph| graph.plays_to(application) == [sink]);
+    for _ in 0..5 {
+        let stream = node(session, application).unwrap();
+        session.run("pactl", &["move-sink-input", &prop(&stream, "object.serial"), sink]).unwrap();
+        let noted = Instant::now();
+        while noted.elapsed() < Duration::from_secs(3) {
+            if is_there() {
+                return;
+            }
+        }
+        let id = session.graph().unwrap().node(application).unwrap().id.to_string();
+        for key in ["target.node", "target.object"] {
+            session.run("pw-metadata", &["-d", &id, key]).unwrap();
+        }
+    }
+    panic!("the session manager does not move {application} to {sink}: {:?}", session.graph());
 }
 
 /// The application's ports know how long it takes from them to the loudspeaker.
