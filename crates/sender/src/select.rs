@@ -59,3 +59,45 @@ pub(crate) fn format_for(
     format.validate().map_err(|error| error.to_string())?;
     Ok(format)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(codec: CodecChoice, rate: u32, channels: u8, codings: &[Coding]) -> Result<StreamFormat, String> {
+        let takes = Formats { codings: codings.to_vec(), max_rate: 96_000, max_channels: 6 };
+        format_for(&Encoding { codec, ..Encoding::default() }, rate, channels, &takes)
+    }
+
+    #[test]
+    fn auto_is_opus_where_it_fits_and_pcm_elsewhere() {
+        let format = |rate, channels| choose(CodecChoice::Auto, rate, channels, &Coding::ALL).unwrap();
+        assert_eq!(format(48_000, 2), StreamFormat { coding: Coding::Opus, rate: 48_000, channels: 2, frames: 480 });
+        assert_eq!(
+            format(96_000, 2),
+            StreamFormat { coding: Coding::PcmS24le, rate: 96_000, channels: 2, frames: 960 }
+        );
+        assert_eq!(
+            format(44_100, 2),
+            StreamFormat { coding: Coding::PcmS24le, rate: 44_100, channels: 2, frames: 441 }
+        );
+        assert_eq!(format(48_000, 6).coding, Coding::PcmS24le);
+    }
+
+    #[test]
+    fn pcm_is_the_best_the_player_takes() {
+        let coding = |codings: &[Coding]| choose(CodecChoice::Pcm, 48_000, 2, codings).map(|format| format.coding);
+        assert_eq!(coding(&Coding::ALL), Ok(Coding::PcmS24le));
+        assert_eq!(coding(&[Coding::PcmS16le, Coding::Opus]), Ok(Coding::PcmS16le));
+        assert!(coding(&[Coding::Opus]).unwrap_err().contains("no PCM"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_sides_of_it() {
+        let refused = |codec, rate, channels, codings: &[Coding]| choose(codec, rate, channels, codings).unwrap_err();
+        assert!(refused(CodecChoice::Opus, 96_000, 2, &Coding::ALL).contains("96000"));
+        assert!(refused(CodecChoice::Opus, 48_000, 2, &[Coding::PcmS16le]).contains("Opus"));
+        let much = refused(CodecChoice::Pcm, 192_000, 8, &Coding::ALL);
+        assert!(much.contains("96000 Hz and 6") && much.contains("192000 Hz and 8"), "{much}");
+    }
+}
