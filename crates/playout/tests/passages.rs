@@ -261,6 +261,7 @@ fn the_halves_work_from_two_threads() {
     let (mut feeder, mut puller) = playout(config).expect("a good configuration");
     feeder.set_clock(ClockMap::identity());
     let done = std::sync::atomic::AtomicBool::new(false);
+    let pushed = std::sync::atomic::AtomicI64::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut next = 0;
@@ -268,7 +269,10 @@ fn the_halves_work_from_two_threads() {
                 let samples: Vec<f32> = (next..next + 480).flat_map(|n| room::pilot(n as f64)).collect();
                 let stamp = SenderTime::from_nanos(0) + Span::from_frames(next, RATE);
                 match feeder.push(stamp, &samples) {
-                    Ok(()) => next += 480,
+                    Ok(()) => {
+                        next += 480;
+                        pushed.store(next, std::sync::atomic::Ordering::Relaxed);
+                    }
                     Err(_) => std::thread::yield_now(),
                 }
             }
@@ -277,6 +281,11 @@ fn the_halves_work_from_two_threads() {
         let (mut pulled, mut sounding) = (0, 0);
         // However the threads are scheduled: what sounds is right, and in the end enough has sounded.
         while sounding < 20 * 48_000 {
+            // A puller that ran ahead of the feeder would find all that comes too late, for ever.
+            if pushed.load(std::sync::atomic::Ordering::Relaxed) < pulled + 4 * 480 {
+                std::thread::yield_now();
+                continue;
+            }
             sounding += puller.pull(PlayerTime::from_nanos(0) + Span::from_frames(pulled, RATE), &mut out).sounding;
             for (n, frame) in out.chunks_exact(WIDTH).enumerate() {
                 let (behind, loudness) = heard(frame, (pulled + n as i64) as f64);
