@@ -31,7 +31,7 @@ programs: setup
 	$(CARGO) build --locked --workspace --lib --bins --tests --examples
 
 test: programs ## run every test
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 lint: programs ## check style, lints, documentation, licences and every shipped file
 	$(CARGO) fmt --all --check

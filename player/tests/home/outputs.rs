@@ -54,12 +54,13 @@ fn an_alsa_pcm_and_a_file_get_the_samples_that_were_played_at_the_clocks_pace() 
     for (what, sound) in [("alsa", through_alsa), ("file", Sound::read(&wav).unwrap())] {
         assert_eq!((sound.rate, sound.channels.len()), (RATE, 2));
         assert_eq!(sound.channels[0], sound.channels[1], "{what}");
-        // From when the clocks have settled on; and pw-play leaves out its last cycle.
+        // The clocks are still being learned, which bends the rate: in pieces short enough that this is no more than a drift of each.
+        // Pw-play leaves out its last cycle.
         let settled = part(&source.channels[0], 2.0, 6.5);
-        let residual = measure::residual(&sound.channels[0], settled, RATE, 0.5).unwrap();
+        let residual = measure::residual(&sound.channels[0], settled, RATE, 0.02).unwrap();
         println!("{what}: {residual:?}, gaps {:?}", measure::gaps(part(&sound.channels[0], 0.5, 6.0), 8));
-        assert!(residual.blocks >= 8, "{residual:?}");
-        assert!(residual.db < -10.0, "{what}: {residual:?}");
+        assert!(residual.blocks >= 200, "{residual:?}");
+        assert!(residual.db < -40.0, "{what}: {residual:?}");
         assert!(residual.drift_ppm.abs() < 200.0 && (residual.gain - 1.0).abs() < 0.03, "{what}: {residual:?}");
         assert_eq!(measure::gaps(part(&sound.channels[0], 0.5, 6.0), 8), [], "{what}");
     }

@@ -106,8 +106,9 @@ fn tell_all(session: &Session) {
 
 /// All objects of the graph.
 pub fn objects(session: &Session) -> Vec<Value> {
-    let text = session.run("pw-dump", &[]).unwrap();
-    serde_json::from_str(&text).unwrap_or_default()
+    // What changes while it is dumped may leave the dump unreadable; the next one is whole.
+    let dump = || serde_json::from_str(&session.run("pw-dump", &[]).ok()?).ok();
+    session.poll("a dump of the graph that can be read", dump).unwrap()
 }
 
 /// The node of this name, if there is one.
@@ -127,7 +128,7 @@ pub fn prop(object: &Value, key: &str) -> String {
 /// Waits for the sink of this node name and returns it.
 pub fn wait_for_sink(session: &Session, name: &str) -> Value {
     session.wait_for_ports(&[format!("{name}:playback_FL")]).unwrap();
-    node(session, name).unwrap()
+    session.poll(&format!("the node {name}"), || node(session, name)).unwrap()
 }
 
 /// Waits until there is no node of this name.
