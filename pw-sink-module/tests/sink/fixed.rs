@@ -31,17 +31,11 @@ fn addresses_do_without_discovery_and_codecs_are_chosen() {
         let sinks = product.module(&session, "sink", &arguments).unwrap();
         let sink = wait_for_sink(&session, NODE);
         assert_eq!(prop(&sink, "node.description"), format!("Audera {ROOM}"));
-        let application = if std::env::var_os("VG").is_some() && arguments.contains("96000") {
-            let mut command = session.command("valgrind");
-            command.args(["--log-file=/tmp/vg-%p.log", "pw-play", "--target", NODE]).arg(long_noise(&session));
-            session.spawn(command).unwrap()
-        } else if std::env::var_os("PA").is_some() && arguments.contains("96000") {
-            let mut command = session.command("paplay");
-            command.arg(format!("--device={NODE}")).arg(long_noise(&session));
-            session.spawn(command).unwrap()
-        } else {
-            pw_play(&session, &["--target", NODE])
-        };
+        // Not pw-play: PipeWire 0.3.65's writes its first samples over the graph's shared clock, and crashes, in every tenth run or so
+        // when the rate of what plays has changed from 48 to 96 kHz since the graph began.
+        let mut application = session.command("paplay");
+        application.arg(format!("--device={NODE}")).arg(long_noise(&session));
+        let application = session.spawn(application).unwrap();
         wait_heard(&session, &recorder, &[true]);
         let report = wait_until_playing(&session, NODE, &[ROOM]);
         assert_eq!(report[0]["codec"], codec, "{arguments}");
