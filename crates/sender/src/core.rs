@@ -21,6 +21,7 @@ use crate::pump::{Packet, Turn};
 use crate::select;
 use crate::stream::{Membership, Run, Stream};
 use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, StreamKey};
+use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
 /// What farewells may take when the hub is dropped.
@@ -120,12 +121,13 @@ impl Core {
             }
         }
         if self.config.discover {
-            services.spawn_local(discovery::run(self.clone()));
+            services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
         }
         if let Some(listen) = self.config.listen.clone() {
-            services.spawn_local(inbound::run(self.clone(), listen, callers.clone()));
+            let listener = inbound::run(self.clone(), listen, callers.clone());
+            services.spawn_local(self.watched("the listener for players that dial in", listener));
         }
-        services.spawn_local(self.clone().report());
+        services.spawn_local(self.watched("the report of the rooms' states", self.clone().report()));
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
@@ -143,7 +145,8 @@ impl Core {
             Order::Open(key, parts) => {
                 let (pump, config) = *parts;
                 let stream = Rc::new(Stream::new(key, config, pump));
-                let task = spawn_local(pump_blocks(self.clone(), stream.clone())).abort_handle();
+                let pump = pump_blocks(self.clone(), stream.clone());
+                let task = spawn_local(self.watched("a stream", pump)).abort_handle();
                 self.streams.borrow_mut().insert(key, (stream, task));
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
@@ -198,6 +201,12 @@ impl Core {
         self.players.borrow().get(key).cloned()
     }
 
+    /// A task of this thread whose panic is told.
+    fn watched<T: Future<Output = ()>>(self: &Rc<Self>, what: &str, task: T) -> impl Future<Output = ()> + use<T> {
+        let core = self.clone();
+        watched(what.to_owned(), move |trouble| core.tell(HubEvent::Trouble(trouble)), task)
+    }
+
     pub(crate) fn tell(&self, event: HubEvent) {
         (self.events.borrow_mut())(event);
     }
@@ -210,7 +219,8 @@ impl Core {
         self.players.borrow_mut().insert(key, player.clone());
         self.tell(HubEvent::Player(player.info.borrow().clone()));
         if !matches!(*player.route.borrow(), Route::Inbound) {
-            let task = spawn_local(connect::keep(self.clone(), player.clone()));
+            let keep = connect::keep(self.clone(), player.clone());
+            let task = spawn_local(self.watched(&format!("the connection to \"{}\"", player.room()), keep));
             player.task.replace(Some(task.abort_handle()));
         }
         player

@@ -26,6 +26,7 @@ mod signals;
 mod stream;
 mod tap;
 mod types;
+mod watch;
 
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};

@@ -43,15 +43,22 @@ impl Session {
     /// # Errors
     /// When PipeWire does not answer.
     pub fn graph(&self) -> Result<Graph, Error> {
-        // Printed while objects come and go, it may be cut or doubled: what cannot be read counts as empty, and is asked for again.
-        let objects: Vec<Value> = serde_json::from_str(&self.run("pw-dump", &[])?).unwrap_or_default();
-        Ok(Graph::read(&objects))
+        Ok(Graph::read(&self.objects()?))
+    }
+
+    /// All objects of the graph, as `pw-dump` tells them.
+    ///
+    /// # Errors
+    /// When PipeWire does not answer, or never with what can be read.
+    pub fn objects(&self) -> Result<Vec<Value>, Error> {
+        // What is dumped while it changes may be cut short. That does not mean that what is missing is gone: the next one is whole.
+        self.poll("a dump of the graph that can be read", || read_dump(&self.run("pw-dump", &[]).ok()?))
     }
 
     /// Waits until `pick` finds something in the graph.
     ///
     /// # Errors
-    /// [`Error::NotReady`] after 20 s.
+    /// [`Error::NotReady`] after a minute.
     pub fn wait_for_graph<T>(&self, what: &str, mut pick: impl FnMut(&Graph) -> Option<T>) -> Result<T, Error> {
         self.poll(what, || self.graph().ok().and_then(|graph| pick(&graph)))
     }
@@ -59,7 +66,7 @@ impl Session {
     /// Waits until the rooms of a sender's node are in these states, told as `room state`, in any order, and no others.
     ///
     /// # Errors
-    /// [`Error::NotReady`] after 20 s, with the states last seen.
+    /// [`Error::NotReady`] after a minute, with the states last seen.
     pub fn wait_for_rooms(&self, node: &str, expected: &[&str]) -> Result<Vec<RoomState>, Error> {
         let mut seen = None;
         let waited = self.wait_for_graph("", |graph| {
@@ -80,6 +87,23 @@ impl Session {
             other => other,
         })
     }
+}
+
+/// Reads what `pw-dump` has printed: an array of all objects and, where they have changed meanwhile, more arrays with those that
+/// have; an object that has gone is told without its `info`. `None` if it is cut short.
+fn read_dump(text: &str) -> Option<Vec<Value>> {
+    let mut objects = BTreeMap::new();
+    for array in serde_json::Deserializer::from_str(text).into_iter::<Vec<Value>>() {
+        for object in array.ok()? {
+            let id = object["id"].as_u64()?;
+            if object["info"].is_null() && objects.contains_key(&id) {
+                objects.remove(&id);
+            } else {
+                objects.insert(id, object);
+            }
+        }
+    }
+    (!objects.is_empty()).then(|| objects.into_values().collect())
 }
 
 impl Graph {
@@ -155,5 +179,21 @@ impl Node {
                 flaws: flaws(room),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_is_read_with_its_changes_or_not_at_all() {
+        let whole = r#"[{"id": 1, "info": {"a": 1}}, {"id": 2, "info": {"a": 2}}, {"id": 3, "info": null}]"#;
+        let ids = |text: &str| Some(read_dump(text)?.iter().map(|object| object["id"].clone()).collect::<Vec<_>>());
+        assert_eq!(ids(whole).unwrap(), [1, 2, 3]);
+        let changed = format!(r#"{whole} [{{"id": 2, "info": null}}, {{"id": 4, "info": {{}}}}]"#);
+        assert_eq!(ids(&changed).unwrap(), [1, 3, 4]);
+        assert_eq!(ids(&whole[..40]), None);
+        assert_eq!(ids(""), None);
     }
 }

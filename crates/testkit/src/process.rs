@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
@@ -13,11 +13,14 @@ use std::{
 
 use crate::{Error, sys};
 
-/// How long a program may take to become ready or to end.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a program may take to become ready or to end. Only catches what hangs: a busy machine may need seconds for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two looks at something that cannot be waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
+
+/// The same where each look starts a program, which is work for the machine whose sound is being judged.
+pub(crate) const LONG_LOOK: Duration = Duration::from_millis(50);
 
 /// A running program and its log. Dropping it kills it and all it has started.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ impl Process {
     /// When the kernel does not know of it any more.
     pub fn stop(mut self) -> Result<ExitStatus, Error> {
         self.signal(libc::SIGTERM);
-        self.wait(Duration::from_secs(5)).map(|ended| ended.unwrap_or(ExitStatus::from_raw(libc::SIGKILL)))
+        self.wait(PATIENCE).map(|ended| ended.unwrap_or(ExitStatus::from_raw(libc::SIGKILL)))
     }
 
     /// Waits for its end for at most `patience`; `None` when it goes on.
@@ -175,7 +178,23 @@ pub(crate) fn not_ready(what: &str, outcome: String, log: &Path) -> Error {
     Error::NotReady { what: what.to_owned(), outcome, log: log.to_owned(), tail }
 }
 
-/// Runs a command to its end and returns its standard output.
+/// Waits for the end of a child, which is killed if that does not come.
+fn finish(child: Child) -> io::Result<Output> {
+    let id = child.id();
+    let (ended, end) = mpsc::channel::<()>();
+    let guard = thread::spawn(move || {
+        if matches!(end.recv_timeout(2 * PATIENCE), Err(mpsc::RecvTimeoutError::Timeout)) {
+            sys::kill(id);
+        }
+    });
+    let output = child.wait_with_output();
+    drop(ended);
+    // It only panics if it cannot wait.
+    drop(guard.join());
+    output
+}
+
+/// Runs a command to its end, for which it has two minutes, and returns its standard output.
 pub(crate) fn run(mut command: Command) -> Result<String, Error> {
     let line = std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -183,7 +202,9 @@ pub(crate) fn run(mut command: Command) -> Result<String, Error> {
         .collect::<Vec<_>>()
         .join(" ");
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|source| Error::Run { program, source })?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.map_err(|source| Error::Run { program: program.clone(), source })?;
+    let output = finish(child).map_err(|source| Error::Run { program, source })?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);

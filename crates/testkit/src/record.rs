@@ -76,7 +76,7 @@ impl Recorder {
     /// Waits until the recording is this long: a way to let time pass in the graph rather than on the wall.
     ///
     /// # Errors
-    /// [`Error::NotReady`] when it stands still, for 20 s, or the recorder ends.
+    /// [`Error::NotReady`] when it stands still, for a minute, or the recorder ends.
     pub fn wait_for(&mut self, seconds: f64) -> Result<(), Error> {
         loop {
             let before = self.seconds();

@@ -203,6 +203,13 @@ pub(crate) fn lead_and_go_first(command: &mut Command) {
     unsafe { command.pre_exec(lead) };
 }
 
+/// Kills a child that has not been waited for.
+pub(crate) fn kill(pid: u32) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: no memory is involved; a process that has ended meanwhile is an error, and as well.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
 /// Sends a signal to a process group; whether it still exists does not matter to the caller.
 pub(crate) fn signal_group(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {

@@ -2,7 +2,7 @@
 
 use audera_testkit::measure;
 
-use crate::{House, RATE, address, likeness, peer, wait_for_line};
+use crate::{House, LONGEST_SLOW_WAY, RATE, address, likeness_within, peer, wait_for_line};
 
 #[test]
 fn bad_peers_are_closed_with_one_line_each_and_the_room_plays_on() {
@@ -11,7 +11,9 @@ fn bad_peers_are_closed_with_one_line_each_and_the_room_plays_on() {
     let mut player = house.room("Kitchen", &[]).unwrap();
     let address = address(&player);
     let _noise = house.make_noise("Input", 1);
-    let _source = house.tap("Tap", "Input", "audera.start = always audera.rooms = [ Kitchen ]").unwrap();
+    let _source = house
+        .tap("Tap", "Input", "audera.latency.msec = 1000 audera.start = always audera.rooms = [ Kitchen ]")
+        .unwrap();
     session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
     let mut recorder = house.recorder(&["Kitchen", "Input"]);
     // PipeWire leaves out some cycles when a recorder comes in, and rooms report once a second.
@@ -59,14 +61,15 @@ fn bad_peers_are_closed_with_one_line_each_and_the_room_plays_on() {
     let turned = |word: &str| log.iter().filter(|line| line.contains("turned away") && line.contains(word)).count();
     println!("{} timed out, {} refused at once", turned("no complete TLS handshake"), turned("refused, because"));
     assert_eq!(turned("no complete TLS handshake") + turned("refused, because"), 50, "{log:#?}");
-    assert!((25..=32).contains(&turned("no complete TLS handshake")));
+    // 32 at once have the time for a handshake; where the machine stands still for so long, others have their places then.
+    assert!(turned("no complete TLS handshake") >= 25);
 
     wait_for_line(&mut player, said, &["connection lost", "peer"]);
 
     let seconds = recorder.seconds();
     let recorded = recorder.finish().unwrap();
     let [kitchen, input] = [&recorded.channels[0][..], &recorded.channels[1][..]];
-    assert!(likeness(input, kitchen) > 0.6, "it plays on, {seconds} s");
+    assert!(likeness_within(input, kitchen, LONGEST_SLOW_WAY) > 0.6, "it plays on, {seconds} s");
     println!(
         "gaps {:?} in {} s, of the input {:?}",
         measure::gaps(kitchen, 8),
@@ -76,6 +79,6 @@ fn bad_peers_are_closed_with_one_line_each_and_the_room_plays_on() {
     assert_eq!(player.output().matches("starts to play").count(), 1);
     // A cycle that the graph leaves out is a gap, too; whether the room had all it needed is what the player counts.
     let after = session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
-    let flaws = after[0].flaws - before[0].flaws;
+    let flaws = after[0].flaws.checked_sub(before[0].flaws).expect("one and the same stream");
     assert!(flaws < u64::from(RATE), "late wake-ups of the machine account for less: {after:?}");
 }

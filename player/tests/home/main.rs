@@ -21,6 +21,8 @@ const RATE: u32 = 48_000;
 const WINDOW: f64 = 0.25;
 /// Longer than any way from an input to a room here.
 const LONGEST_WAY: f64 = 0.6;
+/// The same where a latency of a second is asked for.
+const LONGEST_SLOW_WAY: f64 = 1.6;
 
 /// A session, alone on this machine as far as these tests go: what is heard is not to be disturbed by other tests.
 struct House {
@@ -63,9 +65,18 @@ impl House {
         file
     }
 
-    /// Plays noise to a sink for 40 s.
+    /// Noise that goes on for longer than any test, as a file; it comes again every four seconds.
+    fn long_noise(&self, seed: u64) -> PathBuf {
+        let file = self.session.dir().join(format!("long-noise-{seed}.wav"));
+        let one = sound::noise(RATE, 1, 4.0, 0.5, seed).channels.remove(0);
+        let long = one.repeat(75);
+        Sound { rate: RATE, channels: vec![long.clone(), long] }.write(&file, Samples::S16).unwrap();
+        file
+    }
+
+    /// Plays noise to a sink for minutes.
     fn make_noise(&self, sink: &str, seed: u64) -> Process {
-        self.session.play(&self.noise(40.0, seed), sink).unwrap()
+        self.session.play(&self.long_noise(seed), sink).unwrap()
     }
 
     /// Starts the sink module and waits for these rooms' sinks.
@@ -81,6 +92,20 @@ impl House {
         let mut recorder = self.recorder(sinks);
         recorder.wait_for(seconds).unwrap();
         recorder.finish().unwrap()
+    }
+
+    /// Waits until what each of these channels of a recording holds last is sound (`true`), or silence.
+    fn wait_until_heard(&self, recorder: &audera_testkit::record::Recorder, wanted: &[bool]) {
+        let heard = || {
+            let last = recorder.last(RATE as usize / 3).ok()?;
+            let sounds = |channel: &Vec<f32>| channel.iter().any(|sample| sample.abs() > 0.1);
+            let silent = |channel: &Vec<f32>| channel.iter().all(|&sample| sample == 0.0);
+            let full = last.first().is_some_and(|channel| channel.len() == RATE as usize / 3);
+            let mut channels = last.iter().zip(wanted);
+            (full && channels.all(|(channel, &wanted)| if wanted { sounds(channel) } else { silent(channel) }))
+                .then_some(())
+        };
+        self.session.poll(&format!("sound in the recording as {wanted:?}"), heard).unwrap();
     }
 
     fn recorder(&self, sinks: &[&str]) -> audera_testkit::record::Recorder {
@@ -114,7 +139,12 @@ fn wait_for_line(process: &mut Process, skip: usize, words: &[&str]) -> String {
 
 /// In what share of the windows the second recording holds what the first one held just before.
 fn likeness(input: &[f32], room: &[f32]) -> f64 {
-    let series = measure::offset_series(input, room, RATE, WINDOW, LONGEST_WAY);
+    likeness_within(input, room, LONGEST_WAY)
+}
+
+/// The same with another longest way, in seconds. As much of the recordings' ends cannot be compared.
+fn likeness_within(input: &[f32], room: &[f32], longest: f64) -> f64 {
+    let series = measure::offset_series(input, room, RATE, WINDOW, longest);
     let later = series.offsets.iter().filter(|offset| offset.seconds > 0.0).count();
     later as f64 / (series.offsets.len() + series.undecided + series.silent).max(1) as f64
 }

@@ -63,7 +63,7 @@ fn half_open(address: SocketAddr) {
 async fn speak(behaviour: &str, address: SocketAddr, state: &Path) {
     let identity = Identity::load_or_create(state).unwrap();
     let endpoint = Endpoint::new(&identity, audera_wire::ALPN).unwrap();
-    let connection = dial(&endpoint, &Target::from(address), Duration::from_secs(5)).await.unwrap();
+    let connection = dial(&endpoint, &Target::from(address), Duration::from_secs(60)).await.unwrap();
     println!("connected");
     match behaviour {
         "stream" => stream(connection).await,

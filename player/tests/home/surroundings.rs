@@ -7,7 +7,7 @@ use crate::{House, address, alone, peer, wait_for_line};
 
 /// The line in which Avahi tells of a room, on the loopback interface or another.
 fn announced(session: &Session, room: &str) -> Option<String> {
-    let found = session.run("avahi-browse", &["-rpt", "_audera._tcp"]).ok()?;
+    let found = session.run("timeout", &["10", "avahi-browse", "-rpt", "_audera._tcp"]).ok()?;
     found.lines().find(|line| line.starts_with("=;") && line.contains(&format!(";{room};"))).map(str::to_owned)
 }
 

@@ -106,9 +106,7 @@ fn tell_all(session: &Session) {
 
 /// All objects of the graph.
 pub fn objects(session: &Session) -> Vec<Value> {
-    // What changes while it is dumped may leave the dump unreadable; the next one is whole.
-    let dump = || serde_json::from_str(&session.run("pw-dump", &[]).ok()?).ok();
-    session.poll("a dump of the graph that can be read", dump).unwrap()
+    session.objects().unwrap()
 }
 
 /// The node of this name, if there is one.

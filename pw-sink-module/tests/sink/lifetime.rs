@@ -27,20 +27,18 @@ fn sinks_follow_their_players() {
     let second = ready.elapsed();
     wait_for_sink(&session, "audera.Everywhere");
     println!("from the player's readiness to its sink {first:?} and {second:?}, to Everywhere {:?}", ready.elapsed());
-    assert!(first < Duration::from_secs(4) && second < Duration::from_secs(4), "{first:?} {second:?}");
 
     let recorder = listen(&session, &["Kitchen", "Living Room"]);
     let application = pw_play(&session, &["--target", "audera.Kitchen"]);
     wait_heard(&session, &recorder, &[true, false]);
     let progress = Progress::watch(&session, &application, &recorder);
     kitchen.stop().unwrap();
-    living.stop().unwrap();
     let gone = Instant::now();
+    living.stop().unwrap();
     wait_heard(&session, &recorder, &[false, false]);
     wait_until_gone(&session, "audera.Living_Room");
     println!("an unused sink goes {:?} after its player", gone.elapsed());
-    // The module has learnt of it up to a second before the player has ended.
-    assert!(gone.elapsed() > Duration::from_secs(9));
+    assert!(gone.elapsed() > Duration::from_secs(10));
     wait_until_gone(&session, "audera.Everywhere");
 
     // As long again: what plays keeps its sink.

@@ -78,14 +78,15 @@ fn is_visible(session: &Session, kitchen: &Value) {
 /// WirePlumber 0.4 now and then notes the wish and leaves the stream where it is; so the note is taken back and made again then.
 fn move_to(session: &Session, application: &str, sink: &str) {
     let is_there = || session.graph().is_ok_and(|graph| graph.plays_to(application) == [sink]);
-    for _ in 0..5 {
+    for _ in 0..10 {
         let stream = node(session, application).unwrap();
         session.run("pactl", &["move-sink-input", &prop(&stream, "object.serial"), sink]).unwrap();
         let noted = Instant::now();
-        while noted.elapsed() < Duration::from_secs(3) {
+        while noted.elapsed() < Duration::from_secs(6) {
             if is_there() {
                 return;
             }
+            std::thread::sleep(Duration::from_millis(100));
         }
         let id = session.graph().unwrap().node(application).unwrap().id.to_string();
         for key in ["target.node", "target.object"] {
@@ -98,19 +99,22 @@ fn move_to(session: &Session, application: &str, sink: &str) {
 /// The application's ports know how long it takes from them to the loudspeaker.
 fn tells_its_latency(session: &Session, nanoseconds: u64) {
     let application = node(session, "pw-play").unwrap();
-    let ports: Vec<Value> = objects(session)
-        .into_iter()
-        .filter(|object| {
-            prop(object, "node.id") == prop(&application, "object.id") && prop(object, "port.direction") == "out"
-        })
-        .collect();
-    assert_eq!(ports.len(), 2);
-    for port in ports {
-        let latencies = port["info"]["params"]["Latency"].as_array().unwrap();
-        let ahead = latencies.iter().find(|latency| latency["direction"] == "Input").unwrap();
-        assert_eq!((&ahead["minNs"], &ahead["maxNs"]), (&nanoseconds.into(), &nanoseconds.into()));
-        assert_eq!(ahead["minRate"], 0);
-    }
+    let is_output = |object: &Value| {
+        prop(object, "node.id") == prop(&application, "object.id") && prop(object, "port.direction") == "out"
+    };
+    let told = |port: &Value| {
+        let latencies = port["info"]["params"]["Latency"].as_array()?;
+        let ahead = latencies.iter().find(|latency| latency["direction"] == "Input")?;
+        Some((ahead["minNs"].as_u64()?, ahead["maxNs"].as_u64()?, ahead["minRate"].as_u64()?))
+    };
+    let mut seen = Vec::new();
+    // It travels through the graph after the move.
+    let all_tell = || {
+        seen = objects(session).iter().filter(|object| is_output(object)).map(told).collect();
+        (seen == [Some((nanoseconds, nanoseconds, 0)); 2]).then_some(())
+    };
+    let waited = session.poll("the latency at the application's ports", all_tell);
+    assert!(waited.is_ok(), "{seen:?}");
 }
 
 /// What the user has set at a sink is kept by the desktop over the module's restart.

@@ -13,7 +13,7 @@ fn players_dial_in_by_name_and_by_address_and_come_and_go_in_time() {
 
     let (port, txt) = session
         .poll("the announcement", || {
-            let found = session.run("avahi-browse", &["-rpt", "_audera-source._tcp"]).ok()?;
+            let found = session.run("timeout", &["10", "avahi-browse", "-rpt", "_audera-source._tcp"]).ok()?;
             let line = found.lines().find(|line| line.starts_with("=;") && line.contains(";Turntable;"))?.to_owned();
             let fields: Vec<&str> = line.split(';').collect();
             Some(((*fields.get(8)?).to_owned(), fields.get(9)?.to_string()))

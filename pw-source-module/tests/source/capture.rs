@@ -18,7 +18,7 @@ fn make_input(studio: &Studio, name: &str) {
 /// Lets noise be heard in such an input.
 fn make_noise(studio: &Studio, name: &str, seed: u64) -> Process {
     let session = &studio.session;
-    let file = studio.noise(40.0, 0.5, seed);
+    let file = studio.long_noise(seed);
     let mut command = session.command("pw-play");
     command.args(["--target", "0", "--properties", &format!("{{ node.name = into-{name} }}")]).arg(&file);
     let playing = session.spawn(command).unwrap();

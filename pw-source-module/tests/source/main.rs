@@ -19,6 +19,11 @@ const RATE: u32 = 48_000;
 const WINDOW: f64 = 0.25;
 /// Longer than any way from an input to a room here: latency, preroll, and some cycles of the graph.
 const LONGEST_WAY: f64 = 0.6;
+/// The same where a latency of a second is asked for.
+const LONGEST_SLOW_WAY: f64 = 1.6;
+
+/// Between two looks at something that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A session, alone on this machine as far as these tests go: what is heard is not to be disturbed by other tests.
 struct Studio {
@@ -42,25 +47,29 @@ impl Studio {
         Some(Studio { home: or_skip(Home::start("studio", sinks))?, _alone: alone })
     }
 
-    /// Noise of its own for each `seed`, as a file.
-    fn noise(&self, seconds: f64, peak: f32, seed: u64) -> PathBuf {
+    /// Noise of its own for each `seed`, as a file; it comes again every four seconds.
+    fn long_noise(&self, seed: u64) -> PathBuf {
         let file = self.session.dir().join(format!("noise-{seed}.wav"));
-        sound::noise(RATE, 2, seconds, peak, seed).write(&file, Samples::F32).unwrap();
+        let one = sound::noise(RATE, 1, 4.0, 0.5, seed).channels.remove(0);
+        let long = one.repeat(75);
+        Sound { rate: RATE, channels: vec![long.clone(), long] }.write(&file, Samples::S16).unwrap();
         file
     }
 
-    /// Plays noise to a null sink, whose monitor is then an input with a signal, for 40 s.
+    /// Plays noise to a null sink, whose monitor is then an input with a signal, for minutes.
     fn make_noise(&self, sink: &str, seed: u64) -> Process {
-        let file = self.noise(40.0, 0.5, seed);
-        self.session.play(&file, sink).unwrap()
+        self.session.play(&self.long_noise(seed), sink).unwrap()
     }
 
     /// The number of a source in the list of recordings.
     fn recording(&self, source: &str) -> String {
-        let listed = self.session.run("pactl", &["list", "source-outputs"]).unwrap();
         let node = format!("node.name = \"audera-source.{source}\"");
-        let ours = listed.split("Source Output #").find(|output| output.contains(&node)).expect(&listed);
-        ours.split_whitespace().next().unwrap().to_owned()
+        let listed = || {
+            let listed = self.session.run("pactl", &["list", "source-outputs"]).ok()?;
+            let ours = listed.split("Source Output #").find(|output| output.contains(&node))?;
+            ours.split_whitespace().next().map(str::to_owned)
+        };
+        self.session.poll("the source among the recordings", listed).unwrap()
     }
 
     /// Moves a source's recording to the monitor of a sink, as a mixer does.
@@ -69,15 +78,16 @@ impl Studio {
     fn move_recording(&self, source: &str, sink: &str) {
         let node = format!("audera-source.{source}");
         let is_there = || self.session.graph().is_ok_and(|graph| graph.hears(&node) == [sink]);
-        for _ in 0..5 {
+        for _ in 0..10 {
             self.session
                 .run("pactl", &["move-source-output", &self.recording(source), &format!("{sink}.monitor")])
                 .unwrap();
             let noted = Instant::now();
-            while noted.elapsed() < Duration::from_secs(3) {
+            while noted.elapsed() < Duration::from_secs(6) {
                 if is_there() {
                     return;
                 }
+                std::thread::sleep(LOOK);
             }
             let id = self.session.graph().unwrap().node(&node).unwrap().id.to_string();
             for key in ["target.node", "target.object"] {
@@ -99,7 +109,12 @@ impl Studio {
 
 /// In what share of the windows the second recording holds what the first one held just before.
 fn likeness(input: &[f32], room: &[f32]) -> f64 {
-    let series = measure::offset_series(input, room, RATE, WINDOW, LONGEST_WAY);
+    likeness_within(input, room, LONGEST_WAY)
+}
+
+/// The same with another longest way, in seconds. As much of the recordings' ends cannot be compared.
+fn likeness_within(input: &[f32], room: &[f32], longest: f64) -> f64 {
+    let series = measure::offset_series(input, room, RATE, WINDOW, longest);
     let later = series.offsets.iter().filter(|offset| offset.seconds > 0.0).count();
     later as f64 / (series.offsets.len() + series.undecided + series.silent).max(1) as f64
 }

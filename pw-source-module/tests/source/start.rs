@@ -4,7 +4,7 @@ use audera_testkit::measure;
 use audera_testkit::sound::noise;
 use audera_testkit::wav::{Samples, Sound};
 
-use crate::{LONGEST_WAY, RATE, Studio, part};
+use crate::{LONGEST_SLOW_WAY, RATE, Studio, part};
 
 const TAP: &str = "audera-source.Tap";
 
@@ -19,7 +19,9 @@ fn with_the_signal_from_its_first_sample_until_the_hold_is_over() {
     let output = format!("file:{}", file.display());
     let args = ["--access", "open", "-v", "--config", config.to_str().unwrap(), "--output", &output];
     let mut watched = studio.product.player(session, "Kitchen", &args).unwrap();
-    let args = "audera.rooms = [ Kitchen ] audera.threshold.dbfs = -40 audera.hold.msec = 1500";
+    // Longer than anything holds this machine back, so that what is missing was lost.
+    let args =
+        "audera.latency.msec = 1000 audera.rooms = [ Kitchen ] audera.threshold.dbfs = -40 audera.hold.msec = 1500";
     let _source = studio.tap("Tap", "Input", args).unwrap();
     let log = watched.log().to_owned();
     let mut wait_for = |count: usize, words: &str| {
@@ -29,7 +31,7 @@ fn with_the_signal_from_its_first_sample_until_the_hold_is_over() {
     wait_for(1, " connected ");
 
     // All in one file: whoever joins the graph makes it pause or hurry for some cycles, so none may join at a beginning.
-    let parts = [(2.0, 0.005), (1.0, 0.0), (2.5, 0.5), (4.5, 0.0), (2.5, 0.5), (1.0, 0.0)];
+    let parts = [(2.0, 0.005), (1.0, 0.0), (2.5, 0.5), (8.0, 0.0), (2.5, 0.5), (1.0, 0.0)];
     let mut sound = Vec::new();
     let mut begins = Vec::new();
     for (seed, (seconds, peak)) in parts.into_iter().enumerate() {
@@ -43,29 +45,28 @@ fn with_the_signal_from_its_first_sample_until_the_hold_is_over() {
     // The room's file goes on where it ended.
     let mut before = 0;
     for (burst, begin) in [(1, begins[2]), (2, begins[4])] {
-        session.wait_for_rooms(TAP, &["Kitchen playing"]).unwrap();
-        session.wait_for_rooms(TAP, &[]).unwrap();
+        wait_for(burst, "starts to play");
         wait_for(burst, "has played out");
         wait_for(burst, "the output is released");
 
         let played = &sound[begin..begin + RATE as usize * 5 / 2];
         // The file is complete a moment after its release is told.
-        let enough = before + RATE as usize * 9 / 2;
+        let enough = before + RATE as usize * 11 / 2;
         let complete = || Sound::read(&file).ok().filter(|recorded| recorded.frames() > enough);
         let recorded = session.poll("the room's file", complete).unwrap().channels.remove(0);
         let room = &recorded[before..];
         before = recorded.len();
-        let series = measure::offset_series(played, room, RATE, 0.25, LONGEST_WAY);
+        let series = measure::offset_series(played, room, RATE, 0.25, LONGEST_SLOW_WAY);
         let mut ways: Vec<f64> = series.offsets.iter().map(|offset| offset.seconds).collect();
         ways.sort_by(f64::total_cmp);
         let way = *ways.get(ways.len() / 2).expect("the room plays what the input held");
         println!("burst {burst}: the sound begins {:.1} ms after the room has been woken", way * 1e3);
-        assert!((0.2..0.45).contains(&way), "preroll and latency leave the room up to 380 ms, not {way}");
-        // The first 300 ms in windows of 20 ms, each of which must be there, but for one that a late wake-up may cost.
+        assert!((0.05..1.35).contains(&way), "preroll and latency leave the room up to 1300 ms, not {way}");
+        // The first 300 ms in windows of 20 ms, which must be there, but for what a cycle costs that the graph has left out.
         let heard = part(room, way - 0.002, way + 0.302);
         let series = measure::offset_series(part(played, 0.0, 0.304), heard, RATE, 0.02, 0.004);
         let missing = series.undecided + series.silent;
-        assert!(series.offsets.len() >= 13 && missing <= 1, "{series:?}");
+        assert!(series.offsets.len() >= 12 && missing <= 3, "{series:?}");
         let begun = room.iter().position(|sample| sample.abs() > 0.01).unwrap() as f64 / f64::from(RATE);
         assert!((begun - way).abs() < 0.01, "it begins at {begun} s: with its first sample, and nothing loud before");
     }

@@ -258,7 +258,7 @@ impl Session {
                 let outcome = format!("did not come within {:?}", process::PATIENCE);
                 return Err(process::not_ready(what, outcome, &self.log_of(Daemon::WirePlumber)));
             }
-            std::thread::sleep(process::LOOK);
+            std::thread::sleep(process::LONG_LOOK);
         }
     }
 }

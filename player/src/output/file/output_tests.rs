@@ -77,9 +77,9 @@ fn a_stream_goes_from_the_playout_to_the_file() {
     let mut output = FileOutput::new(dir.path().join("room.wav"));
     let open = output.open(48_000, 2).unwrap();
     let DeviceFormat { rate, channels, max_pull, .. } = open.format();
-    let (mut feeder, puller) = playout(Config { rate, channels, capacity: Span::from_secs(2), max_pull }).unwrap();
+    let (mut feeder, puller) = playout(Config { rate, channels, capacity: Span::from_secs(4), max_pull }).unwrap();
     feeder.set_clock(ClockMap::identity());
-    let first = SenderTime::from_nanos((monotonic::now() + Span::from_millis(200)).as_nanos());
+    let first = SenderTime::from_nanos((monotonic::now() + Span::from_secs(2)).as_nanos());
     for packet in 0..30 {
         feeder.push(first + Span::from_millis(10 * packet), &[0.5; 2 * 480]).unwrap();
     }
