@@ -135,6 +135,10 @@ fn everywhere_plays_in_both_rooms_in_time() {
     assert!(p50 <= 500.0, "the rooms are {p50:.1} us apart (median of all)\n{log}");
     let latency_ms = latency.p50().unwrap() * 1e3;
     assert!((latency_ms - 80.0).abs() < 1.0, "the sound is heard {latency_ms:.2} ms after the sink took it\n{log}");
+    if between.p99().unwrap() <= 500e-6 {
+        return;
+    }
+    // Something disturbed the rooms: was it the machine?
     if calm.offsets.len() < ENOUGH {
         println!("the machine was too busy for a judgement by p99");
         return;
