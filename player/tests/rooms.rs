@@ -77,7 +77,7 @@ fn everywhere_plays_in_both_rooms_in_time() {
         std::env::var("AUDERA_MINUTES").map_or(1.0, |minutes| minutes.parse().expect("AUDERA_MINUTES is a number"));
     let seconds = 60.0 * minutes;
     // Two minutes more than is recorded: the start may take its time, and the rooms are asked while they play.
-    let (_, file) = noise_file(&session, (seconds + 120.0) / TIMES, TIMES as usize);
+    let (noise, file) = noise_file(&session, (seconds + 120.0) / TIMES, TIMES as usize);
     let _playing = session.play(&file, "audera.Everywhere").unwrap();
     let ports =
         ["Kitchen:monitor_FL", "Living Room:monitor_FL", "audera.Everywhere:monitor_FL", "Metronome:monitor_FL"];
@@ -88,11 +88,21 @@ fn everywhere_plays_in_both_rooms_in_time() {
     let (end, recorded_by_then) = (Instant::now(), recorder.seconds());
     let rooms = session.wait_for_rooms("audera.Everywhere", &["Kitchen playing", "Living Room playing"]).unwrap();
     let load = watch.end();
-    let late = load.in_recording(end, recorded_by_then);
+    let mut late = load.in_recording(end, recorded_by_then);
     let log = format!("{}\n{}", kitchen.output(), living_room.output());
     let recorded = recorder.finish().unwrap();
     let [kitchen, living_room, sink, _] = &recorded.channels[..] else { panic!("four channels were recorded") };
 
+    // What is missing where the sink takes the sound tells that somebody was late, too.
+    let runs = measure::runs(sink, &noise.channels[0], measure::CYCLE);
+    let starts = runs.as_deref().unwrap_or_default().windows(2).map(|pair| {
+        let lost = pair[1].from - pair[0].from - pair[0].frames;
+        let seconds = |frame: usize| frame as f64 / f64::from(RATE);
+        seconds(pair[0].at + pair[0].frames) - seconds(lost)..seconds(pair[1].at)
+    });
+    let missed: Vec<Range<f64>> = starts.collect();
+    println!("missed at the sink, in seconds: {missed:?} of {:?} runs", runs.as_ref().map(Vec::len));
+    late.extend(missed);
     let frame = |seconds: f64| (seconds * f64::from(RATE)) as usize;
     let within = frame(begin)..frame(begin + seconds);
     let mut holes =

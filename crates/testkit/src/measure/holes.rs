@@ -74,8 +74,10 @@ impl<'a> Reference<'a> {
     fn silence_at(&mut self, room: &[f32], hole: &Gap) -> Option<bool> {
         let end = hole.start + hole.frames;
         let beside = [hole.start.saturating_sub(PROBE)..hole.start, end..(end + PROBE).min(room.len())];
-        for part in beside {
+        let mut leads = [None; 2];
+        for (part, known) in beside.into_iter().zip(&mut leads) {
             let Some(lead) = self.lead_of(room, part) else { continue };
+            *known = Some(lead);
             if self.lead.end() - self.lead.start() > 2 * ASTRAY {
                 self.lead = lead - ASTRAY..=lead + ASTRAY;
             }
@@ -84,7 +86,10 @@ impl<'a> Reference<'a> {
                 return silence;
             }
         }
-        None
+        // Where the sender missed cycles, and with it the recorder that hears it, these are missing in the reference altogether.
+        let [Some(before), Some(after)] = leads else { return None };
+        let is_cut = (after - before).abs_diff(hole.frames as isize) <= CHANCE && is_near_cycle(hole.frames);
+        is_cut.then_some(true)
     }
 
     fn silence_within(&self, start: isize, end: isize) -> Option<bool> {
@@ -293,6 +298,24 @@ mod tests {
         assert_eq!((holes.passed_on.len(), holes.own.len()), (1, 0), "{holes:?}");
         let deaf = noise(RATE, 1, 4.0, 0.5, 4).channels.remove(0);
         assert_eq!(Holes::find(&room, 0..room.len(), Some(Reference::elsewhere(&deaf))).own.len(), 1);
+    }
+
+    #[test]
+    fn cycles_that_the_reference_lacks_altogether_are_excused() {
+        let meant = meant();
+        let mut room = delayed(&meant);
+        cut(&mut room, 200 * CYCLE + DELAY, 8 * CYCLE);
+        let lacking = [&meant[..200 * CYCLE], &meant[208 * CYCLE..]].concat();
+        for reference in [Reference::elsewhere(&lacking), Reference::beside(&lacking, RATE as usize / 2)] {
+            let holes = Holes::find(&room, 0..room.len(), Some(reference));
+            assert_eq!((holes.passed_on.len(), holes.own.len()), (1, 0), "{holes:?}");
+        }
+        let elsewhere = [&meant[..500 * CYCLE], &meant[508 * CYCLE..]].concat();
+        let lacking_less = [&meant[..200 * CYCLE], &meant[207 * CYCLE..]].concat();
+        for reference in [&meant, &elsewhere, &lacking_less] {
+            let holes = Holes::find(&room, 0..room.len(), Some(Reference::elsewhere(reference)));
+            assert_eq!((holes.passed_on.len(), holes.own.len()), (0, 1), "{holes:?}");
+        }
     }
 
     #[test]
