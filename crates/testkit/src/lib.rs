@@ -20,10 +20,12 @@
 //!
 //! # Measures
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
-//! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
+//! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters, [`measure::Holes`] whose doing that is: the
+//! product's, or a machine's that was busy elsewhere. [`lateness`] watches the machine meanwhile.
 
 mod graph;
 pub mod home;
+pub mod lateness;
 pub mod measure;
 mod network;
 mod process;

@@ -225,6 +225,22 @@ pub(crate) fn clock_ticks() -> f64 {
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
 }
 
+/// Keeps the calling thread on one processor, and lets it run before other work where this user may: it notices then when that
+/// processor is not to be had. Whether it worked.
+pub(crate) fn watch_processor(number: usize) -> bool {
+    // SAFETY: a set of processors is plain bits, for which nought is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    if number >= libc::CPU_SETSIZE as usize {
+        return false;
+    }
+    // SAFETY: the number lies within the set, which outlives the calls; a thread of number 0 is the calling one.
+    unsafe {
+        libc::CPU_SET(number, &mut set);
+        libc::setpriority(libc::PRIO_PROCESS, 0, -15);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) == 0
+    }
+}
+
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     // SAFETY: geteuid cannot fail and touches no memory of ours.

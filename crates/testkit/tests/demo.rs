@@ -6,13 +6,20 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use audera_testkit::{Session, measure, or_skip, sound, wav::Samples, wav::Sound};
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One demo at a time: each would be the other's busy machine.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A running demo which, with all it starts, carries a mark in its environment and keeps its files in a folder of its own.
 struct Demo {
@@ -59,11 +66,18 @@ impl Demo {
         }
     }
 
-    /// Nothing is left of it: no process, no file.
+    /// Waits until nothing is left of it, no process and no file: what it has started is killed, and may take a moment to die.
     fn assert_gone(&self) {
-        assert_eq!(self.processes(), []);
-        let left: Vec<_> = fs::read_dir(self.folder.path()).unwrap().flatten().map(|entry| entry.path()).collect();
-        assert!(left.is_empty(), "{left:?}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = fs::read_dir(self.folder.path()).unwrap().flatten().map(|entry| entry.path());
+            let (running, left): (_, Vec<_>) = (self.processes(), left.collect());
+            if running.is_empty() && left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{running:?} {left:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -88,6 +102,7 @@ fn noise(folder: &Path) -> String {
 
 #[test]
 fn plays_and_keeps_what_each_room_played() {
+    let _alone = alone();
     if !hosts_are_possible() {
         return;
     }
@@ -95,17 +110,12 @@ fn plays_and_keeps_what_each_room_played() {
     let kept = folder.path().join("kept");
     let file = noise(folder.path());
     let args = ["--seconds", "7", "--file", &file, "--wav", kept.to_str().unwrap()];
-    // Beside other tests the machine may be too busy for two rooms in time; a demo that is wrong is so every time.
-    let mut told = String::new();
-    let status = (0..3).map(|attempt| {
-        let mut demo = Demo::start(&format!("whole-{attempt}"), &args);
-        told = std::io::read_to_string(demo.child.stdout.take().unwrap()).unwrap();
-        let status = demo.wait();
-        demo.assert_gone();
-        status
-    });
-    assert!(status.into_iter().any(|status| status.success()), "{told}");
+    let mut demo = Demo::start("whole", &args);
+    let told = std::io::read_to_string(demo.child.stdout.take().unwrap()).unwrap();
+    let status = demo.wait();
     println!("{told}");
+    demo.assert_gone();
+    assert!(status.success(), "{told}");
     assert!(told.contains("in time"), "{told}");
     let [kitchen, living_room] = ["Kitchen.wav", "Living-Room.wav"].map(|name| {
         let file = kept.join(name);
@@ -115,12 +125,14 @@ fn plays_and_keeps_what_each_room_played() {
     assert_eq!((kitchen.channels.len(), living_room.channels.len()), (2, 2));
     assert!(kitchen.seconds() > 13.0, "{} s", kitchen.seconds());
     let apart = measure::offset_series(&kitchen.channels[0], &living_room.channels[0], 48_000, 0.25, 0.02);
-    assert!(apart.offsets.len() > 30, "{} windows with sound in both", apart.offsets.len());
+    println!("p50 {:?}, p99 {:?} of {} windows", apart.p50(), apart.p99(), apart.offsets.len());
+    assert!(apart.offsets.len() >= 20, "{} windows with sound in both", apart.offsets.len());
     assert!(apart.since(3.0).p50().unwrap() < 0.5e-3);
 }
 
 #[test]
 fn an_interrupt_in_the_middle_leaves_nothing() {
+    let _alone = alone();
     if !hosts_are_possible() {
         return;
     }
@@ -143,6 +155,7 @@ fn an_interrupt_in_the_middle_leaves_nothing() {
 
 #[test]
 fn a_termination_at_the_beginning_leaves_nothing() {
+    let _alone = alone();
     if !hosts_are_possible() {
         return;
     }
@@ -161,6 +174,7 @@ fn a_termination_at_the_beginning_leaves_nothing() {
 
 #[test]
 fn refuses_what_is_no_sound_and_leaves_nothing() {
+    let _alone = alone();
     if !hosts_are_possible() {
         return;
     }

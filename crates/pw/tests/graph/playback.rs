@@ -3,13 +3,11 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::session::Session;
+use crate::session::{PATIENCE, Session};
 use audera_pw::{
     Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry,
     RegistryEvent, State, Stream, StreamEvent, Thread, Timing,
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn remote(session: &Session) -> Properties {
     Properties::new().with("remote.name", session.socket().to_str().expect("UTF-8"))
@@ -90,20 +88,29 @@ fn a_playback_stream_is_asked_for_what_the_graph_needs() {
     while seen.len() < 200 {
         seen.push(cycles.recv_timeout(PATIENCE).expect("cycles run"));
     }
+    let mut consistent = 0;
     for pair in seen.windows(2) {
         let ((before, _, _), (after, frames, _)) = (pair[0], pair[1]);
         let clock = after.clock.expect("the driver's clock");
         assert_eq!(u64::try_from(frames).expect("small"), clock.duration);
-        assert_eq!(after.now, clock.time);
         assert_eq!(after.ticks_rate, 48_000);
-        if !after.discontinuous {
-            let frames_before = before.clock.expect("the driver's clock").duration;
-            assert_eq!(after.ticks - before.ticks, frames_before);
-            let step = after.output_time().since(before.output_time());
-            let expected = i64::try_from(frames_before).expect("small") * 1_000_000_000 / 48_000;
-            assert!((step - expected).abs() <= 1_000, "output times are {step} ns apart for {expected} ns of sound");
-        }
+        let frames_before = before.clock.expect("the driver's clock").duration;
+        let step = after.output_time().since(before.output_time());
+        let expected = i64::try_from(frames_before).expect("small") * 1_000_000_000 / 48_000;
+        consistent += usize::from(
+            after.now == clock.time
+                && (after.discontinuous
+                    || after.ticks - before.ticks == frames_before && (step - expected).abs() <= 1_000),
+        );
     }
+    // A machine that is busy elsewhere wakes the driver or the stream late now and then, whose clocks then disagree for a cycle.
+    assert!(
+        consistent * 100 >= 95 * (seen.len() - 1),
+        "{consistent} of {} cycles are consistent: {seen:?}",
+        seen.len()
+    );
+    let broken = seen.iter().filter(|(timing, ..)| timing.discontinuous).count();
+    assert!(broken * 10 <= seen.len(), "{broken} of {} cycles do not follow on", seen.len());
     // Without a resampler nothing waits in the stream, so out[0] plays at the driver's time plus the ports' latency.
     let (last, ..) = seen.last().copied().expect("seen");
     assert_eq!((last.queued, last.buffered), (0, 0));
@@ -244,20 +251,25 @@ fn a_tap_of_a_sink_hears_what_is_played_to_it() {
     .expect("starts");
     // The player's ramp goes up by a thousandth a frame and starts over at one.
     let step = |sample: f32| (sample * 1_000.0).round() as u32;
-    let (mut heard, mut in_order, mut last) = (0, 0, None);
-    // Half a second without a fault; a busy machine may miss a cycle before that, wrong samples never get there.
-    while in_order < 24_000 {
-        assert!(heard < 20 * 48_000, "the ramp is never heard in order");
+    let follows = |pair: &[f32]| (step(pair[0]) + 1) % 1_000 == step(pair[1]) % 1_000;
+    let (mut heard, mut in_order) = (0, 0);
+    // From the first sound on a busy machine may miss a cycle, which is silence; every other one is a piece of the ramp.
+    while in_order < 48_000 {
         let block = blocks.recv_timeout(PATIENCE).expect("the tap hears");
-        for frame in block.chunks_exact(2) {
-            assert_eq!(frame[0], frame[1]);
-            let sample = step(frame[0]);
-            let follows = last.is_some_and(|last: u32| (last + 1) % 1_000 == sample % 1_000);
-            in_order = if follows { in_order + 1 } else { 0 };
-            last = Some(sample);
-            heard += 1;
+        let is_silent = block.iter().all(|&sample| sample == 0.0);
+        if is_silent && heard == 0 {
+            continue;
+        }
+        heard += block.len() / 2;
+        assert!(heard < 20 * 48_000, "most of what is heard is silence");
+        if !is_silent {
+            let left: Vec<f32> = block.chunks_exact(2).map(|frame| frame[0]).collect();
+            assert!(block.chunks_exact(2).all(|frame| frame[0] == frame[1]), "{block:?}");
+            assert!(left.windows(2).all(follows), "after {heard} frames: {left:?}");
+            in_order += left.len();
         }
     }
+    assert!(in_order * 10 >= heard * 8, "only {in_order} of {heard} frames sound");
 }
 
 #[test]

@@ -5,26 +5,33 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take to come about before the test fails. Nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One session at a time: two graphs would keep each other from their cycles.
+static ALONE: Mutex<()> = Mutex::new(());
 
 pub struct Session {
     /// In the order started; ended the other way round.
     children: Vec<Child>,
     bus: String,
     dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Session {
     /// `modules` go into the daemon's own `context.modules`.
     pub fn start(modules: &str) -> Self {
+        // Another test that failed has nothing to do with this one.
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = TempDir::new().expect("a directory for the session");
-        let mut session = Self { children: Vec::new(), bus: String::new(), dir };
+        let mut session = Self { children: Vec::new(), bus: String::new(), dir, _alone: alone };
         for folder in ["run", "config/pipewire/pipewire.conf.d", "state", "cache", "modules", "probe"] {
             fs::create_dir_all(session.path(folder)).expect("session folder");
         }
@@ -107,8 +114,14 @@ impl Session {
         self.children[index].try_wait().expect("its state").is_none()
     }
 
-    pub fn id(&self, index: usize) -> u32 {
-        self.children[index].id()
+    /// How far a child has read a file, in bytes; `None` while it has not opened it.
+    pub fn offset(&self, index: usize, file: &Path) -> Option<u64> {
+        let id = self.children[index].id();
+        let open = fs::read_dir(format!("/proc/{id}/fd")).ok()?.flatten();
+        let mut same = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == file));
+        let number = same.next()?.file_name().into_string().ok()?;
+        let info = fs::read_to_string(format!("/proc/{id}/fdinfo/{number}")).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
     }
 
     pub const DAEMON: usize = 1;

@@ -8,78 +8,169 @@ use super::spectrum::best_lag;
 use crate::sound::NOISE_LIMIT;
 
 /// How a recording differs from its source.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Residual {
     /// Power of what is left over, against that of the source as recorded, in dB, below 18 kHz.
     pub db: f64,
     /// The same for the worst block.
     pub worst_db: f64,
-    /// Where the source's first frame is in the recording, in frames.
+    /// Where the source's first frame is in the recording, in frames, going by the first block that fits.
     pub delay: f64,
-    /// Mean drift of the recording against the source, in parts per million; positive: recorded faster than it was.
+    /// Mean drift of the recording against the source, in parts per million; positive: recorded faster than it was. Of the
+    /// blocks that fit.
     pub drift_ppm: f64,
-    /// Gain of the recording, 1 for none, over all blocks.
+    /// Gain of the recording, 1 for none, over the blocks that fit.
     pub gain: f64,
-    /// How many blocks were compared.
-    pub blocks: usize,
+    /// Every block that was compared, in order.
+    pub blocks: Vec<Block>,
+    /// Where the source goes on in another place than it should, in order.
+    pub breaks: Vec<Break>,
+}
+
+/// One block of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block {
+    /// Its first frame in the recording.
+    pub start: usize,
+    /// Its length in frames.
+    pub frames: usize,
+    /// Power of what is left over, against that of the source as recorded, in dB; infinite where nothing of it was recorded.
+    pub db: f64,
+}
+
+/// A place where a recording leaves its source and takes it up elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Break {
+    /// The first frame of the block that fits again.
+    pub frame: usize,
+    /// By how many frames the source has gone on in between beyond what the recording has; negative when it came later.
+    pub jump: f64,
 }
 
 /// Taps of the interpolator on each side.
 const REACH: usize = 32;
+/// A block with more left over than this, in dB, does not fit: it holds something else, or a break.
+const FITS_DB: f64 = -20.0;
+/// How far around its place the source is looked for after a break, in seconds either way.
+const SEARCHED: f64 = 0.5;
+/// More than this, in frames, is a break and not a bent rate.
+const BROKEN: f64 = 0.5;
 
 /// Compares a recording, which holds the source somewhere, with it, in blocks of `block` seconds. Ends at which the recording
-/// or the source is not complete are left out.
+/// or the source is not complete are left out. Where a block does not fit, the source is looked for half a second either way,
+/// so that what comes after a gap or a jump is compared with what belongs there.
 ///
 /// `None` when the source is not to be found there or is shorter than a block.
 #[must_use]
 pub fn residual(recording: &[f32], source: &[f32], rate: u32, block: f64) -> Option<Residual> {
     let length = (block * f64::from(rate)).round() as usize;
     let low_pass = LowPass::new(rate);
-    let edge = REACH + low_pass.reach() + 1;
+    let reach = low_pass.reach();
+    let edge = REACH + reach + 1;
     // Where the source begins is found by a good piece out of its loud part, not by its possibly silent start.
     let piece = length.max(rate as usize / 2);
     let probe_at = source.chunks(piece).enumerate().max_by(|a, b| power(a.1).total_cmp(&power(b.1)))?.0 * piece;
     let probe = source.get(probe_at..(probe_at + piece).min(source.len()))?;
     let lag = best_lag(probe, recording, 0, 0, recording.len() as isize)?;
     // Position in the source of the recording's first frame.
-    let shift = probe_at as isize - lag;
+    let mut shift = (probe_at as isize - lag) as f64;
 
-    let inside = |n: usize| {
-        let position = n as isize + shift;
-        position >= edge as isize && position + (edge as isize) < source.len() as isize
-    };
-    let begin = (0..recording.len()).find(|&n| inside(n))?.max(low_pass.reach());
-    let mut total = Sums::default();
-    let mut worst = f64::NEG_INFINITY;
-    let mut first_delay = None;
-    let mut drifts = 0.0;
-    let mut blocks = 0;
-    let mut start = begin;
-    let mut guess = shift as f64;
-    while start + length + low_pass.reach() <= recording.len() && inside(start + length) {
-        let part = &recording[start - low_pass.reach()..start + length + low_pass.reach()];
-        let expected = start as f64 - low_pass.reach() as f64 + guess;
-        let fit = Fit::find(part, source, nearest(part, source, expected))?;
-        let left = low_pass.apply(&fit.left);
-        let played = low_pass.apply(&fit.model);
-        let sums =
-            Sums { left: power_f64(&left), played: power_f64(&played), gain: fit.gain * length as f64, frames: length };
-        worst = worst.max(sums.db());
-        total.add(&sums);
-        drifts += fit.drift;
-        blocks += 1;
-        first_delay.get_or_insert(-(fit.position - (start as f64 - low_pass.reach() as f64)));
-        guess += fit.position - (start as f64 - low_pass.reach() as f64 + guess) + fit.drift * length as f64;
+    let mut found = Found::default();
+    let mut start = ((edge as f64 - shift).max(0.0) as usize).max(reach);
+    while start + length + reach <= recording.len() {
+        if start as f64 + shift + (length + edge) as f64 >= source.len() as f64 {
+            break;
+        }
+        let part = &recording[start - reach..start + length + reach];
+        let expected = (start - reach) as f64 + shift;
+        let mut fit = Fitted::near(part, source, expected, &low_pass);
+        if !fit.as_ref().is_some_and(Fitted::is_good) {
+            let elsewhere = search(part, source, expected, (SEARCHED * f64::from(rate)) as isize);
+            let other = elsewhere.and_then(|place| Fitted::near(part, source, place, &low_pass));
+            fit = other.filter(Fitted::is_good).or(fit);
+        }
+        match fit {
+            Some(fit) => {
+                let good = fit.is_good();
+                if good {
+                    let jump = fit.position - expected;
+                    if jump.abs() > BROKEN && found.delay.is_some() {
+                        found.breaks.push(Break { frame: start, jump });
+                    }
+                    found.delay.get_or_insert((start - reach) as f64 - fit.position);
+                    found.drifts.push(fit.drift);
+                    shift += jump + fit.drift * length as f64;
+                }
+                found.add(Block { start, frames: length, db: fit.sums.db() }, &fit.sums, good);
+            }
+            None => {
+                let sums = Sums { frames: length, ..Sums::default() };
+                found.add(Block { start, frames: length, db: sums.db() }, &sums, false);
+            }
+        }
         start += length;
     }
-    Some(Residual {
-        db: total.db(),
-        worst_db: worst,
-        delay: first_delay?,
-        drift_ppm: drifts / f64::from(blocks) * 1e6,
-        gain: total.gain / total.frames as f64,
-        blocks: blocks as usize,
-    })
+    found.residual()
+}
+
+/// What a comparison has found so far.
+#[derive(Default)]
+struct Found {
+    blocks: Vec<Block>,
+    breaks: Vec<Break>,
+    all: Sums,
+    fitting: Sums,
+    delay: Option<f64>,
+    drifts: Vec<f64>,
+}
+
+impl Found {
+    fn add(&mut self, block: Block, sums: &Sums, good: bool) {
+        self.blocks.push(block);
+        self.all.add(sums);
+        if good {
+            self.fitting.add(sums);
+        }
+    }
+
+    fn residual(self) -> Option<Residual> {
+        Some(Residual {
+            db: self.all.db(),
+            worst_db: self.blocks.iter().map(|block| block.db).fold(f64::NEG_INFINITY, f64::max),
+            delay: self.delay?,
+            drift_ppm: self.drifts.iter().sum::<f64>() / self.drifts.len() as f64 * 1e6,
+            gain: self.fitting.gain / self.fitting.frames as f64,
+            blocks: self.blocks,
+            breaks: self.breaks,
+        })
+    }
+}
+
+/// The place within `most` frames of `expected` where the source is most like `part`.
+fn search(part: &[f32], source: &[f32], expected: f64, most: isize) -> Option<f64> {
+    let expected = expected.round() as isize;
+    Some((expected + best_lag(part, source, expected, -most, most)?) as f64)
+}
+
+/// A block's fit, judged in the band.
+struct Fitted {
+    position: f64,
+    drift: f64,
+    sums: Sums,
+}
+
+impl Fitted {
+    fn near(part: &[f32], source: &[f32], expected: f64, low_pass: &LowPass) -> Option<Self> {
+        let fit = Fit::find(part, source, nearest(part, source, expected))?;
+        let (left, played) = (low_pass.apply(&fit.left), low_pass.apply(&fit.model));
+        let frames = left.len();
+        let sums = Sums { left: power_f64(&left), played: power_f64(&played), gain: fit.gain * frames as f64, frames };
+        Some(Self { position: fit.position, drift: fit.drift, sums })
+    }
+
+    fn is_good(&self) -> bool {
+        self.sums.db() < FITS_DB
+    }
 }
 
 /// How far a player may have slewed since the block before, in frames.
@@ -117,6 +208,9 @@ impl Sums {
     }
 
     fn db(&self) -> f64 {
+        if self.played == 0.0 {
+            return f64::INFINITY;
+        }
         // Nothing left over at all is below what 64-bit arithmetic can tell.
         10.0 * (self.left.max(self.played * 1e-30) / self.played).log10()
     }
@@ -315,7 +409,7 @@ mod tests {
         let found = residual(&recorded(&quieter), &source, RATE, 0.25).unwrap();
         assert!(found.db < -130.0, "{found:?}");
         assert!((found.delay - 1000.0).abs() < 1e-3 && (found.gain - 0.5).abs() < 1e-6, "{found:?}");
-        assert!(found.blocks >= 4);
+        assert!(found.blocks.len() >= 4 && found.breaks.is_empty());
     }
 
     #[test]
@@ -358,5 +452,41 @@ mod tests {
         played.remove(30_000);
         let found = residual(&recorded(&played), &original, RATE, 0.25).unwrap();
         assert!(found.worst_db > -20.0, "{found:?}");
+        assert_eq!(found.breaks.len(), 1, "{found:?}");
+        assert!((found.breaks[0].jump - 1.0).abs() < 0.01, "{found:?}");
+    }
+
+    /// Blocks that do not fit.
+    fn bad(found: &Residual) -> Vec<Block> {
+        found.blocks.iter().filter(|block| block.db > -60.0).copied().collect()
+    }
+
+    #[test]
+    fn a_jump_is_told_and_what_comes_after_it_is_compared_again() {
+        let source = source();
+        // A cycle left out, then one of silence put in: the source goes on earlier, then later than it should.
+        let played = [&source[..30_000], &source[30_256..50_000], &[0.0; 512], &source[50_000..]].concat();
+        let found = residual(&recorded(&played), &source, RATE, 0.02).unwrap();
+        let jumps: Vec<f64> = found.breaks.iter().map(|found| found.jump).collect();
+        assert_eq!(jumps.len(), 2, "{found:?}");
+        assert!((jumps[0] - 256.0).abs() < 0.01 && (jumps[1] + 512.0).abs() < 0.01, "{jumps:?}");
+        for (found, place) in found.breaks.iter().zip([31_000, 50_744 + 512]) {
+            assert!((0..=2_000).contains(&(found.frame as isize - place)), "{found:?} should be close to {place}");
+        }
+        let bad = bad(&found);
+        assert!(!bad.is_empty() && bad.len() <= 5, "{bad:?}");
+        assert!(found.blocks.len() > 70, "up to the end: {}", found.blocks.len());
+    }
+
+    #[test]
+    fn a_hole_costs_the_blocks_it_touches_and_no_others() {
+        let source = source();
+        let mut played = source.clone();
+        played[30_000..34_096].fill(0.0);
+        let found = residual(&recorded(&played), &source, RATE, 0.02).unwrap();
+        assert_eq!(found.breaks, []);
+        let bad = bad(&found);
+        assert!((4..=7).contains(&bad.len()), "{bad:?}");
+        assert!(bad.iter().any(|block| block.db == f64::INFINITY || block.db > 0.0), "{bad:?}");
     }
 }

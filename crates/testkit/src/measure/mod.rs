@@ -1,10 +1,14 @@
 //! Measures of recorded sound. All are given samples and a rate and have no clock or file of their own.
 
+mod cycles;
 mod fit;
 mod flaws;
+mod holes;
 mod offset;
 mod spectrum;
 
-pub use fit::{Residual, residual};
+pub use cycles::{Run, runs};
+pub use fit::{Block, Break, Residual, residual};
 pub use flaws::{Click, Gap, clicks, gaps};
+pub use holes::{CYCLE, Holes, MOST_EXCUSED, Reference, is_missed_cycle, share_heard};
 pub use offset::{Offset, OffsetSeries, offset_series};

@@ -4,6 +4,8 @@
 //! correlation, which the cross-spectrum defines between the samples: Newton's method climbs it from there, so that no shape of
 //! the peak has to be assumed.
 
+use std::ops::Range;
+
 use realfft::num_complex::Complex;
 
 use super::spectrum::{Transform, best_lag};
@@ -58,6 +60,13 @@ impl OffsetSeries {
     pub fn since(&self, seconds: f64) -> Self {
         let offsets = self.offsets.iter().filter(|offset| offset.at >= seconds).copied().collect();
         Self { offsets, ..*self }
+    }
+
+    /// The series without the windows whose middle lies in one of these stretches of time, in seconds.
+    #[must_use]
+    pub fn outside(&self, stretches: &[Range<f64>]) -> Self {
+        let is_outside = |offset: &&Offset| stretches.iter().all(|stretch| !stretch.contains(&offset.at));
+        Self { offsets: self.offsets.iter().filter(is_outside).copied().collect(), ..*self }
     }
 }
 
@@ -228,6 +237,7 @@ mod tests {
         let series = OffsetSeries { offsets: offsets.collect(), undecided: 0, silent: 0 };
         assert_eq!((series.p50(), series.p99(), series.percentile(1.0)), (Some(50.0), Some(99.0), Some(100.0)));
         assert_eq!(series.since(51.0).offsets.len(), 50);
+        assert_eq!(series.outside(&[90.5..200.0, 0.0..1.5]).p99(), Some(90.0));
         assert_eq!(OffsetSeries::default().p50(), None);
     }
 }

@@ -4,7 +4,6 @@ mod arguments;
 mod failure;
 mod interrupt;
 mod live;
-mod load;
 mod music;
 mod part;
 mod rooms;
@@ -13,10 +12,11 @@ mod stage;
 mod summary;
 mod verdict;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use audera_testkit::{
     Error,
+    lateness::Watch,
     wav::{Samples, Sound},
 };
 use clap::Parser as _;
@@ -24,7 +24,6 @@ use clap::Parser as _;
 use arguments::Arguments;
 use failure::Failure;
 use interrupt::Interrupt;
-use load::Watch;
 use music::Music;
 use part::{Part, Played};
 use screen::Screen;
@@ -66,13 +65,15 @@ fn demo(arguments: &Arguments, screen: &mut Screen, interrupt: &mut Interrupt) -
     for part in [Part::application(), Part::input()] {
         played.push(part.play(&mut stage, &music, arguments.seconds, &mut recorder, screen, interrupt)?);
     }
+    let (end, seconds) = (Instant::now(), recorder.seconds());
     let load = watch.end();
+    let late = load.in_recording(end, seconds);
     screen.say("")?;
     screen.begin("Measuring what was recorded ...")?;
     let recorded = recorder.finish()?;
     drop(stage);
     let heard = Heard { recorded, played, both: arguments.output.is_none() };
-    let verdicts: Vec<Verdict> = heard.played.iter().map(|part| Verdict::of(&heard, part, &load)).collect();
+    let verdicts: Vec<Verdict> = heard.played.iter().map(|part| Verdict::of(&heard, part, &load, &late)).collect();
     summary::show(screen, &heard, &verdicts, &load)?;
     let failed: Vec<String> = verdicts.iter().flat_map(|verdict| verdict.failures.clone()).collect();
     if !failed.is_empty() {

@@ -2,22 +2,25 @@
 
 use std::path::PathBuf;
 
+use audera_testkit::lateness::Lateness;
+
 use crate::{
     Heard,
     failure::Failure,
-    load::Load,
     part::Played,
     screen::{Colour, Screen},
     verdict::{RoomHeard, Verdict},
 };
 
 /// Shows what was measured.
-pub(crate) fn show(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], load: &Load) -> Result<(), Failure> {
+pub(crate) fn show(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], load: &Lateness) -> Result<(), Failure> {
     let fine = verdicts.iter().all(|verdict| verdict.failures.is_empty());
-    let (colour, result) = match (fine, heard.both) {
-        (true, true) => (Colour::Good, "Both rooms played, in time."),
-        (true, false) => (Colour::Good, "The rooms played."),
-        (false, _) => (Colour::Bad, "Something was not as it should be."),
+    let busy = verdicts.iter().any(|verdict| verdict.busy);
+    let (colour, result) = match (fine, heard.both, busy) {
+        (true, true, false) => (Colour::Good, "Both rooms played, in time."),
+        (true, true, true) => (Colour::Good, "Both rooms played; the machine was too busy to tell how well in time."),
+        (true, false, _) => (Colour::Good, "The rooms played."),
+        (false, ..) => (Colour::Bad, "Something was not as it should be."),
     };
     let result = screen.paint(colour, result);
     screen.end(&result)?;
@@ -68,15 +71,22 @@ pub(crate) fn show_files(screen: &mut Screen, files: &[PathBuf]) -> Result<(), F
 }
 
 /// What explains the figures: cycles that the machine missed, and what the players had to do.
-fn remarks(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], load: &Load) -> Result<(), Failure> {
-    let Load { average, processors, latest } = load;
-    if verdicts.iter().flat_map(|verdict| &verdict.rooms).any(|room| room.missed > 0) {
+fn remarks(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], load: &Lateness) -> Result<(), Failure> {
+    let Lateness { average, processors, .. } = load;
+    let rooms = || verdicts.iter().flat_map(|verdict| &verdict.rooms);
+    if rooms().any(|room| room.missed + room.held_back > 0) {
         screen.say(&format!(
-            "A cycle of the graph that a process missed is not counted as a gap: there is no\n\
-             real-time priority here, and the machine woke programs up to {:.0} ms late (load\n\
-             {average:.1}, {processors} processors).",
-            latest.as_secs_f64() * 1e3
+            "A cycle of the graph that a process missed is not counted as a gap, nor what is missing\n\
+             when programs were held back: there is no real-time priority here, and the machine woke\n\
+             programs up to {:.0} ms late (load {average:.1}, {processors} processors).",
+            load.latest().as_secs_f64() * 1e3
         ))?;
+    }
+    if verdicts.iter().any(|verdict| verdict.busy) {
+        screen.say(
+            "There was no quiet moment to tell by how well the rooms keep in step: the offset is over\n\
+             all that was heard. Run it again when the machine has less to do.",
+        )?;
     }
     for played in &heard.played {
         for room in &played.rooms {
@@ -123,9 +133,10 @@ fn gaps(room: &RoomHeard) -> String {
         1 => ", 1 missed cycle".to_owned(),
         some => format!(", {some} missed cycles"),
     };
+    let held_back = if room.held_back > 0 { format!(", {} held back", room.held_back) } else { String::new() };
     match room.gaps {
-        0 => format!("none{missed}"),
-        some => format!("{some}{missed}"),
+        0 => format!("none{missed}{held_back}"),
+        some => format!("{some}{missed}{held_back}"),
     }
 }
 

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use audera_testkit::{
-    measure::{self, Gap, OffsetSeries},
+    lateness::Lateness,
+    measure::{self, Holes, OffsetSeries, Reference},
     wav::Sound,
 };
 
 use crate::{
     Heard,
     live::{APART, LATER, RATE, WINDOW},
-    load::Load,
     part::{Played, SETTLING},
     screen::Screen,
     stage::Channel,
@@ -27,6 +27,8 @@ pub(crate) struct Verdict {
     pub rooms: Vec<RoomHeard>,
     /// What was not as it should be, in sentences.
     pub failures: Vec<String>,
+    /// Whether the machine was too busy throughout to tell how well the rooms keep in step.
+    pub busy: bool,
 }
 
 /// What was heard in a room.
@@ -39,70 +41,87 @@ pub(crate) struct RoomHeard {
     pub gaps: usize,
     /// Places in which a process was not woken within a cycle of the graph.
     pub missed: usize,
+    /// Gaps that came about while the machine held programs back.
+    pub held_back: usize,
 }
 
-/// Runs of exact zeros at least this long are gaps, in frames.
-const GAP: usize = 16;
-/// A reference below this is not expected to be heard: -60 dBFS.
-const QUIET: f64 = 1e-3;
-/// A room below this is silent: -80 dBFS.
-const SILENT: f64 = 1e-4;
-/// Cycles of the graph are multiples of this, in frames.
-const QUANTUM: usize = 256;
 /// As many missed cycles in a part are borne on a machine that wakes programs in time.
 const MISSED: usize = 10;
 /// The share of windows that may be without sound or without an offset: those at the edges.
 const TOLERATED: f64 = 0.1;
+/// The same on a machine that is busy.
+const TOLERATED_BUSY: f64 = 0.3;
+/// A room that was disturbed may take this long to be in step again, in seconds.
+const RECOVERY: f64 = 5.0;
+/// Lateness of a processor that disturbs a room even where it makes no gap, in seconds.
+const DISTURBING: f64 = 0.02;
+/// The least number of windows in which to judge.
+const ENOUGH: usize = 4;
 
 impl Verdict {
-    pub fn of(heard: &Heard, played: &Played, load: &Load) -> Self {
+    /// `late` is when the machine was late, in seconds of the recording.
+    pub fn of(heard: &Heard, played: &Played, load: &Lateness, late: &[Range<f64>]) -> Self {
         let channel = |channel: Channel| part(&heard.recorded, channel, &played.frames);
+        let whole = |channel: Channel| heard.recorded.channels.get(channel as usize).map_or(&[][..], Vec::as_slice);
         let reference = channel(played.part.reference);
         let name = played.part.name;
+        let tolerated = if load.is_heavy() { TOLERATED_BUSY } else { TOLERATED };
         let mut failures = Vec::new();
         let mut rooms = Vec::new();
-        let mut holes: Vec<Vec<Gap>> = Vec::new();
+        let mut holes = Vec::new();
         for (room, [left, _]) in heard.rooms() {
             let samples = channel(*left);
-            match share_heard(settled(reference), settled(samples)) {
+            match measure::share_heard(settled(reference), settled(samples), (WINDOW * f64::from(RATE)) as usize) {
                 None => failures.push(format!("{name}: what was played is silent; take another file")),
-                Some(share) if share < 1.0 - TOLERATED => {
+                Some(share) if share < 1.0 - tolerated => {
                     failures.push(format!("{name}: {room} was silent {:.0} % of the time", (1.0 - share) * 100.0));
                 }
                 Some(_) => {}
             }
             let latency = median(&measure::offset_series(settled(reference), settled(samples), RATE, WINDOW, LATER));
-            let delay = (latency.unwrap_or(0.0) * f64::from(RATE)) as usize;
-            let found = measure::gaps(samples, GAP).into_iter().filter(|gap| is_sounding(reference, gap, delay));
-            holes.push(found.collect());
-            rooms.push(RoomHeard { room, latency, gaps: 0, missed: 0 });
+            let meant = Reference::beside(whole(played.part.reference), (LATER * f64::from(RATE)) as usize);
+            holes.push(Holes::find(whole(*left), played.frames.clone(), Some(meant)));
+            rooms.push(RoomHeard { room, latency, gaps: 0, missed: 0, held_back: 0 });
         }
-        for (at, heard_in) in rooms.iter_mut().enumerate() {
-            let others = || holes.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, holes)| &holes[..]);
-            let (missed, gaps): (Vec<&Gap>, Vec<&Gap>) =
-                holes[at].iter().partition(|gap| is_missed_cycle(gap, played.frames.start, others()));
-            heard_in.missed = missed.len();
-            heard_in.gaps = gaps.len();
+        Holes::compare(&mut holes);
+        for (heard_in, holes) in rooms.iter_mut().zip(&mut holes) {
+            holes.excuse(late, RATE);
+            heard_in.missed = holes.missed.len() + holes.passed_on.len();
+            heard_in.held_back = holes.held_back.len();
+            heard_in.gaps = holes.own.len();
             let room = heard_in.room;
-            if let Some(longest) = gaps.iter().map(|gap| gap.frames).max() {
-                let longest = longest as f64 / f64::from(RATE) * 1e3;
-                failures.push(format!("{name}: gaps in {room}: {}, the longest {longest:.1} ms", gaps.len()));
-            }
-            let silent: usize = missed.iter().map(|gap| gap.frames).sum();
-            if silent as f64 > TOLERATED * played.frames.len() as f64 {
-                failures.push(format!("{name}: {room} missed {} cycles: the machine is too busy", missed.len()));
-            } else if missed.len() > MISSED && !load.is_heavy() {
-                failures.push(format!("{name}: {room} missed {} cycles on a machine that is not busy", missed.len()));
+            failures.extend(holes.fault(RATE).map(|fault| format!("{name}: {room}: {fault}")));
+            if heard_in.missed > MISSED && !load.is_heavy() {
+                failures
+                    .push(format!("{name}: {room} missed {} cycles on a machine that is not busy", heard_in.missed));
             }
         }
+        let mut busy = false;
         let offsets = heard.both.then(|| {
-            let all: Vec<Gap> = holes.concat();
-            let series =
-                offsets_outside(channel(Channel::KitchenLeft), channel(Channel::LivingRoomLeft), &all).since(SETTLING);
-            failures.extend(judge(name, &series));
-            series
+            let series = measure::offset_series(
+                channel(Channel::KitchenLeft),
+                channel(Channel::LivingRoomLeft),
+                RATE,
+                WINDOW,
+                APART,
+            );
+            let begin = played.frames.start as f64 / f64::from(RATE);
+            let at = |frame: usize| frame as f64 / f64::from(RATE) - begin;
+            let gaps = || holes.iter().flat_map(Holes::all).map(|gap| at(gap.start)..at(gap.start + gap.frames));
+            let late = || late.iter().map(|late| late.start - begin..late.end - begin);
+            let disturbing = late().filter(|late| late.end - late.start >= DISTURBING);
+            let reach = WINDOW / 2.0 + APART;
+            let around = |stretch: Range<f64>, after: f64| stretch.start - reach..stretch.end + reach + after;
+            let silent: Vec<Range<f64>> = gaps().map(|gap| around(gap, 0.0)).collect();
+            let disturbed: Vec<Range<f64>> =
+                gaps().chain(disturbing).map(|stretch| around(stretch, RECOVERY)).collect();
+            let all = series.outside(&silent).since(SETTLING);
+            let judged = judge(name, &all, &all.outside(&disturbed), tolerated);
+            failures.extend(judged.failure);
+            busy = judged.busy;
+            judged.by
         });
-        Self { offsets, rooms, failures }
+        Self { offsets, rooms, failures, busy }
     }
 
     /// The offset in words.
@@ -126,45 +145,38 @@ fn settled(samples: &[f32]) -> &[f32] {
     samples.get((SETTLING * f64::from(RATE)) as usize..).unwrap_or_default()
 }
 
-/// Whether a gap is a cycle of the graph, or several, in which a process was not woken in time: the player, whose gap then
-/// begins with a cycle, or the sender, whose gap is the same in all rooms. A stream that runs dry stops and resumes anywhere.
-fn is_missed_cycle<'a>(gap: &Gap, begin: usize, mut others: impl Iterator<Item = &'a [Gap]>) -> bool {
-    /// The sound may happen to be zero beside the gap.
-    const CHANCE: usize = 3;
-    let near = |frames: usize| {
-        let beyond = frames % QUANTUM;
-        beyond.min(QUANTUM - beyond) <= CHANCE
-    };
-    let same = |other: &Gap| {
-        other.start.abs_diff(gap.start) <= RATE as usize / 1000 && other.frames.abs_diff(gap.frames) <= CHANCE
-    };
-    near(gap.frames) && (near(begin + gap.start) || others.all(|gaps| gaps.iter().any(same)))
+/// How the rooms keep in step.
+struct Judgement {
+    /// The windows that count.
+    by: OffsetSeries,
+    failure: Option<String>,
+    busy: bool,
 }
 
-/// The offsets in windows in which neither room has a gap.
-fn offsets_outside(first: &[f32], second: &[f32], gaps: &[Gap]) -> OffsetSeries {
-    let mut series = measure::offset_series(first, second, RATE, WINDOW, APART);
-    let reach = WINDOW / 2.0 + APART;
-    series.offsets.retain(|offset| {
-        gaps.iter().all(|gap| {
-            let begin = gap.start as f64 / f64::from(RATE);
-            let end = begin + gap.frames as f64 / f64::from(RATE);
-            end < offset.at - reach || begin > offset.at + reach
-        })
-    });
-    series
-}
-
-fn judge(name: &str, series: &OffsetSeries) -> Option<String> {
-    let windows = series.offsets.len();
-    if windows < 4 {
-        return Some(format!("{name}: the rooms could be compared in {windows} windows only"));
+/// The rooms are in step when 99 % of all windows are. Where they are not, those windows decide in which nothing disturbed the
+/// machine; without enough of these nothing can be said but that half of all windows must be in step in any case.
+fn judge(name: &str, all: &OffsetSeries, calm: &OffsetSeries, tolerated: f64) -> Judgement {
+    let windows = all.offsets.len();
+    let told = if windows < ENOUGH {
+        Some(format!("{name}: the rooms could be compared in {windows} windows only"))
+    } else if all.undecided as f64 > tolerated * windows as f64 {
+        Some(format!("{name}: the rooms did not play the same in {} of {windows} windows", all.undecided))
+    } else {
+        None
+    };
+    let apart = |seconds: Option<f64>, what: &str| {
+        let seconds = seconds.filter(|seconds| *seconds > ALLOWED)?;
+        let allowed = ALLOWED * 1e3;
+        Some(format!("{name}: the rooms were {:.2} ms apart ({what}); {allowed:.1} ms are allowed", seconds * 1e3))
+    };
+    if told.is_some() || apart(all.p99(), "p99").is_none() {
+        return Judgement { by: all.clone(), failure: told, busy: false };
     }
-    if series.undecided as f64 > TOLERATED * windows as f64 {
-        return Some(format!("{name}: the rooms did not play the same in {} of {windows} windows", series.undecided));
+    if calm.offsets.len() >= ENOUGH {
+        return Judgement { by: calm.clone(), failure: apart(calm.p99(), "p99"), busy: false };
     }
-    let p99 = series.p99().filter(|p99| *p99 > ALLOWED)?;
-    Some(format!("{name}: the rooms were {:.2} ms apart (p99); {:.1} ms are allowed", p99 * 1e3, ALLOWED * 1e3))
+    let failure = apart(all.p50(), "median");
+    Judgement { by: all.clone(), busy: failure.is_none(), failure }
 }
 
 fn median(series: &OffsetSeries) -> Option<f64> {
@@ -173,78 +185,41 @@ fn median(series: &OffsetSeries) -> Option<f64> {
     all.get(all.len() / 2).copied()
 }
 
-/// The share of windows in which the room is heard, among those in which the reference is; `None` when it never is.
-fn share_heard(reference: &[f32], room: &[f32]) -> Option<f64> {
-    let window = (WINDOW * f64::from(RATE)) as usize;
-    let sounding = reference.chunks_exact(window).zip(room.chunks_exact(window)).filter(|(r, _)| rms(r) > QUIET);
-    let (all, heard) =
-        sounding.fold((0, 0), |(all, heard), (_, room)| (all + 1, heard + u32::from(rms(room) > SILENT)));
-    (all > 0).then(|| f64::from(heard) / f64::from(all))
-}
-
-/// Whether there should have been sound in a room's gap: the application itself may pause, or miss a cycle.
-fn is_sounding(reference: &[f32], gap: &Gap, delay: usize) -> bool {
-    /// By how much the latency may be off, in frames.
-    const EDGE: usize = 48;
-    let Some(start) = gap.start.checked_sub(delay + EDGE) else { return false };
-    let end = (gap.start + gap.frames + EDGE).saturating_sub(delay).min(reference.len());
-    let Some(meant) = reference.get(start..end) else { return false };
-    let zeros = meant.iter().filter(|sample| **sample == 0.0).count();
-    zeros * 4 < meant.len() && rms(meant) > QUIET
-}
-
-fn rms(samples: &[f32]) -> f64 {
-    (samples.iter().map(|&s| f64::from(s).powi(2)).sum::<f64>() / samples.len().max(1) as f64).sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use audera_testkit::sound::noise;
 
-    const DELAY: usize = 3840;
-
-    fn played() -> Vec<f32> {
-        noise(RATE, 1, 4.0, 0.5, 3).channels.remove(0)
+    fn played(seed: u64) -> Vec<f32> {
+        noise(RATE, 1, 4.0, 0.5, seed).channels.remove(0)
     }
 
-    fn delayed(sound: &[f32]) -> Vec<f32> {
-        std::iter::repeat_n(0.0, DELAY).chain(sound.iter().copied()).take(sound.len()).collect()
-    }
-
-    #[test]
-    fn a_hole_in_the_room_is_a_gap_and_one_in_the_music_is_not() {
-        let mut music = played();
-        music[48_000..49_024].fill(0.0);
-        let room = delayed(&music);
-        let gap = |start| Gap { start, frames: 1024 };
-        assert!(!is_sounding(&music, &gap(48_000 + DELAY), DELAY));
-        assert!(is_sounding(&music, &gap(96_000 + DELAY), DELAY));
-        assert_eq!(share_heard(&music, &room), Some(1.0));
-        assert_eq!(share_heard(&music, &vec![0.0; music.len()]), Some(0.0));
-        assert_eq!(share_heard(&vec![0.0; 48_000], &room), None);
-    }
-
-    #[test]
-    fn a_missed_cycle_is_told_from_a_stream_that_ran_dry() {
-        let gap = |start, frames| Gap { start, frames };
-        let alone = || std::iter::once(&[][..]);
-        assert!(is_missed_cycle(&gap(10_000, 1024), 240, alone()), "from one boundary to another");
-        assert!(!is_missed_cycle(&gap(10_000, 1024), 0, alone()), "between boundaries, in one room");
-        assert!(!is_missed_cycle(&gap(10_000, 900), 240, alone()), "not whole cycles");
-        let there = [gap(10_020, 1025)];
-        assert!(is_missed_cycle(&gap(10_000, 1024), 0, std::iter::once(&there[..])), "the same in the other room");
-        let elsewhere = [gap(20_000, 1024)];
-        assert!(!is_missed_cycle(&gap(10_000, 1024), 0, std::iter::once(&elsewhere[..])));
+    fn told(first: &[f32], second: &[f32], disturbed: &[Range<f64>]) -> (Option<String>, bool) {
+        let all = measure::offset_series(first, second, RATE, WINDOW, APART);
+        let judged = judge("part", &all, &all.outside(disturbed), TOLERATED);
+        (judged.failure, judged.busy)
     }
 
     #[test]
     fn rooms_apart_or_different_are_told() {
-        let first = played();
+        let first = played(3);
         let late: Vec<f32> = first[..48].iter().chain(&first).copied().take(first.len()).collect();
-        assert_eq!(judge("part", &offsets_outside(&first, &first, &[])), None);
-        assert!(judge("part", &offsets_outside(&first, &late, &[])).is_some_and(|told| told.contains("1.00 ms apart")));
-        let other = noise(RATE, 1, 4.0, 0.5, 4).channels.remove(0);
-        assert!(judge("part", &offsets_outside(&first, &other, &[])).is_some());
+        assert_eq!(told(&first, &first, &[]), (None, false));
+        assert_eq!(told(&first, &first, &[0.0..9.0]), (None, false), "in step however busy");
+        let apart = |(told, _): (Option<String>, bool)| told.is_some_and(|told| told.contains("1.00 ms apart"));
+        assert!(apart(told(&first, &late, &[])));
+        assert!(apart(told(&first, &late, &[0.0..9.0])), "on a busy machine too");
+        assert!(told(&first, &played(4), &[]).0.is_some());
+    }
+
+    #[test]
+    fn rooms_apart_for_a_moment_are_told_unless_the_machine_was_disturbed_then() {
+        let first = played(3);
+        let mut late = first.clone();
+        late[96_048..144_000].copy_from_slice(&first[96_000..143_952]);
+        let (failure, busy) = told(&first, &late, &[]);
+        assert!(failure.is_some_and(|told| told.contains("p99")) && !busy);
+        assert_eq!(told(&first, &late, &[1.8..3.2]), (None, false));
+        assert_eq!(told(&first, &late, &[0.0..4.0]), (None, true));
     }
 }
