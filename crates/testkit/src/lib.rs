@@ -19,12 +19,17 @@
 //! ([`SessionBuilder::clock`]) and a cable with delays and losses ([`SessionBuilder::cable`]). Root is not needed where the kernel
 //! allows user namespaces. Hardware and the user's own session are never touched.
 //!
+//! # Cards
+//! [`Session::card`] puts a virtual sound card into a session, with a [crystal of its own](card), and gives what it has played
+//! and when in true time; [`measure::true_offset_series`] tells how far two of them are apart.
+//!
 //! # Measures
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
 
 mod built;
 pub mod cable;
+pub mod card;
 mod crystal;
 mod graph;
 pub mod home;
@@ -39,6 +44,7 @@ pub mod sound;
 mod sys;
 pub mod wav;
 
+pub use card::{Card, Played, RunningCard};
 pub use graph::{Graph, Node, RoomState};
 pub use network::{Host, Network};
 pub use process::{Process, Usage};
