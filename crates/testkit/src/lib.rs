@@ -15,14 +15,23 @@
 //! ```
 //!
 //! A [`Session`] is one simulated host: an own network, an own `/run`, own D-Bus buses, Avahi, PipeWire, WirePlumber and
-//! pipewire-pulse. Several of them on one [`Network`] see each other over a bridge. Root is not needed where the kernel
+//! pipewire-pulse. Several of them on one [`Network`] see each other over a bridge. One can have a clock of its own
+//! ([`SessionBuilder::clock`]) and a cable with delays and losses ([`SessionBuilder::cable`]). Root is not needed where the kernel
 //! allows user namespaces. Hardware and the user's own session are never touched.
+//!
+//! # Cards
+//! [`Session::card`] puts a virtual sound card into a session, with a [crystal of its own](card), and gives what it has played
+//! and when in true time; [`measure::true_offset_series`] tells how far two of them are apart.
 //!
 //! # Measures
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters, [`measure::Holes`] whose doing that is: the
 //! product's, or a machine's that was busy elsewhere. [`lateness`] watches the machine meanwhile.
 
+mod built;
+pub mod cable;
+pub mod card;
+mod crystal;
 mod graph;
 pub mod home;
 pub mod lateness;
@@ -30,15 +39,18 @@ pub mod measure;
 mod network;
 mod process;
 pub mod record;
+mod relay;
 mod session;
 pub mod sim;
 pub mod sound;
 mod sys;
 pub mod wav;
 
+pub use card::{Card, Played, RunningCard};
 pub use graph::{Graph, Node, RoomState};
 pub use network::{Host, Network};
 pub use process::{Process, Usage};
+pub use relay::{Relay, Traffic, Way};
 pub use session::{Daemon, NullSink, Session, SessionBuilder};
 
 use std::{io, path::PathBuf};

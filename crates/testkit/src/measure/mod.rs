@@ -4,11 +4,14 @@ mod cycles;
 mod fit;
 mod flaws;
 mod holes;
+mod interpolate;
 mod offset;
 mod spectrum;
+mod true_time;
 
 pub use cycles::{Run, runs};
 pub use fit::{Block, Break, Residual, residual};
 pub use flaws::{Click, Gap, clicks, gaps};
 pub use holes::{CYCLE, Holes, MOST_EXCUSED, Reference, is_missed_cycle, share_heard};
 pub use offset::{Offset, OffsetSeries, offset_series};
+pub use true_time::true_offset_series;
