@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use audera_clock::Span;
 use audera_link::{
-    Connection as Transport, Endpoint, Listener, MET_FILE, Pause, PinError, Pinned, Protocol, Strangers, Target,
-    TrustStore, dial, drive,
+    Connection as Transport, Endpoint, Listener, MET_FILE, PAYLOAD_LEN, Pause, PinError, Pinned, Protocol, Strangers,
+    Target, TrustStore, dial, drive,
 };
-use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError};
+use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError, TimePath};
 use avahi_zbus::{Browser, Event, ServiceType};
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
@@ -125,9 +126,16 @@ impl Network {
             || self.trust.borrow().contains(&connection.peer)
     }
 
+    /// The player's side of a connection that was made just now.
+    fn connection(&self, transport: &Transport) -> Rc<Connection> {
+        let mut hello = self.room.hello();
+        hello.datagrams = transport.has_datagrams();
+        Connection::new(transport.peer(), PlayerSession::new(hello, now()))
+    }
+
     async fn receive(self: Rc<Self>, transport: Transport) {
         let address = transport.addr();
-        let connection = Connection::new(transport.peer(), PlayerSession::new(self.room.hello(), now()));
+        let connection = self.connection(&transport);
         if !self.is_welcome(&connection) {
             self.tell_of_stranger(&connection, address);
             let reason = format!("this room is paired and does not know the id {}", connection.peer);
@@ -216,7 +224,7 @@ impl Network {
             Pinned::New => tracing::info!(source = %subscription, id = %peer, "reached; {pinned}"),
             Pinned::Known => tracing::debug!(source = %subscription, id = %peer, "reached; {pinned}"),
         }
-        let connection = Connection::new(peer, PlayerSession::new(self.room.hello(), now()));
+        let connection = self.connection(&transport);
         // A task of its own, so that it can take leave when dialling has been given up.
         let conversation = spawn_local(self.clone().converse(transport, connection));
         conversation.await.map_err(|error| error.to_string())?
@@ -310,6 +318,16 @@ impl Protocol for Socket {
         self.connection.session.borrow_mut().poll_transmit(now(), out);
     }
 
+    fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
+        let arrived = now() - Span::from(arrived.elapsed());
+        self.connection.session.borrow_mut().receive_datagram(arrived, payload);
+        self.deliver();
+    }
+
+    fn transmit_datagram(&self) -> Option<[u8; PAYLOAD_LEN]> {
+        self.connection.session.borrow_mut().poll_datagram(now())
+    }
+
     fn next_timeout(&self) -> Option<Duration> {
         let at = self.connection.session.borrow().next_timeout()?;
         Some((at - now()).to_duration())
@@ -341,6 +359,7 @@ impl Socket {
                 }
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
                 PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
+                PlayerEvent::TimePath(path) => self.tell_of_path(path),
                 PlayerEvent::Closed { code, reason } => {
                     tracing::debug!(sender = %self.connection.name.borrow(), %code, "the session is over: {reason}");
                     if code == CloseCode::NotPaired {
@@ -348,6 +367,17 @@ impl Socket {
                     }
                 }
             }
+        }
+    }
+
+    fn tell_of_path(&self, path: TimePath) {
+        let sender = self.connection.name.borrow();
+        match path {
+            TimePath::Udp => tracing::debug!(%sender, "its clock is followed over UDP"),
+            TimePath::InBand => tracing::info!(
+                %sender,
+                "UDP does not pass (a firewall?): its clock is followed in-band, which is less precise beside other traffic"
+            ),
         }
     }
 

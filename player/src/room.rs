@@ -249,6 +249,9 @@ impl Room {
         let mut clock = connection.clock.borrow_mut();
         // The verdict only matters to whoever watches the filter.
         let _ = clock.update(exchange);
+        if let Some(estimate) = clock.estimate() {
+            connection.session.borrow_mut().clock_estimated(&estimate);
+        }
         let mut now = self.now.borrow_mut();
         let now = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection));
         if let (Some(now), Some(estimate)) = (now, clock.estimate()) {
@@ -297,6 +300,7 @@ impl Room {
         status.lost_frames = stats.lost_frames;
         status.underruns = stats.underruns;
         status.resyncs = stats.resyncs;
+        status.time_path = Some(now.connection.session.borrow().time_path());
         if let Some(estimate) = now.connection.clock.borrow().estimate() {
             status.clock_bound_us = Some(micros(estimate.bound));
             status.round_trip_us = Some(micros(estimate.round_trip));

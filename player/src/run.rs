@@ -50,6 +50,9 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     let listener = Listener::bind(&[config.listen], &endpoint, Limits::default())?;
     let port = listener.local_addr().port();
     let id = endpoint.id();
+    if let Some(error) = listener.without_datagrams() {
+        tracing::warn!(port, "the UDP port cannot be had ({error}): the clocks of senders are followed less precisely");
+    }
 
     let (speaker, device) = Speaker::new(output::from_config(&config), config.idle_release);
     let room = Room::new(config.clone(), speaker);

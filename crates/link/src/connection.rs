@@ -15,6 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::admission::Place;
+use crate::beside::{Beside, Switchboard};
+use crate::datagram::{Channel, End, LABEL, SECRETS_LEN};
 use crate::socket::{self, TLS_BUFFER};
 use crate::{Endpoint, PeerId, verifier};
 
@@ -25,6 +27,7 @@ pub struct Connection {
     addr: SocketAddr,
     stream: TlsStream<TcpStream>,
     place: Option<Arc<Place>>,
+    beside: Option<Beside>,
 }
 
 /// Why a TCP connection did not become a [`Connection`].
@@ -107,23 +110,38 @@ impl Connection {
         let handshake = TlsConnector::from(endpoint.client()).connect(name, tcp);
         let mut stream = within(deadline, limit, handshake, endpoint).await?;
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
-        Self::checked(stream.into(), addr, endpoint, None)
+        let (tcp, tls) = stream.get_ref();
+        // A connection without datagrams is as good, but for the precision of clocks.
+        let beside = match tls.export_keying_material([0; SECRETS_LEN], LABEL, None) {
+            Ok(secrets) => match Channel::new(&secrets, End::Dialler) {
+                Ok(channel) => Beside::dialled(tcp, channel).await.ok(),
+                Err(_) => None,
+            },
+            Err(_) => None,
+        };
+        Ok(Self { beside, ..Self::checked(stream.into(), addr, endpoint, None)? })
     }
 
-    /// Performs the handshake of the end that listens.
+    /// Performs the handshake of the end that listens; `board` has the datagrams of its address.
     pub(crate) async fn handshake_as_server(
         tcp: TcpStream,
         addr: SocketAddr,
         endpoint: &Endpoint,
         limit: Duration,
         place: Place,
+        board: Option<Arc<Switchboard>>,
     ) -> Result<Self, HandshakeError> {
         let deadline = Instant::now() + limit;
         socket::prepare(&tcp).map_err(HandshakeError::Io)?;
         let handshake = TlsAcceptor::from(endpoint.server()).accept(tcp);
         let mut stream = within(deadline, limit, handshake, endpoint).await?;
         stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
-        Self::checked(stream.into(), addr, endpoint, Some(Arc::new(place)))
+        let (tcp, tls) = stream.get_ref();
+        let beside = board.and_then(|board| {
+            let secrets = tls.export_keying_material([0; SECRETS_LEN], LABEL, None).ok()?;
+            Beside::accepted(tcp, Channel::new(&secrets, End::Listener).ok()?, &board).ok()
+        });
+        Ok(Self { beside, ..Self::checked(stream.into(), addr, endpoint, Some(Arc::new(place)))? })
     }
 
     fn checked(
@@ -138,7 +156,7 @@ impl Connection {
             return Err(HandshakeError::Alpn { expected: endpoint.protocol().to_vec() });
         }
         let peer = peer_of(state).map_err(HandshakeError::Certificate)?;
-        Ok(Self { peer, addr, stream, place })
+        Ok(Self { peer, addr, stream, place, beside: None })
     }
 
     /// Who the peer is, proved by the handshake.
@@ -151,7 +169,18 @@ impl Connection {
         self.addr
     }
 
+    /// Whether this end can send and receive datagrams beside the connection. Whether they pass is another matter.
+    pub const fn has_datagrams(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    /// Takes the datagrams from the connection.
+    pub(crate) fn take_beside(&mut self) -> Option<Beside> {
+        self.beside.take()
+    }
+
     /// Splits the connection into halves that may be used by different tasks. The socket closes when both are dropped.
+    /// Datagrams end with this; [`drive`](crate::drive) keeps them.
     pub fn into_split(self) -> (Reader, Writer) {
         let (read, write) = tokio::io::split(self.stream);
         (Reader { stream: read, _place: self.place.clone() }, Writer { stream: write, _place: self.place })

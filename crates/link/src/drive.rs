@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::beside::{Arrived, Beside};
+use crate::datagram::PAYLOAD_LEN;
 use crate::{Connection, Writer};
 
 /// A peer that takes nothing for this long is given up.
@@ -30,6 +32,17 @@ pub trait Protocol {
 
     /// Appends what is to be sent now; nothing when there is nothing. Called again as long as it appends.
     fn transmit(&self, out: &mut Vec<u8>);
+
+    /// Takes the payload of a datagram of the peer's, each once, in any order, or never. `arrived` is when this host received it.
+    fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
+        let _ = (arrived, payload);
+    }
+
+    /// A payload to be sent to the peer in a datagram at once, if any. Called again as long as there is one, and only while there is a
+    /// way: [`Connection::has_datagrams`], and of an end that was dialled not before the peer has sent one.
+    fn transmit_datagram(&self) -> Option<[u8; PAYLOAD_LEN]> {
+        None
+    }
 
     /// Time until [`handle_timeout`](Self::handle_timeout) wants to be called.
     fn next_timeout(&self) -> Option<Duration>;
@@ -69,17 +82,21 @@ pub enum DriveError<E: std::error::Error> {
 /// # Errors
 /// See [`DriveError`].
 pub async fn drive<P: Protocol>(
-    connection: Connection,
+    mut connection: Connection,
     protocol: &P,
     wake: &Notify,
 ) -> Result<(), DriveError<P::Error>> {
+    let mut beside = connection.take_beside();
     let (mut reader, mut writer) = connection.into_split();
+    // Rung by the writer when the owner has spoken: there may be datagrams to send, and the next time-out may be another.
+    let spoken = Notify::new();
     let reading = async {
         let mut bytes = vec![0; READ_SIZE];
         loop {
             if protocol.is_closed() {
                 return Ok(());
             }
+            send_datagrams(beside.as_mut(), protocol);
             let due = async {
                 match protocol.next_timeout() {
                     Some(after) => sleep(after).await,
@@ -92,7 +109,13 @@ pub async fn drive<P: Protocol>(
                     0 => return Err(DriveError::Hangup),
                     count => protocol.receive(&bytes[..count]).map_err(DriveError::Protocol)?,
                 },
+                arrived = next_datagram(beside.as_mut()) => {
+                    protocol.receive_datagram(arrived.at, &arrived.payload);
+                    // Answered at once, and nothing has changed for the writer.
+                    continue;
+                }
                 () = due => protocol.handle_timeout().map_err(DriveError::Protocol)?,
+                () = spoken.notified() => continue,
             }
             wake.notify_one();
         }
@@ -104,6 +127,7 @@ pub async fn drive<P: Protocol>(
         loop {
             out.clear();
             protocol.transmit(&mut out);
+            spoken.notify_one();
             if !out.is_empty() {
                 halfway.set(true);
                 send(&mut writer, &out, WRITE_LIMIT).await?;
@@ -126,6 +150,20 @@ pub async fn drive<P: Protocol>(
     }
     take_leave(writer, &farewell).await;
     ended
+}
+
+async fn next_datagram(beside: Option<&mut Beside>) -> Arrived {
+    match beside {
+        Some(beside) => beside.receive().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn send_datagrams<P: Protocol>(beside: Option<&mut Beside>, protocol: &P) {
+    let Some(beside) = beside.filter(|beside| beside.is_open()) else { return };
+    while let Some(payload) = protocol.transmit_datagram() {
+        beside.send(&payload);
+    }
 }
 
 /// Sends last words to a peer with which nothing is to be spoken, and closes the connection. Takes two seconds at most.

@@ -4,13 +4,18 @@
 //! - [`Endpoint`] holds the TLS settings of one identity; [`Listener`] and [`dial`] turn it into [`Connection`]s, which are
 //!   encrypted and mutually authenticated. Whether a peer is *welcome* is the caller's decision, taken from [`Connection::peer`].
 //!
+//! - Beside each connection go datagrams, for what must not wait behind it: sealed with keys of the TLS session, on the same port
+//!   number, and lost without a word where UDP does not pass. [`drive`] hands them to a [`Protocol`] with the time of their arrival.
+//!
 //! Nothing here is global: no process-wide TLS provider, no thread of its own (name look-ups excepted, which tokio hands to its
 //! blocking pool), no logging. Failures are values; the caller writes the log line.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod admission;
+mod beside;
 mod connection;
+mod datagram;
 mod dial;
 mod drive;
 mod endpoint;
@@ -23,9 +28,11 @@ mod socket;
 mod state_file;
 mod strangers;
 mod trust;
+mod udp;
 mod verifier;
 
 pub use connection::{Connection, HandshakeError, Reader, Writer};
+pub use datagram::PAYLOAD_LEN;
 pub use dial::{DialError, Stage, Target, TargetError, dial};
 pub use drive::{DriveError, Protocol, dismiss, drive};
 pub use endpoint::{Endpoint, EndpointError};

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
 use crate::admission::{Door, Full};
+use crate::beside::Switchboard;
 use crate::{Connection, Endpoint, HandshakeError, Limits};
 
 /// Connections that may wait in the kernel while all handshakes are taken.
@@ -28,6 +30,12 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(250);
 pub struct Listener {
     sockets: Vec<TcpListener>,
     addrs: Vec<SocketAddr>,
+    /// The datagrams of each socket's address, where UDP is to be had.
+    boards: Vec<Option<Arc<Switchboard>>>,
+    /// Why there are none on some address.
+    without_datagrams: Option<io::Error>,
+    /// Serves the datagrams; ends with the listener.
+    _switching: JoinSet<()>,
     /// The socket to ask first, so that a busy one does not starve the others.
     turn: usize,
     endpoint: Endpoint,
@@ -121,6 +129,9 @@ impl Listener {
     /// Listens on all of `addrs`. `[::]:PORT` takes IPv4 as well, unless the list holds `0.0.0.0:PORT` too, and becomes `0.0.0.0` on
     /// a host without IPv6. Port 0 takes a free port, a different one for each address.
     ///
+    /// The UDP ports of the same numbers are taken for datagrams. One that is not to be had is no reason not to listen: see
+    /// [`without_datagrams`](Self::without_datagrams).
+    ///
     /// Call it inside a tokio runtime with time and I/O enabled.
     ///
     /// # Errors
@@ -133,9 +144,19 @@ impl Listener {
         let local = |(socket, &addr): (&TcpListener, &SocketAddr)| {
             socket.local_addr().map_err(|source| BindError::Io { addr, source })
         };
+        let bound: Vec<SocketAddr> = sockets.iter().zip(addrs).map(local).collect::<Result<_, _>>()?;
+        let (mut switching, mut without_datagrams) = (JoinSet::new(), None);
+        let board = |&addr: &SocketAddr| {
+            let bound = Switchboard::bind(addr, takes_both_families(addr, &bound), &mut switching);
+            bound.map_err(|error| without_datagrams = Some(error)).ok()
+        };
+        let boards = bound.iter().map(board).collect();
         Ok(Self {
-            addrs: sockets.iter().zip(addrs).map(local).collect::<Result<_, _>>()?,
+            addrs: bound,
             sockets,
+            boards,
+            without_datagrams,
+            _switching: switching,
             turn: 0,
             endpoint: endpoint.clone(),
             door: Door::new(&limits),
@@ -154,6 +175,11 @@ impl Listener {
     /// All addresses listened on, in the order they were given.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// Why connections to an address of this listener have no datagrams, if that is so: another program has the UDP port, say.
+    pub fn without_datagrams(&self) -> Option<&io::Error> {
+        self.without_datagrams.as_ref()
     }
 
     /// Waits for the next peer that got in, or did not. It never ends, and a failure concerns one peer only: keep calling it.
@@ -185,9 +211,9 @@ impl Listener {
                 self.pause = None;
             }
             match ready!(self.poll_sockets(cx)) {
-                Ok((tcp, addr)) => {
+                Ok((tcp, addr, index)) => {
                     self.exhausted = false;
-                    if let Err(failure) = self.start_handshake(tcp, addr) {
+                    if let Err(failure) = self.start_handshake(tcp, addr, index) {
                         return Poll::Ready(Err(failure));
                     }
                 }
@@ -202,19 +228,19 @@ impl Listener {
         }
     }
 
-    fn poll_sockets(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    fn poll_sockets(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr, usize)>> {
         let count = self.sockets.len();
         for step in 0..count {
             let index = (self.turn + step) % count;
             if let Poll::Ready(outcome) = self.sockets[index].poll_accept(cx) {
                 self.turn = (index + 1) % count;
-                return Poll::Ready(outcome);
+                return Poll::Ready(outcome.map(|(tcp, addr)| (tcp, addr, index)));
             }
         }
         Poll::Pending
     }
 
-    fn start_handshake(&mut self, tcp: TcpStream, addr: SocketAddr) -> Result<(), Failure> {
+    fn start_handshake(&mut self, tcp: TcpStream, addr: SocketAddr, index: usize) -> Result<(), Failure> {
         // An IPv4 peer of a dual-stack socket is the same host as on an IPv4 socket.
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         let place = self.door.admit(addr.ip()).map_err(|full| Failure {
@@ -225,8 +251,9 @@ impl Listener {
             },
         })?;
         let (endpoint, limit) = (self.endpoint.clone(), self.limits.handshake_time);
+        let board = self.boards.get(index).cloned().flatten();
         self.handshakes.spawn(async move {
-            Connection::handshake_as_server(tcp, addr, &endpoint, limit, place)
+            Connection::handshake_as_server(tcp, addr, &endpoint, limit, place, board)
                 .await
                 .map_err(|error| Failure { addr: Some(addr), cause: error.into() })
         });
@@ -234,11 +261,16 @@ impl Listener {
     }
 }
 
+/// Whether a socket on `addr` is to take IPv4 as well.
+fn takes_both_families(addr: SocketAddr, all: &[SocketAddr]) -> bool {
+    addr.ip() == Ipv6Addr::UNSPECIFIED && !all.contains(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port())))
+}
+
 fn bind_one(addr: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, BindError> {
+    let both = takes_both_families(addr, all);
     let any_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
-    let any_v6 = addr.ip() == Ipv6Addr::UNSPECIFIED;
-    let outcome = match listen(addr, any_v6 && !all.contains(&any_v4)) {
-        Err(error) if any_v6 && lacks_ipv6(&error) && !all.contains(&any_v4) => listen(any_v4, false),
+    let outcome = match listen(addr, both) {
+        Err(error) if both && lacks_ipv6(&error) => listen(any_v4, false),
         outcome => outcome,
     };
     outcome.map_err(|source| match source.kind() {

@@ -30,6 +30,12 @@ pub struct RoomReport {
     /// What the room's clock estimate may be off by, in us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_bound_us: Option<f64>,
+    /// The shortest round trip between the two hosts of late, in us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_us: Option<f64>,
+    /// How the room follows the clock: `udp` or `in-band`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_path: Option<&'static str>,
     /// Frames that came too late to be heard.
     pub late_frames: u64,
     /// Frames replaced by silence.
@@ -63,6 +69,8 @@ impl From<&Member> for RoomReport {
             sync_error_us: status.sync_error_us,
             ratio_ppm: status.ratio_ppm,
             clock_bound_us: status.clock_bound_us,
+            round_trip_us: status.round_trip_us,
+            time_path: status.time_path.map(audera_wire::TimePath::name),
             late_frames: status.late_frames,
             lost_frames: status.lost_frames,
             underruns: status.underruns,

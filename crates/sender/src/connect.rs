@@ -1,10 +1,10 @@
 //! Keeps a connection to one player: dials, checks who answers, serves, and tries again.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use audera_clock::SenderTime;
-use audera_link::{Connection, Pause, PinError, Protocol, Target, TrustStore, dial, drive};
+use audera_clock::{SenderTime, Span};
+use audera_link::{Connection, PAYLOAD_LEN, Pause, PinError, Protocol, Target, TrustStore, dial, drive};
 use audera_wire::{SenderEvent, SenderHello, SenderSession, SessionError};
 
 use tokio::task::{spawn_blocking, spawn_local};
@@ -104,7 +104,8 @@ pub(crate) fn remember(core: &Rc<Core>, player: &Player) {
 pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Connection) -> bool {
     let peer = connection.peer();
     player.peer.set(Some(connection.addr()));
-    let hello = SenderHello::new(&core.config.name, &core.config.software);
+    let mut hello = SenderHello::new(&core.config.name, &core.config.software);
+    hello.datagrams = connection.has_datagrams();
     player.session.replace(Some(SenderSession::new(hello, now())));
     core.update(player, |info| info.id = Some(peer));
     let socket = Socket { core: core.clone(), player: player.clone() };
@@ -145,6 +146,16 @@ impl Protocol for Socket {
 
     fn transmit(&self, out: &mut Vec<u8>) {
         self.player.transmit(now(), out);
+    }
+
+    fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
+        if let Some(session) = self.player.session.borrow_mut().as_mut() {
+            session.receive_datagram(now() - Span::from(arrived.elapsed()), payload);
+        }
+    }
+
+    fn transmit_datagram(&self) -> Option<[u8; PAYLOAD_LEN]> {
+        self.player.session.borrow_mut().as_mut()?.poll_datagram(now())
     }
 
     fn next_timeout(&self) -> Option<Duration> {

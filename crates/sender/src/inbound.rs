@@ -19,6 +19,12 @@ pub(crate) async fn run(core: Rc<Core>, listen: Listen, callers: Rc<RefCell<Join
     let mut listener = bind(&core, &listen).await;
     let port = listener.local_addr().port();
     tracing::info!(port, "players may dial in");
+    if let Some(error) = listener.without_datagrams() {
+        tracing::warn!(
+            port,
+            "the UDP port cannot be had ({error}): players that dial in follow the clock less precisely"
+        );
+    }
     let _announced = listen.announce.then(|| announce(&core, port)).flatten();
     loop {
         match listener.accept().await {

@@ -268,4 +268,19 @@ impl Host {
         // Declared before it is deleted, so that it need not exist.
         self.space.manage("nft", &["-f", "-"], &format!("table inet loss {{}}\ndelete table inet loss\n{rules}"))
     }
+
+    /// Drops all UDP on this host but that of service discovery, within the host as well, as a firewall may; or lets it pass again.
+    ///
+    /// # Errors
+    /// When nftables is missing or refuses.
+    pub fn block_udp(&self, blocked: bool) -> Result<(), Error> {
+        let rules = if blocked {
+            "table inet udp {\n\
+             chain in { type filter hook input priority 0; meta l4proto udp udp dport != 5353 drop; }\n\
+             }\n"
+        } else {
+            ""
+        };
+        self.space.manage("nft", &["-f", "-"], &format!("table inet udp {{}}\ndelete table inet udp\n{rules}"))
+    }
 }

@@ -53,13 +53,22 @@ pub struct SenderHello {
     /// Name under which the sender announces itself as a source, if it does; at most [`MAX_NAME`] bytes.
     #[serde(default, deserialize_with = "text::optional_text::<_, MAX_NAME>")]
     pub source: Option<String>,
+    /// Whether the sender's transport takes datagrams beside the connection.
+    #[serde(default)]
+    pub datagrams: bool,
 }
 
 impl SenderHello {
     /// Hello of a sender that is no announced source.
     #[must_use]
     pub fn new(name: &str, software: &str) -> Self {
-        Self { versions: VERSIONS.to_vec(), name: name.to_owned(), software: software.to_owned(), source: None }
+        Self {
+            versions: VERSIONS.to_vec(),
+            name: name.to_owned(),
+            software: software.to_owned(),
+            source: None,
+            datagrams: false,
+        }
     }
 }
 
@@ -86,6 +95,9 @@ pub struct PlayerHello {
     /// Name of the source that the player wants to hear, when it dialled one; at most [`MAX_NAME`] bytes.
     #[serde(default, deserialize_with = "text::optional_text::<_, MAX_NAME>")]
     pub source: Option<String>,
+    /// Whether the player's transport takes datagrams beside the connection.
+    #[serde(default)]
+    pub datagrams: bool,
 }
 
 impl PlayerHello {
@@ -100,6 +112,7 @@ impl PlayerHello {
             max_latency: MAX_LATENCY,
             groups: Vec::new(),
             source: None,
+            datagrams: false,
         }
     }
 }
@@ -134,6 +147,8 @@ struct SenderBody<'a> {
     software: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    datagrams: bool,
 }
 
 #[derive(Serialize)]
@@ -148,6 +163,8 @@ struct PlayerBody<'a> {
     groups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    datagrams: bool,
 }
 
 impl Hello {
@@ -171,6 +188,7 @@ impl Hello {
                     name: text::clip(&hello.name, MAX_NAME),
                     software: text::clip(&hello.software, MAX_SOFTWARE),
                     source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
+                    datagrams: hello.datagrams,
                 };
                 write_cbor(out, &body);
             }
@@ -184,6 +202,7 @@ impl Hello {
                     max_latency: hello.max_latency,
                     groups: first(&hello.groups, MAX_GROUPS).iter().map(|name| text::clip(name, MAX_NAME)).collect(),
                     source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
+                    datagrams: hello.datagrams,
                 };
                 write_cbor(out, &body);
             }

@@ -20,11 +20,14 @@
 //!
 //! The loop around a session: feed what was read to `receive`; drain `poll_event`; whenever the transport can take
 //! bytes, call `poll_transmit` and write what it gives before any audio; at `next_timeout` call `handle_timeout`.
+//! Time is exchanged in datagrams beside the connection where there is a way for them: then `receive_datagram` takes what
+//! came and `poll_datagram` gives what is to be sent, at the same moments. Both hellos have to say so.
 //! Audio is not queued in the session: the sender writes the bytes of [`encode_audio`], which are the same for every
 //! player of a stream, whenever [`SenderSession::is_streaming`] says so.
 
 mod audio;
 mod close;
+mod datagram;
 mod dnssd;
 mod format;
 mod frame;
@@ -39,6 +42,7 @@ mod time;
 
 pub use audio::{AudioError, AudioPacket, encode_audio};
 pub use close::{Bye, CloseCode};
+pub use datagram::{DATAGRAM_LEN, Datagram, DatagramError};
 pub use dnssd::{
     SERVICE_PLAYER, SERVICE_SOURCE, TXT_ACCESS, TXT_ACCESS_OPEN, TXT_ACCESS_PAIRED, TXT_GROUPS, TXT_ID, TXT_VERSION,
     groups_from_txt, groups_to_txt,
@@ -49,14 +53,14 @@ pub use hello::{Hello, PlayerHello, Role, SenderHello};
 pub use limits::*;
 pub use message::{Message, MessageError};
 pub use session::{Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError};
-pub use status::{PlayerState, PlayerStatus};
+pub use status::{PlayerState, PlayerStatus, TimePath};
 pub use stream::{Start, StartInvalid, StreamId};
 pub use time::{TimeReply, TimeRequest};
 
 /// The ALPN protocol name; both ends offer exactly this one.
 pub const ALPN: &[u8] = b"audera/1";
 
-/// Default port of players and sources, TCP (UDP is reserved for time exchanges).
+/// Default port of players and sources, TCP for the connection and UDP for time exchanges beside it.
 pub const PORT: u16 = 6528;
 
 /// Major versions of the protocol spoken by this crate, as offered in a hello.

@@ -62,3 +62,9 @@ pub const MAX_TIME_PENDING: usize = 16;
 
 /// Largest time stamp on the wire, ns; stamps are 0 or more. Differences of two stamps thus never overflow.
 pub const MAX_STAMP: i64 = (1 << 62) - 1;
+
+/// Datagrams with time requests that a sender answers on one connection: so many at once...
+pub const DATAGRAM_ALLOWANCE: u8 = 32;
+
+/// ... and so many in a second on average.
+pub const DATAGRAM_RATE: i64 = 50;

@@ -60,6 +60,41 @@ impl<'de> Deserialize<'de> for PlayerState {
     }
 }
 
+/// How a player follows the sender's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TimePath {
+    /// By messages on the connection, between which audio may lie: good to tenths of a millisecond.
+    #[default]
+    InBand,
+    /// By datagrams beside the connection.
+    Udp,
+}
+
+impl TimePath {
+    const ALL: [Self; 2] = [Self::InBand, Self::Udp];
+
+    /// Name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InBand => "in-band",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl fmt::Display for TimePath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Serialize for TimePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// Status of a player, sent once a second; only figures of the stream on this very connection.
 ///
 /// Optional figures are absent while nothing has been measured. Counters run from the start of the stream.
@@ -89,6 +124,9 @@ pub struct PlayerStatus {
     /// Shortest round trip of late between the two hosts, us.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub round_trip_us: Option<f64>,
+    /// How the sender's clock is followed.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "known_path")]
+    pub time_path: Option<TimePath>,
     /// Rate of the sender's host clock over the player's, less one, ppm.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub skew_ppm: Option<f64>,
@@ -131,4 +169,10 @@ impl PlayerStatus {
 /// A coding, or `None` for one of a newer version.
 fn known_coding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Coding>, D::Error> {
     Ok(text::optional_text::<D, 32>(deserializer)?.and_then(|name| name.parse().ok()))
+}
+
+/// A path, or `None` for one of a newer version.
+fn known_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimePath>, D::Error> {
+    let name = text::optional_text::<D, 32>(deserializer)?;
+    Ok(name.and_then(|name| TimePath::ALL.into_iter().find(|path| path.name() == name)))
 }

@@ -2,7 +2,7 @@
 
 mod oracle;
 
-use oracle::{frames, honest, hostile};
+use oracle::{datagrams, frames, honest, hostile};
 use proptest::prelude::*;
 
 /// Byte strings from a seed (xorshift64*): the same on every run and machine.
@@ -31,6 +31,11 @@ fn frames_made() {
 }
 
 #[test]
+fn datagrams_raw_and_made() {
+    corpus(6, 20_000, 80).for_each(|bytes| datagrams::any(&bytes));
+}
+
+#[test]
 fn hostile_sender() {
     corpus(3, 5_000, 600).for_each(|bytes| hostile::sender(&bytes));
 }
@@ -50,6 +55,7 @@ proptest! {
     fn any_bytes_in_any_pieces(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         frames::raw(&bytes);
         frames::made(&bytes);
+        datagrams::any(&bytes);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
-    AudioPacket, Bye, CloseCode, Coding, Formats, FrameReader, Hello, Message, PlayerHello, PlayerState, PlayerStatus,
-    SenderHello, Start, StreamFormat, StreamId, TimeReply, TimeRequest,
+    AudioPacket, Bye, CloseCode, Coding, Datagram, Formats, FrameReader, Hello, Message, PlayerHello, PlayerState,
+    PlayerStatus, SenderHello, Start, StreamFormat, StreamId, TimePath, TimeReply, TimeRequest,
 };
 
 const ID: StreamId = StreamId(7);
@@ -14,6 +14,7 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
     let player_hello = PlayerHello {
         formats: Formats { codings: vec![Coding::Opus, Coding::PcmS16le], max_rate: 48_000, max_channels: 2 },
         groups: vec!["Downstairs".into()],
+        datagrams: true,
         ..PlayerHello::new("Kitchen", "audera 0.1.0")
     };
     let status = PlayerStatus {
@@ -25,6 +26,7 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         sync_error_us: Some(-12.5),
         clock_bound_us: Some(80.0),
         round_trip_us: Some(160.0),
+        time_path: Some(TimePath::Udp),
         skew_ppm: Some(50.25),
         ratio_ppm: Some(-20.0),
         buffered_ms: 75,
@@ -50,10 +52,10 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         (
             "player hello",
             Message::Hello(Hello::Player(player_hello)),
-            "0000009901000000a764726f6c6566706c617965726876657273696f6e738101646e616d65674b69746368656e68736f\
+            "000000a401000000a864726f6c6566706c617965726876657273696f6e738101646e616d65674b69746368656e68736f\
              6674776172656c61756465726120302e312e3067666f726d617473a367636f64696e677382646f707573657331366c65\
              686d61785f7261746519bb806c6d61785f6368616e6e656c73026e6d61785f6c6174656e63795f75731a001e84806667\
-             726f757073816a446f776e737461697273",
+             726f757073816a446f776e73746169727369646174616772616d73f5",
         ),
         (
             "bye",
@@ -81,11 +83,12 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         (
             "status",
             Message::Status(status),
-            "000000e415000000b165737461746567706c6179696e6764726f6f6d674b69746368656e666f75747075746870697065\
+            "000000f215000000b265737461746567706c6179696e6764726f6f6d674b69746368656e666f75747075746870697065\
              776972656673747265616d0765636f646563646f7075736d73796e635f6572726f725f7573f9ca406e636c6f636b5f62\
-             6f756e645f7573f955006d726f756e645f747269705f7573f9590068736b65775f70706df9524869726174696f5f7070\
-             6df9cd006b62756666657265645f6d73184b6d706c617965645f6672616d65731a000753006b6c6174655f6672616d65\
-             73006b6c6f73745f6672616d65731901e069756e64657272756e730167726573796e637300657872756e7302",
+             6f756e645f7573f955006d726f756e645f747269705f7573f959006974696d655f706174686375647068736b65775f70\
+             706df9524869726174696f5f70706df9cd006b62756666657265645f6d73184b6d706c617965645f6672616d65731a00\
+             0753006b6c6174655f6672616d6573006b6c6f73745f6672616d65731901e069756e64657272756e730167726573796e\
+             637300657872756e7302",
         ),
         (
             "audio",
@@ -104,6 +107,34 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         ),
         ("extension", Message::Extension { byte: 0x80, payload: b"hi" }, "00000002800000006869"),
     ]
+}
+
+/// Payloads of datagrams.
+fn payloads() -> Vec<(&'static str, Datagram, &'static str)> {
+    let sent = PlayerTime::from_nanos(1_000_000_000);
+    let received = SenderTime::from_nanos(5_000_000_100);
+    let replied = SenderTime::from_nanos(5_000_000_200);
+    vec![
+        (
+            "datagram: time request",
+            Datagram::Request(TimeRequest { number: 3, sent }),
+            "3000000000000003000000003b9aca0000000000000000000000000000000000",
+        ),
+        (
+            "datagram: time reply",
+            Datagram::Reply(TimeReply { number: 3, sent, received, replied }),
+            "3100000000000003000000003b9aca00000000012a05f264000000012a05f2c8",
+        ),
+        ("datagram: here", Datagram::Here, "3200000000000000000000000000000000000000000000000000000000000000"),
+    ]
+}
+
+#[test]
+fn payloads_of_datagrams_have_the_bytes_of_the_vectors() {
+    for (name, datagram, expected) in payloads() {
+        assert_eq!(hex(&datagram.encode()), expected, "{name}");
+        assert_eq!(Datagram::decode(&datagram.encode()), Ok(datagram), "{name}");
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -136,7 +167,8 @@ fn vectors_are_read_as_the_messages() {
 #[test]
 fn the_protocol_page_lists_the_vectors() {
     let page = include_str!("../../../docs/protocol.md");
-    for (name, _, expected) in vectors() {
+    let frames = vectors().into_iter().map(|(name, _, expected)| (name, expected));
+    for (name, expected) in frames.chain(payloads().into_iter().map(|(name, _, expected)| (name, expected))) {
         let start = page.find(&format!("\n`{name}`")).unwrap_or_else(|| panic!("{name} is not in docs/protocol.md"));
         let listed = page[start..].split("```").nth(1).unwrap();
         let listed: String = listed.trim_start_matches("text").split_whitespace().collect();

@@ -7,6 +7,7 @@ mod peer;
 mod service;
 mod streams;
 mod surroundings;
+mod time;
 mod trust;
 
 use std::path::PathBuf;

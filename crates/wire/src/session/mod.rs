@@ -1,5 +1,6 @@
 //! The state machine of each end of a connection.
 
+mod answers;
 mod error;
 mod life;
 mod player;
@@ -15,7 +16,7 @@ pub use sender::{SenderEvent, SenderSession};
 pub struct Counters {
     /// Audio packets of streams that are not playing here; they may have been under way when the stream was ended.
     pub ignored_audio: u64,
-    /// Messages about a stream, or time replies, that crossed a newer decision.
+    /// Messages about a stream, or time replies, that crossed a newer decision; datagrams that were of no use.
     pub stale: u64,
     /// Frames of extension types, which were skipped.
     pub extensions: u64,

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use audera_clock::{Exchange, Player, PlayerTime, SenderTime};
+use audera_clock::{Estimate, Exchange, Player, PlayerTime, SenderTime};
 
 use crate::audio::AudioPacket;
 use crate::close::CloseCode;
+use crate::datagram::{DATAGRAM_LEN, Datagram};
 use crate::format::{Formats, StreamFormat};
 use crate::frame::FrameReader;
 use crate::hello::{Hello, PlayerHello, Role, SenderHello};
@@ -14,8 +15,8 @@ use crate::message::Message;
 use crate::session::Counters;
 use crate::session::error::SessionError;
 use crate::session::life::Life;
-use crate::session::requests::Requests;
-use crate::status::PlayerStatus;
+use crate::session::requests::{Completed, Requests};
+use crate::status::{PlayerStatus, TimePath};
 use crate::stream::{Start, StreamId};
 use crate::text;
 
@@ -44,6 +45,9 @@ pub enum PlayerEvent {
     Stop(StreamId),
     /// A time exchange for the clock filter.
     Exchange(Exchange),
+    /// Time exchanges take another path from now on; the first time, it is known which one. Does not come when either end takes no
+    /// datagrams: then all is in-band.
+    TimePath(TimePath),
     /// The session is over; always the last event. The code is the peer's if it said bye, else the own one.
     Closed {
         /// Why.
@@ -67,6 +71,8 @@ struct Core {
     life: Life<Player>,
     formats: Formats,
     max_latency: audera_clock::Span,
+    /// Whether our transport takes datagrams.
+    datagrams: bool,
     sender: Option<SenderHello>,
     streams: Vec<Stream>,
     next_run: u32,
@@ -90,11 +96,12 @@ impl PlayerSession {
     /// Begins a session on a connection that was made just now.
     #[must_use]
     pub fn new(hello: PlayerHello, now: PlayerTime) -> Self {
-        let (formats, max_latency) = (hello.formats.clone(), hello.max_latency);
+        let (formats, max_latency, datagrams) = (hello.formats.clone(), hello.max_latency, hello.datagrams);
         let core = Core {
             life: Life::new(&Hello::Player(hello), now),
             formats,
             max_latency,
+            datagrams,
             sender: None,
             streams: Vec::new(),
             next_run: 0,
@@ -159,7 +166,44 @@ impl PlayerSession {
         any
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called, and `poll_transmit` after it; `None` after the end.
+    /// Takes the payload of a datagram that the peer has sent, as its transport has proved, and that arrived at `arrived`.
+    ///
+    /// Datagrams come and go as they like: one that makes no sense is ignored.
+    pub fn receive_datagram(&mut self, arrived: PlayerTime, payload: &[u8]) {
+        let completed = match (Datagram::decode(payload), &mut self.core.requests) {
+            (Ok(Datagram::Reply(reply)), Some(requests)) => requests.complete_datagram(&reply, arrived),
+            // It has done its work by coming.
+            (Ok(Datagram::Here), Some(_)) => return,
+            _ => Completed::Stale,
+        };
+        self.core.completed(completed);
+        self.core.tell_path();
+    }
+
+    /// The payload of a datagram to be sent now, if any; to be called whenever `poll_transmit` is, and as long as it gives one.
+    ///
+    /// It is stamped with `now`: call it when there is a way to the peer, and send at once.
+    pub fn poll_datagram(&mut self, now: PlayerTime) -> Option<[u8; DATAGRAM_LEN]> {
+        let streaming = self.core.is_streaming();
+        let request = self.core.requests.as_mut()?.take_datagram(now, streaming)?;
+        Some(Datagram::Request(request).encode())
+    }
+
+    /// Tells how well the clock is known by now, after which the pace of the requests is chosen.
+    pub fn clock_estimated(&mut self, estimate: &Estimate) {
+        if let Some(requests) = &mut self.core.requests {
+            requests.estimated(estimate);
+        }
+    }
+
+    /// How the sender's clock is followed.
+    #[must_use]
+    pub fn time_path(&self) -> TimePath {
+        self.core.requests.as_ref().map_or(TimePath::InBand, Requests::path)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, `poll_transmit` and `poll_datagram` after it; `None` after
+    /// the end.
     #[must_use]
     pub fn next_timeout(&self) -> Option<PlayerTime> {
         let deadline = self.core.life.deadline()?;
@@ -177,6 +221,7 @@ impl PlayerSession {
         if let Some(requests) = &mut self.core.requests {
             requests.handle_timeout(now, streaming);
         }
+        self.core.tell_path();
         Ok(())
     }
 
@@ -263,8 +308,8 @@ impl Core {
                 self.life.greet(&hello)?;
                 match hello {
                     Hello::Sender(hello) => {
+                        self.requests = Some(Requests::new(now, self.datagrams && hello.datagrams));
                         self.sender = Some(hello.clone());
-                        self.requests = Some(Requests::new(now));
                         self.events.push_back(PlayerEvent::SenderReady(hello));
                     }
                     Hello::Player(_) => return Err(SessionError::SameRole { role: Role::Player }),
@@ -286,16 +331,9 @@ impl Core {
             }
             Message::Audio(packet) => self.audio(&packet)?,
             Message::TimeReply(reply) => {
-                let exchange = match &mut self.requests {
-                    Some(requests) => requests.complete(&reply, now)?,
-                    None => {
-                        return Err(SessionError::TimeReply { number: reply.number });
-                    }
-                };
-                match exchange {
-                    Some(exchange) => self.events.push_back(PlayerEvent::Exchange(exchange)),
-                    None => self.counters.stale += 1,
-                }
+                let requests = self.requests.as_mut().ok_or(SessionError::TimeReply { number: reply.number })?;
+                let completed = requests.complete(&reply, now)?;
+                self.completed(completed);
             }
             Message::Extension { .. } => self.counters.extensions += 1,
             Message::Accept { .. }
@@ -356,6 +394,19 @@ impl Core {
 
     fn is_streaming(&self) -> bool {
         self.streams.iter().any(|stream| stream.accepted)
+    }
+
+    fn completed(&mut self, completed: Completed) {
+        match completed {
+            Completed::Exchange(exchange) => self.events.push_back(PlayerEvent::Exchange(exchange)),
+            Completed::Heartbeat => {}
+            Completed::Stale => self.counters.stale += 1,
+        }
+    }
+
+    fn tell_path(&mut self) {
+        let news = self.requests.as_mut().and_then(Requests::news);
+        self.events.extend(news.map(PlayerEvent::TimePath));
     }
 
     fn end(&mut self, id: StreamId, message: impl FnOnce(u32) -> Message<'static>) -> bool {

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use audera_clock::{Sender, SenderTime};
 
 use crate::close::CloseCode;
+use crate::datagram::DATAGRAM_LEN;
 use crate::frame::{FrameReader, FrameType};
 use crate::hello::{Hello, PlayerHello, Role, SenderHello};
 use crate::limits::{MAX_REASON, MAX_STREAMS, MAX_TIME_PENDING};
 use crate::message::Message;
 use crate::session::Counters;
+use crate::session::answers::Answers;
 use crate::session::error::{SessionError, StartError};
 use crate::session::life::Life;
 use crate::status::PlayerStatus;
@@ -62,6 +64,10 @@ pub struct SenderSession {
 #[derive(Debug)]
 struct Core {
     life: Life<Sender>,
+    /// Whether our transport takes datagrams.
+    datagrams: bool,
+    /// Answers in datagrams, if both ends take them.
+    answers: Option<Answers>,
     player: Option<PlayerHello>,
     streams: Vec<Stream>,
     next_run: u32,
@@ -82,8 +88,11 @@ impl SenderSession {
     /// Begins a session on a connection that was made just now.
     #[must_use]
     pub fn new(hello: SenderHello, now: SenderTime) -> Self {
+        let datagrams = hello.datagrams;
         let core = Core {
             life: Life::new(&Hello::Sender(hello), now),
+            datagrams,
+            answers: None,
             player: None,
             streams: Vec::new(),
             next_run: 0,
@@ -140,10 +149,31 @@ impl SenderSession {
         any
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called; `None` after the end.
+    /// Takes the payload of a datagram that the peer has sent, as its transport has proved, and that arrived at `arrived`.
+    ///
+    /// Datagrams come and go as they like: one that makes no sense is ignored, and so are requests beyond
+    /// [`DATAGRAM_RATE`](crate::DATAGRAM_RATE).
+    pub fn receive_datagram(&mut self, arrived: SenderTime, payload: &[u8]) {
+        let Some(answers) = &mut self.core.answers else { return };
+        if !answers.receive(arrived, payload) {
+            self.core.counters.stale += 1;
+        }
+    }
+
+    /// The payload of a datagram to be sent now, if any; to be called whenever `poll_transmit` is, and as long as it gives one.
+    ///
+    /// Replies are stamped with `now`: call it when there is a way to the peer, and send at once.
+    pub fn poll_datagram(&mut self, now: SenderTime) -> Option<[u8; DATAGRAM_LEN]> {
+        Some(self.core.answers.as_mut()?.take(now)?.encode())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, `poll_transmit` and `poll_datagram` after it; `None` after
+    /// the end.
     #[must_use]
     pub fn next_timeout(&self) -> Option<SenderTime> {
-        self.core.life.deadline()
+        let deadline = self.core.life.deadline()?;
+        let sign = self.core.answers.as_ref().and_then(Answers::timeout);
+        Some(sign.map_or(deadline, |sign| sign.min(deadline)))
     }
 
     /// Judges the deadlines at `now`; calling it early does no harm.
@@ -151,7 +181,11 @@ impl SenderSession {
     /// # Errors
     /// The peer has kept silent for too long; the session has closed, as in [`receive`](Self::receive).
     pub fn handle_timeout(&mut self, now: SenderTime) -> Result<(), SessionError> {
-        self.core.life.check(now).map_err(|error| self.core.fail(error))
+        self.core.life.check(now).map_err(|error| self.core.fail(error))?;
+        if let Some(answers) = &mut self.core.answers {
+            answers.handle_timeout(now);
+        }
+        Ok(())
     }
 
     /// Announces a stream. Audio follows after [`SenderEvent::Accepted`].
@@ -223,6 +257,7 @@ impl Core {
                 self.life.greet(&hello)?;
                 match hello {
                     Hello::Player(hello) => {
+                        self.answers = (self.datagrams && hello.datagrams).then(|| Answers::new(now));
                         self.player = Some(hello.clone());
                         self.events.push_back(SenderEvent::PlayerReady(hello));
                     }
@@ -323,6 +358,7 @@ impl Core {
         self.life.close(bye.then_some((code, reason.as_str())));
         self.streams.clear();
         self.asked.clear();
+        self.answers = None;
         self.events.push_back(SenderEvent::Closed { code, reason });
     }
 }

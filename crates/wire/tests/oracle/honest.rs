@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
-    CloseCode, PlayerEvent, PlayerHello, PlayerSession, SenderEvent, SenderHello, SenderSession, StreamId, encode_audio,
+    CloseCode, DATAGRAM_LEN, PlayerEvent, PlayerHello, PlayerSession, SenderEvent, SenderHello, SenderSession,
+    StreamId, encode_audio,
 };
 
 use super::script::Script;
@@ -22,6 +23,9 @@ struct Pair {
     player: PlayerSession,
     to_player: VecDeque<u8>,
     to_sender: VecDeque<u8>,
+    /// Datagrams under way, which are lost, doubled and overtaken.
+    datagrams_to_player: Vec<[u8; DATAGRAM_LEN]>,
+    datagrams_to_sender: Vec<[u8; DATAGRAM_LEN]>,
     /// Bytes of each packet of a stream, by its format.
     payload_len: HashMap<StreamId, usize>,
     sent_audio: u64,
@@ -40,10 +44,18 @@ pub fn pair(bytes: &[u8]) {
     let mut pair = Pair {
         now: 0,
         quiet: 0,
-        sender: SenderSession::new(SenderHello::new("desk", "fuzz"), SenderTime::from_nanos(OFFSET)),
-        player: PlayerSession::new(PlayerHello::new("Kitchen", "fuzz"), PlayerTime::from_nanos(0)),
+        sender: SenderSession::new(
+            SenderHello { datagrams: true, ..SenderHello::new("desk", "fuzz") },
+            SenderTime::from_nanos(OFFSET),
+        ),
+        player: PlayerSession::new(
+            PlayerHello { datagrams: script.below(4) != 0, ..PlayerHello::new("Kitchen", "fuzz") },
+            PlayerTime::from_nanos(0),
+        ),
         to_player: VecDeque::new(),
         to_sender: VecDeque::new(),
+        datagrams_to_player: Vec::new(),
+        datagrams_to_sender: Vec::new(),
         payload_len: HashMap::new(),
         sent_audio: 0,
         got_audio: 0,
@@ -62,7 +74,22 @@ pub fn pair(bytes: &[u8]) {
 
 impl Pair {
     fn step(&mut self, script: &mut Script<'_>) {
-        match script.below(16) {
+        match script.below(19) {
+            16 => {
+                let (sender_now, player_now) = (self.sender_now(), self.player_now());
+                self.datagrams_to_player.extend(std::iter::from_fn(|| self.sender.poll_datagram(sender_now)));
+                self.datagrams_to_sender.extend(std::iter::from_fn(|| self.player.poll_datagram(player_now)));
+            }
+            17 => {
+                if let Some(datagram) = taken(&mut self.datagrams_to_player, script) {
+                    self.player.receive_datagram(self.player_now(), &datagram);
+                }
+            }
+            18 => {
+                if let Some(datagram) = taken(&mut self.datagrams_to_sender, script) {
+                    self.sender.receive_datagram(self.sender_now(), &datagram);
+                }
+            }
             0 => self.pass(i64::from(script.short()) * 15_000),
             1 => {
                 let len = usize::from(script.byte());
@@ -216,7 +243,10 @@ impl Pair {
                     ];
                     assert!(order.is_sorted(), "an effect before its cause: {order:?}");
                 }
-                PlayerEvent::SenderReady(_) | PlayerEvent::Start(_) | PlayerEvent::Stop(_) => {}
+                PlayerEvent::SenderReady(_)
+                | PlayerEvent::Start(_)
+                | PlayerEvent::Stop(_)
+                | PlayerEvent::TimePath(_) => {}
             }
         }
     }
@@ -235,5 +265,18 @@ impl Pair {
             let ignored = self.player.counters().ignored_audio;
             assert_eq!(self.sent_audio, self.got_audio + ignored, "audio was lost between two ends");
         }
+    }
+}
+
+/// Any of the datagrams under way: it arrives, arrives and will do so again, or is lost.
+fn taken(under_way: &mut Vec<[u8; DATAGRAM_LEN]>, script: &mut Script<'_>) -> Option<[u8; DATAGRAM_LEN]> {
+    let index = usize::from(script.byte()).checked_rem(under_way.len())?;
+    match script.below(4) {
+        0 => {
+            under_way.remove(index);
+            None
+        }
+        1 => Some(under_way[index]),
+        _ => Some(under_way.remove(index)),
     }
 }

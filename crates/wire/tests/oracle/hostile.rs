@@ -1,9 +1,9 @@
 //! Oracle of a session whose peer and caller do anything.
 
-use audera_clock::{PlayerTime, SenderTime, Span};
+use audera_clock::{PlayerTime, SenderTime, Span, Time};
 use audera_wire::{
-    CloseCode, FrameReader, FrameType, HEADER_LEN, Hello, MAX_PAYLOAD, MAX_QUEUED, Message, PlayerEvent, PlayerSession,
-    SenderEvent, SenderSession, SessionError,
+    CloseCode, Datagram, FrameReader, FrameType, HEADER_LEN, Hello, MAX_PAYLOAD, MAX_QUEUED, Message, PlayerEvent,
+    PlayerSession, SenderEvent, SenderSession, SessionError,
 };
 
 use super::script::Script;
@@ -69,7 +69,7 @@ pub fn sender(bytes: &[u8]) {
         watch.result(session.receive(now, &encoded(Hello::Player(script.player_hello()))));
     }
     while !script.is_over() {
-        match script.below(12) {
+        match script.below(14) {
             0..=4 => watch.result(session.receive(now, &script.message())),
             5 => {
                 let len = usize::from(script.byte());
@@ -92,6 +92,14 @@ pub fn sender(bytes: &[u8]) {
                 let mut out = Vec::new();
                 let any = session.poll_transmit(now, &mut out);
                 watch.written(any, &out, &[FrameType::Start, FrameType::Stop, FrameType::TimeReply]);
+            }
+            11 => session.receive_datagram(before(now, script.short()), &script.datagram()),
+            12 => {
+                while let Some(payload) = session.poll_datagram(now) {
+                    assert!(!session.is_closed(), "a datagram after the end");
+                    let datagram = Datagram::decode(&payload).expect("own payloads are payloads");
+                    assert!(!matches!(datagram, Datagram::Request(_)));
+                }
             }
             _ => {
                 while let Some(event) = session.poll_event() {
@@ -129,7 +137,7 @@ pub fn player(bytes: &[u8]) {
         watch.result(session.receive(now, &encoded(Hello::Sender(script.sender_hello()))));
     }
     while !script.is_over() {
-        match script.below(14) {
+        match script.below(16) {
             0..=4 => watch.result(session.receive(now, &script.message())),
             5 => {
                 let len = usize::from(script.byte());
@@ -153,6 +161,14 @@ pub fn player(bytes: &[u8]) {
                 let mut out = Vec::new();
                 let any = session.poll_transmit(now, &mut out);
                 watch.written(any, &out, OWN);
+            }
+            13 => session.receive_datagram(before(now, script.short()), &script.datagram()),
+            14 => {
+                while let Some(payload) = session.poll_datagram(now) {
+                    assert!(!session.is_closed(), "a datagram after the end");
+                    let datagram = Datagram::decode(&payload).expect("own payloads are payloads");
+                    assert!(matches!(datagram, Datagram::Request(_)));
+                }
             }
             _ => {
                 while let Some(event) = session.poll_event() {
@@ -182,4 +198,9 @@ fn encoded(hello: Hello) -> Vec<u8> {
     let mut bytes = Vec::new();
     hello.encode(&mut bytes);
     bytes
+}
+
+/// A little earlier, but not before the clock began.
+fn before<S>(now: Time<S>, micros: u16) -> Time<S> {
+    Time::from_nanos((now - Span::from_micros(i64::from(micros))).as_nanos().max(0))
 }

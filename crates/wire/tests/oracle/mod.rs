@@ -2,6 +2,7 @@
 //!
 //! Each takes any bytes and panics when the crate breaks a promise.
 
+pub mod datagrams;
 pub mod frames;
 pub mod honest;
 pub mod hostile;

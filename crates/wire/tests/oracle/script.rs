@@ -2,8 +2,8 @@
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
-    AudioPacket, Bye, CloseCode, Coding, Hello, Message, PlayerHello, PlayerStatus, SenderHello, Start, StreamFormat,
-    StreamId, TimeReply, TimeRequest,
+    AudioPacket, Bye, CloseCode, Coding, Datagram, Hello, Message, PlayerHello, PlayerStatus, SenderHello, Start,
+    StreamFormat, StreamId, TimeReply, TimeRequest,
 };
 
 /// What is left of the bytes; reads zeros at the end.
@@ -101,12 +101,36 @@ impl<'a> Script<'a> {
     }
 
     pub fn sender_hello(&mut self) -> SenderHello {
-        SenderHello { source: (self.below(2) == 0).then(|| self.text()), ..SenderHello::new(&self.text(), "fuzz") }
+        let source = (self.below(2) == 0).then(|| self.text());
+        SenderHello { source, datagrams: self.below(2) == 0, ..SenderHello::new(&self.text(), "fuzz") }
     }
 
     pub fn player_hello(&mut self) -> PlayerHello {
         let groups = (0..self.below(48)).map(|_| self.text()).collect();
-        PlayerHello { groups, ..PlayerHello::new(&self.text(), "fuzz") }
+        PlayerHello { groups, datagrams: self.below(2) == 0, ..PlayerHello::new(&self.text(), "fuzz") }
+    }
+
+    fn request(&mut self) -> TimeRequest {
+        TimeRequest { number: self.number(), sent: PlayerTime::from_nanos(self.stamp()) }
+    }
+
+    fn reply(&mut self) -> TimeReply {
+        let (sent, received) = (PlayerTime::from_nanos(self.stamp()), SenderTime::from_nanos(self.stamp()));
+        let replied = received + Span::from_micros(i64::from(self.short()));
+        TimeReply { number: self.number(), sent, received, replied }
+    }
+
+    /// The payload of a datagram, or something like one.
+    pub fn datagram(&mut self) -> Vec<u8> {
+        match self.below(4) {
+            0 => Datagram::Request(self.request()).encode().to_vec(),
+            1 => Datagram::Reply(self.reply()).encode().to_vec(),
+            2 => Datagram::Here.encode().to_vec(),
+            _ => {
+                let len = usize::from(self.below(64));
+                self.bytes(len).to_vec()
+            }
+        }
     }
 
     /// Any message, encoded; not necessarily legal where it comes.
@@ -131,19 +155,8 @@ impl<'a> Script<'a> {
                 let (id, seq) = (self.id(), self.number());
                 Message::Audio(AudioPacket { id, seq, stamp: SenderTime::from_nanos(self.stamp()), payload: &payload })
             }
-            13 => {
-                Message::TimeRequest(TimeRequest { number: self.number(), sent: PlayerTime::from_nanos(self.stamp()) })
-            }
-            14 => {
-                let (sent, received) = (self.stamp(), SenderTime::from_nanos(self.stamp()));
-                let replied = received + Span::from_micros(i64::from(self.short()));
-                Message::TimeReply(TimeReply {
-                    number: self.number(),
-                    sent: PlayerTime::from_nanos(sent),
-                    received,
-                    replied,
-                })
-            }
+            13 => Message::TimeRequest(self.request()),
+            14 => Message::TimeReply(self.reply()),
             _ => {
                 let len = usize::from(self.byte());
                 Message::Extension { byte: 0x80 | self.byte(), payload: self.bytes(len) }

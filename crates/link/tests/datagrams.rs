@@ -1,0 +1,362 @@
+//! Datagrams beside a connection on real sockets, with a relay between the ends that can do what a network does: whoever dialled,
+//! time is exchanged over UDP; where that is blocked or forged, in-band.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use audera_clock::{Exchange, PlayerTime, SenderTime, Span};
+use audera_link::{Connection, Endpoint, Identity, Limits, Listener, PAYLOAD_LEN, Protocol, dial, drive};
+use audera_wire::{PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession, SessionError, TimePath};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+const ALPN: &[u8] = b"audera/1";
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn endpoint() -> Endpoint {
+    let dir = tempfile::tempdir().unwrap();
+    Endpoint::new(&Identity::load_or_create(dir.path()).unwrap(), ALPN).unwrap()
+}
+
+/// One monotonic clock serves both ends, so the true offset is 0.
+fn nanos() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+struct Sender(RefCell<SenderSession>);
+
+impl Protocol for Sender {
+    type Error = SessionError;
+
+    fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        self.0.borrow_mut().receive(SenderTime::from_nanos(nanos()), bytes)
+    }
+
+    fn transmit(&self, out: &mut Vec<u8>) {
+        self.0.borrow_mut().poll_transmit(SenderTime::from_nanos(nanos()), out);
+    }
+
+    fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
+        let arrived = SenderTime::from_nanos(nanos()) - Span::from(arrived.elapsed());
+        self.0.borrow_mut().receive_datagram(arrived, payload);
+    }
+
+    fn transmit_datagram(&self) -> Option<[u8; PAYLOAD_LEN]> {
+        self.0.borrow_mut().poll_datagram(SenderTime::from_nanos(nanos()))
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        Some((self.0.borrow().next_timeout()? - SenderTime::from_nanos(nanos())).to_duration())
+    }
+
+    fn handle_timeout(&self) -> Result<(), SessionError> {
+        self.0.borrow_mut().handle_timeout(SenderTime::from_nanos(nanos()))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.borrow().is_closed()
+    }
+}
+
+struct Player {
+    session: RefCell<PlayerSession>,
+    exchanges: RefCell<Vec<Exchange>>,
+    /// Rung when something has come.
+    news: Notify,
+}
+
+impl Player {
+    fn note(&self) {
+        while let Some(event) = self.session.borrow_mut().poll_event() {
+            if let PlayerEvent::Exchange(exchange) = event {
+                self.exchanges.borrow_mut().push(exchange);
+            }
+            self.news.notify_one();
+        }
+    }
+
+    fn path(&self) -> TimePath {
+        self.session.borrow().time_path()
+    }
+
+    /// Waits until it is so; what comes first decides whether the test goes on.
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self) {
+                self.news.notified().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("{what} did not come about"));
+    }
+}
+
+impl Protocol for Player {
+    type Error = SessionError;
+
+    fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
+        let received = self.session.borrow_mut().receive(PlayerTime::from_nanos(nanos()), bytes);
+        self.note();
+        received
+    }
+
+    fn transmit(&self, out: &mut Vec<u8>) {
+        self.session.borrow_mut().poll_transmit(PlayerTime::from_nanos(nanos()), out);
+    }
+
+    fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
+        let arrived = PlayerTime::from_nanos(nanos()) - Span::from(arrived.elapsed());
+        self.session.borrow_mut().receive_datagram(arrived, payload);
+        self.note();
+    }
+
+    fn transmit_datagram(&self) -> Option<[u8; PAYLOAD_LEN]> {
+        self.session.borrow_mut().poll_datagram(PlayerTime::from_nanos(nanos()))
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        Some((self.session.borrow().next_timeout()? - PlayerTime::from_nanos(nanos())).to_duration())
+    }
+
+    fn handle_timeout(&self) -> Result<(), SessionError> {
+        let handled = self.session.borrow_mut().handle_timeout(PlayerTime::from_nanos(nanos()));
+        self.note();
+        handled
+    }
+
+    fn is_closed(&self) -> bool {
+        self.session.borrow().is_closed()
+    }
+}
+
+/// What a relay does with datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    Passes,
+    Blocks,
+    /// Passes each, and with it some that the ends did not send: changed in one bit, of before, from the other end, of any bytes.
+    Forges,
+}
+
+/// A way to `target` through a port of its own, for TCP and for UDP.
+struct Relay {
+    addr: SocketAddr,
+    network: Rc<Cell<Network>>,
+    /// Datagrams that were passed on.
+    passed: Rc<Cell<usize>>,
+    forged: Rc<Cell<usize>>,
+    _tasks: [JoinHandle<()>; 2],
+}
+
+impl Relay {
+    async fn to(target: SocketAddr, network: Network) -> Self {
+        // A port that is free for both.
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
+        let addr = tcp.local_addr().unwrap();
+        let (network, passed, forged) = (Rc::new(Cell::new(network)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let stream = spawn_local(async move {
+            let (mut near, _) = tcp.accept().await.unwrap();
+            let mut far = TcpStream::connect(target).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        });
+        let counts = (network.clone(), passed.clone(), forged.clone());
+        let datagrams = spawn_local(relay_datagrams(udp, target, counts));
+        Self { addr, network, passed, forged, _tasks: [stream, datagrams] }
+    }
+}
+
+type Counts = (Rc<Cell<Network>>, Rc<Cell<usize>>, Rc<Cell<usize>>);
+
+async fn relay_datagrams(near: UdpSocket, target: SocketAddr, (network, passed, forged): Counts) {
+    let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    far.connect(target).await.unwrap();
+    let mut dialler = None;
+    let mut old: VecDeque<Vec<u8>> = VecDeque::new();
+    let (mut one, mut other) = ([0; 2048], [0; 2048]);
+    loop {
+        // Refusals of the far port come as errors; the datagram is lost then.
+        let (bytes, outward) = tokio::select! {
+            Ok((len, from)) = near.recv_from(&mut one) => {
+                dialler = Some(from);
+                (one[..len].to_vec(), true)
+            }
+            Ok(len) = far.recv(&mut other) => (other[..len].to_vec(), false),
+            else => continue,
+        };
+        let send = async |bytes: &[u8], outward: bool| match (outward, dialler) {
+            (true, _) => drop(far.send(bytes).await),
+            (false, Some(dialler)) => drop(near.send_to(bytes, dialler).await),
+            (false, None) => {}
+        };
+        if network.get() == Network::Blocks {
+            continue;
+        }
+        if network.get() == Network::Forges {
+            let mut changed = bytes.clone();
+            let bit = 8 * 8 + passed.get() * 7 % (8 * (changed.len() - 8));
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let mut longer = bytes.clone();
+            longer.push(0);
+            for forgery in [&changed, &longer, &bytes[..63].to_vec(), &vec![0x5a; 64]].into_iter().chain(&old) {
+                send(forgery, outward).await;
+            }
+            // Back to where it came from.
+            send(&bytes, !outward).await;
+            forged.set(forged.get() + 5 + old.len());
+        }
+        send(&bytes, outward).await;
+        passed.set(passed.get() + 1);
+        old.push_back(bytes);
+        if old.len() > 4 {
+            old.pop_front();
+        }
+    }
+}
+
+/// A sender and a player that speak through a relay, either of them dialling.
+struct Home {
+    player: Rc<Player>,
+    sender: Rc<Sender>,
+    relay: Relay,
+    wake: Rc<Notify>,
+    _listener: Listener,
+    _driving: [JoinHandle<()>; 2],
+}
+
+fn drive_on<P: Protocol + 'static>(connection: Connection, protocol: Rc<P>, wake: Rc<Notify>) -> JoinHandle<()> {
+    spawn_local(async move { drive(connection, &*protocol, &wake).await.unwrap() })
+}
+
+async fn home(network: Network, sender_dials: bool) -> Home {
+    let mut listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &endpoint(), Limits::default()).unwrap();
+    assert!(listener.without_datagrams().is_none());
+    let relay = Relay::to(listener.local_addr(), network).await;
+    let ours = endpoint();
+    let target = relay.addr.into();
+    let (dialled, accepted) = tokio::join!(dial(&ours, &target, LIMIT), listener.accept());
+    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+    assert!(dialled.has_datagrams() && accepted.has_datagrams());
+    let hello = SenderHello { datagrams: true, ..SenderHello::new("desk", "test 1") };
+    let sender = Rc::new(Sender(SenderSession::new(hello, SenderTime::from_nanos(nanos())).into()));
+    let hello = PlayerHello { datagrams: true, ..PlayerHello::new("Kitchen", "test 1") };
+    let player = Rc::new(Player {
+        session: PlayerSession::new(hello, PlayerTime::from_nanos(nanos())).into(),
+        exchanges: RefCell::default(),
+        news: Notify::new(),
+    });
+    let (to_player, to_sender) = if sender_dials { (dialled, accepted) } else { (accepted, dialled) };
+    let wake = Rc::new(Notify::new());
+    let driving = [
+        drive_on(to_player, sender.clone(), Rc::new(Notify::new())),
+        drive_on(to_sender, player.clone(), wake.clone()),
+    ];
+    Home { player, sender, relay, wake, _listener: listener, _driving: driving }
+}
+
+/// Runs a test for either end that dials.
+fn either_way(test: impl AsyncFn(bool)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for sender_dials in [true, false] {
+        LocalSet::new().block_on(&runtime, test(sender_dials));
+    }
+}
+
+/// Nobody has been told a time that contradicts the one clock which both ends read.
+fn all_true(exchanges: &[Exchange]) {
+    for exchange in exchanges {
+        let order = [
+            exchange.sent.as_nanos(),
+            exchange.received.as_nanos(),
+            exchange.replied.as_nanos(),
+            exchange.returned.as_nanos(),
+        ];
+        // The wall clock, by which the kernel stamps, may run at another rate for as long as a datagram waits.
+        let slack = 50_000;
+        assert!(order.windows(2).all(|pair| pair[0] <= pair[1] + slack), "{order:?}");
+    }
+}
+
+#[test]
+fn time_is_exchanged_over_udp_whoever_dialled() {
+    either_way(async |sender_dials| {
+        let home = home(Network::Passes, sender_dials).await;
+        let enough = |player: &Player| player.path() == TimePath::Udp && player.exchanges.borrow().len() >= 13;
+        home.player.until("exchanges over UDP", enough).await;
+        all_true(&home.player.exchanges.borrow());
+        // Exchanges of the burst over UDP were as many datagrams each way.
+        assert!(home.relay.passed.get() >= 24, "{} datagrams", home.relay.passed.get());
+    });
+}
+
+#[test]
+fn where_udp_is_blocked_time_is_exchanged_in_band_until_it_is_not() {
+    either_way(async |sender_dials| {
+        let home = home(Network::Blocks, sender_dials).await;
+        home.player.until("exchanges in-band", |player| player.exchanges.borrow().len() >= 8).await;
+        assert_eq!((home.player.path(), home.relay.passed.get()), (TimePath::InBand, 0));
+        all_true(&home.player.exchanges.borrow());
+        home.relay.network.set(Network::Passes);
+        home.player.until("the way over UDP", |player| player.path() == TimePath::Udp).await;
+    });
+}
+
+#[test]
+fn forged_datagrams_change_nothing() {
+    either_way(async |sender_dials| {
+        let home = home(Network::Forges, sender_dials).await;
+        let enough = |player: &Player| player.path() == TimePath::Udp && player.exchanges.borrow().len() >= 13;
+        home.player.until("exchanges over UDP", enough).await;
+        all_true(&home.player.exchanges.borrow());
+        let (passed, forged) = (home.relay.passed.get(), home.relay.forged.get());
+        assert!(forged > 5 * passed, "{forged} beside {passed}");
+        // What comes through is given to the sessions once, and nothing else is: nothing that they would have to wonder about.
+        let stale = (home.sender.0.borrow().counters().stale, home.player.session.borrow().counters().stale);
+        assert_eq!(stale, (0, 0));
+        assert!(!home.player.is_closed() && !home.sender.is_closed());
+        home.wake.notify_one();
+    });
+}
+
+#[tokio::test]
+async fn a_listener_whose_udp_port_is_taken_does_without() {
+    let (udp, tcp) = loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = Listener::bind(&[udp.local_addr().unwrap()], &endpoint(), Limits::default()) {
+            break (udp, tcp);
+        }
+    };
+    let mut listener = tcp;
+    assert_eq!(listener.without_datagrams().map(std::io::Error::kind), Some(std::io::ErrorKind::AddrInUse));
+    let ours = endpoint();
+    let target = udp.local_addr().unwrap().into();
+    let (dialled, accepted) = tokio::join!(dial(&ours, &target, LIMIT), listener.accept());
+    assert!(dialled.unwrap().has_datagrams() && !accepted.unwrap().has_datagrams());
+}
+
+#[tokio::test]
+async fn the_udp_ports_are_given_back_with_listener_and_connections() {
+    let mut listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()], &endpoint(), Limits::default()).unwrap();
+    let addr = listener.local_addr();
+    let ours = endpoint();
+    let target = addr.into();
+    let (dialled, accepted) = tokio::join!(dial(&ours, &target, LIMIT), listener.accept());
+    assert!(UdpSocket::bind(addr).await.is_err(), "the port is the listener's");
+    drop((dialled, accepted, listener));
+    // The task that served it ends at its next turn.
+    for _ in 0..100 {
+        if UdpSocket::bind(addr).await.is_ok() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{addr} is still held");
+}
