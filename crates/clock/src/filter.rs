@@ -87,7 +87,7 @@ const CONTRADICTION: Span = Span::from_micros(500);
 
 impl ClockFilter {
     /// Most exchanges that are kept.
-    pub const CAPACITY: usize = 1_024;
+    pub const CAPACITY: usize = 2_048;
 
     /// Longest time an exchange is kept. Old ones count for less, as crystals wander.
     pub const MEMORY: Span = Span::from_secs(240);
@@ -149,18 +149,23 @@ impl ClockFilter {
         let Some(estimate) = self.estimate.filter(|_| self.window.len() >= Self::BURST) else {
             return Span::from_millis(5);
         };
-        let needed = match estimate.deviation.as_micros() {
-            100.. => Span::from_millis(20),
-            40.. => Span::from_millis(50),
-            20.. => Span::from_millis(250),
-            _ => Span::from_secs(1),
+        // Chance a second from now: a skew that is not known yet counts as well.
+        let chance_us = (estimate.deviation.as_nanos() as f64 * 1e-3).hypot(estimate.skew_deviation_ppm);
+        let needed = match chance_us as u64 {
+            100.. => 10,
+            30.. => 20,
+            10.. => 50,
+            5.. => 250,
+            _ => 1_000,
         };
         // What has not helped for so long is not worth its cost.
-        match age.as_nanos() / 1_000_000_000 {
-            ..10 => needed,
-            10..30 => needed.max(Span::from_millis(50)),
-            _ => needed.max(Span::from_millis(250)),
-        }
+        let least = match age.as_millis() {
+            ..3_000 => 10,
+            3_000..10_000 => 20,
+            10_000..30_000 => 50,
+            _ => 250,
+        };
+        Span::from_millis(needed.max(least))
     }
 
     /// Forgets everything, as for another sender.

@@ -24,18 +24,25 @@ pub enum Observed {
 ///
 /// The first observation may be a late wake-up; the map is to be relied on when it [is sure](Self::is_sure). Later, one wake-up that comes a few milliseconds late does not disturb it; a lasting shift does, and one of more than
 /// [`JUMP`](Self::JUMP) is reported as a discontinuity. From `JUMP` to [`LATE_WAKE_UP`](Self::LATE_WAKE_UP) it
-/// takes two observations that agree to tell a jump from a late wake-up.
+/// takes observations that agree, two if they are early and three if they are late, to tell a jump from a late wake-up.
 #[derive(Clone, Debug)]
 pub struct FrameClock<S> {
     nominal_ns: f64,
     anchor: Option<Anchor<S>>,
     /// What is known of the crystal while there is no anchor.
     crystal: Crystal,
-    suspect: Option<Span>,
+    suspect: Option<Suspect>,
     /// Consecutive observations beyond the gate on one side: positive late, negative early.
     streak: i32,
     /// Observations that agreed with the map since it was anchored, up to [`YOUNG`].
     agreed: u32,
+}
+
+/// Observations in a row that would be a jump if they were true, by how much, and how many of them agree.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    off: Span,
+    count: u32,
 }
 
 /// Length of a frame relative to the nominal one, minus one; and the variance of that.
@@ -86,6 +93,9 @@ const SENSELESS: f64 = 8.0;
 /// After so many observations beyond the gate on one side it is the map that is wrong.
 const STREAK: i32 = 8;
 
+/// Observations of a device that has jumped are off by the same; those of a thread that comes late are not.
+const AGREEMENT: Span = Span::from_micros(500);
+
 /// A map on so few observations is young: it may rest on a late wake-up itself.
 const YOUNG: u32 = 8;
 
@@ -126,14 +136,19 @@ impl<S> FrameClock<S> {
         let gate = predicted.gate();
         let young = self.agreed < YOUNG;
         if off.abs() > Self::JUMP && !(young && off.is_negative()) {
-            let confirmed = self.suspect.is_some_and(|before| (off - before).abs() <= Self::JUMP);
+            let count = match self.suspect {
+                Some(before) if (off - before.off).abs() <= AGREEMENT => before.count + 1,
+                _ => 1,
+            };
+            // Wake-ups come late in a row when something holds a processor, but never early.
+            let confirmed = count >= if off.is_negative() { 2 } else { 3 };
             if confirmed || off.abs() > Self::LATE_WAKE_UP {
                 self.reanchor(position, at);
                 self.agreed = u32::from(confirmed);
                 return Observed::Reanchored { jump: off };
             }
             // The map runs on without this observation; the state stays where it was, to be advanced next time.
-            self.suspect = Some(off);
+            self.suspect = Some(Suspect { off, count });
             return Observed::Steady;
         }
         self.suspect = None;

@@ -90,6 +90,9 @@ const MAX_STEP: f64 = 0.25;
 /// The drift is never known better than this, in ppm.
 const LEAST_DRIFT_PPM: f64 = 2.0;
 
+/// Rates are being learned while their standard deviation is of this order, in ppm.
+const DOUBT_PPM: f64 = 15.0;
+
 /// How far ahead the error is predicted, in seconds.
 const OUTLOOK: f64 = 1.0;
 
@@ -126,7 +129,8 @@ impl Servo {
         self.slew += (possible - self.slew) * (1.0 - (-step * omega / SMOOTHING).exp());
 
         let significance = unlearned / (deviation.drift_uncertainty_ppm.hypot(LEAST_DRIFT_PPM) * 1e-6);
-        let told = (narrow * significance.powi(2) * significance.powi(2).min(1.0)).min(TAU * self.config.wide_hz);
+        let convincing = narrow * significance.powi(2) * significance.powi(2).min(1.0);
+        let told = (convincing + self.haste(&deviation)).min(TAU * self.config.wide_hz);
         self.learned += unlearned * (1.0 - (-step * told).exp());
         // At the limit the error shrinks along a ramp that says nothing about the clocks: an integral would learn it
         // and overshoot by as much.
@@ -150,11 +154,19 @@ impl Servo {
         (bend / self.tolerated(deviation)).sqrt().min(TAU * self.config.narrow_hz)
     }
 
+    /// What the bandwidth is raised by, in radians per second, while the rates are learned: their best guess may be far off, but no
+    /// other is better, and an error left to grow would have to be made up for by more.
+    fn haste(&self, deviation: &Deviation) -> f64 {
+        let doubt = deviation.drift_uncertainty_ppm / (deviation.drift_uncertainty_ppm + DOUBT_PPM);
+        TAU * self.config.wide_hz * doubt * doubt
+    }
+
     /// Natural frequency at this moment, in radians per second.
     fn bandwidth(&self, narrow: f64, unlearned: f64, deviation: &Deviation, step: f64) -> f64 {
         let outlook = deviation.error.as_secs_f64() + unlearned * OUTLOOK;
         let significance = outlook / self.tolerated(deviation);
-        let omega = (narrow * (1.0 + significance * significance)).min(TAU * self.config.wide_hz);
+        let omega = narrow * (1.0 + significance * significance) + self.haste(deviation);
+        let omega = omega.min(TAU * self.config.wide_hz);
         if step > 0.0 { omega.min(MAX_STEP / step) } else { omega }
     }
 
