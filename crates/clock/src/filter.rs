@@ -142,7 +142,7 @@ impl ClockFilter {
     /// How long to wait before the next exchange, when `age` has passed since the first: the sooner the less is known, and seldom
     /// when there is nothing left to be learned but the wandering of crystals.
     ///
-    /// On a wired network that is a burst of 60 ms and then one exchange a second. Where delays scatter by 20 ms, it takes some
+    /// On a wired network that is a burst of 60 ms and then one exchange every half a second. Where delays scatter by 20 ms, it takes some
     /// hundred exchanges until chance leaves less than 100 us open, and those are worth having within seconds.
     #[must_use]
     pub fn pace(&self, age: Span) -> Span {
@@ -156,7 +156,7 @@ impl ClockFilter {
             30.. => 20,
             10.. => 50,
             5.. => 250,
-            _ => 1_000,
+            _ => 500,
         };
         // What has not helped for so long is not worth its cost.
         let least = match age.as_millis() {
@@ -196,6 +196,10 @@ impl ClockFilter {
             self.outward.weigh(line.slope, nanos);
             self.homeward.weigh(-line.slope, nanos);
             let line = Line::between(&self.outward, &self.homeward, PRIOR_SKEW);
+            if !line.is_finite() {
+                self.reset();
+                return;
+            }
             self.skew = line.slope;
             if line.gap < -CROSSING && self.window.len() > 1 {
                 // A clock was slewed or a route changed: what is older describes another line.

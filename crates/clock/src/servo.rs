@@ -199,19 +199,78 @@ impl Servo {
 mod tests {
     use super::*;
 
-    /// A plant that falls behind by `drift_ppm` unless corrected; returns the errors in microseconds.
-    fn run(servo: &mut Servo, start_us: f64, drift_ppm: f64, period_ms: i64, seconds: i64) -> Vec<f64> {
+    /// A plant that falls behind by `drift_ppm` unless corrected, of which the clocks tell with such deviations. Returns the errors
+    /// in microseconds.
+    fn run(servo: &mut Servo, start_us: f64, drift_ppm: f64, known: Deviation, period_ms: i64, seconds: i64) -> Vec<f64> {
         let mut error_us = start_us;
         let mut errors = Vec::new();
         let mut rate = 1.0 + servo.learned_ppm() * 1e-6;
         for _ in 0..seconds * 1_000 / period_ms {
             let error = Span::from_nanos((error_us * 1e3) as i64);
-            let drift_ppm = drift_ppm - (rate - 1.0) * 1e6;
-            rate = servo.update(Deviation { error, drift_ppm, ..Deviation::default() }, Span::from_millis(period_ms));
+            let deviation = Deviation { error, drift_ppm: drift_ppm - (rate - 1.0) * 1e6, ..known };
+            let before = rate;
+            rate = servo.update(deviation, Span::from_millis(period_ms));
             assert!((rate - 1.0).abs() <= 1_000.5e-6);
+            assert!((rate - before).abs() < 1_500e-6 * period_ms as f64 / 100.0 + 60e-6, "bent, not broken");
             error_us += period_ms as f64 * 1e3 * (drift_ppm * 1e-6 - (rate - 1.0));
             errors.push(error_us);
         }
         errors
+    }
+
+    #[test]
+    fn settles_a_drifting_card_within_two_seconds() {
+        for drift in [-300.0, -100.0, 100.0, 300.0] {
+            for period_ms in [1, 10, 43] {
+                let mut servo = Servo::new(ServoConfig::default());
+                let errors = run(&mut servo, 0.0, drift, Deviation::default(), period_ms, 60);
+                let after = (2_000 / period_ms) as usize;
+                let worst = errors[after..].iter().fold(0.0_f64, |w, e| w.max(e.abs()));
+                assert!(worst < drift.abs() * 0.15, "{drift} ppm, {period_ms} ms: {worst} us");
+                assert!((servo.learned_ppm() - drift).abs() < 1.0, "{}", servo.learned_ppm());
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_error_is_slewed_without_overshoot() {
+        let mut servo = Servo::new(ServoConfig::default());
+        let errors = run(&mut servo, 5_000.0, 0.0, Deviation::default(), 10, 60);
+        let past = errors.iter().fold(0.0_f64, |w, e| w.min(*e));
+        assert!(past > -50.0, "overshoot {past} us");
+        assert!(errors[errors.len() - 1].abs() < 1.0);
+        let soon = errors[1_500];
+        assert!(soon < 10.0, "{soon} us are left after 15 s");
+    }
+
+    #[test]
+    fn what_may_be_chance_hardly_bends_the_rate() {
+        let unsure = Deviation { uncertainty: Span::from_micros(200), ..Deviation::default() };
+        for (known, least, most) in [(unsure, 0.0, 15.0), (Deviation::default(), 40.0, 120.0)] {
+            let mut servo = Servo::new(ServoConfig::default());
+            servo.start(70.0);
+            let mut swing = 0.0_f64;
+            let mut error_us = 100.0;
+            let mut rate = 1.0 + 70e-6;
+            for _ in 0..500 {
+                let error = Span::from_nanos((error_us * 1e3) as i64);
+                rate = servo.update(Deviation { error, drift_ppm: 70.0 - (rate - 1.0) * 1e6, ..known }, Span::from_millis(10));
+                error_us += 1e4 * (70e-6 - (rate - 1.0));
+                swing = swing.max((rate - 1.0) * 1e6 - 70.0);
+            }
+            assert!((least..most).contains(&swing), "{swing} ppm");
+        }
+    }
+
+    #[test]
+    fn it_starts_at_the_rate_it_is_told() {
+        let mut servo = Servo::new(ServoConfig::default());
+        servo.start(-85.0);
+        let rate = servo.update(Deviation::default(), Span::from_millis(10));
+        assert!((rate - 1.0 + 85e-6).abs() < 1e-9, "{rate}");
+        servo.start(f64::NAN);
+        assert_eq!(servo.learned_ppm(), 0.0);
+        servo.start(7_000.0);
+        assert_eq!(servo.learned_ppm(), 1_000.0);
     }
 }

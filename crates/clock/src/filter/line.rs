@@ -6,8 +6,9 @@
 const STAMP_NOISE: f64 = 2_000.0;
 
 /// How fast the rates of two crystals in ordinary rooms wander against each other, in ns/s per second. What was seen
-/// `age` seconds ago says less about now by half of this times the square of it.
-const WANDER: f64 = 2.0;
+/// `age` seconds ago says less about now by half of this times the square of it. Where they wander faster the limits cross in the
+/// end, and the filter forgets.
+const WANDER: f64 = 0.5;
 
 /// The delays of one way, as they look across the two clocks: `delay + offset` out, `delay - offset` home. They
 /// lie above a line, and only those near it tell where it is.
@@ -124,6 +125,12 @@ const PARTS: usize = 24;
 const UNLIKELY: f64 = 9.0;
 
 impl Line {
+    /// Whether there is such a line: hostile numbers may leave none.
+    pub fn is_finite(&self) -> bool {
+        let all = [self.offset, self.offset_deviation, self.slope, self.slope_deviation, self.gap];
+        all.iter().all(|value| value.is_finite())
+    }
+
     /// The mean of the posterior of offset and slope under exponential delays on both ways and a normal prior of
     /// deviation `prior` (ns/s) for the slope.
     pub fn between(outward: &Way, homeward: &Way, prior: f64) -> Self {

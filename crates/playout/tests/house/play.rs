@@ -80,8 +80,9 @@ pub struct Track {
     pub heard: Vec<(f64, f64)>,
     /// Played rate against nominal, in ppm, with each of these.
     pub ratio: Vec<f64>,
-    /// Frames of silence between sounds.
+    /// Frames of silence between sounds, and how often there were any.
     pub gaps: u64,
+    pub interruptions: u64,
     pub stats: Stats,
     pub exchanges: u64,
     /// How often the clock filter was asked, and how often the truth was beyond its bound.
@@ -287,7 +288,11 @@ impl<'a> Play<'a> {
             if frame.iter().all(|sample| sample.abs() < 1e-7) {
                 self.silent += 1;
             } else {
-                self.track.gaps += if self.sounded { self.silent } else { 0 };
+                // A single frame of nothing is a fade that begins or ends on a frame.
+                if self.sounded && self.silent > 1 {
+                    self.track.gaps += self.silent;
+                    self.track.interruptions += 1;
+                }
                 (self.sounded, self.silent) = (true, 0);
             }
         }
