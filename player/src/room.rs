@@ -154,7 +154,7 @@ impl Room {
         let Prepared { decoder, mut feeder, puller } = prepared;
         feeder.set_output_delay(self.config.borrow().output_delay);
         if let Some(estimate) = connection.clock.borrow().estimate() {
-            feeder.set_clock(estimate.map);
+            feeder.set_estimate(estimate);
         }
         let attempt = self.attempts.get() + 1;
         self.attempts.set(attempt);
@@ -255,7 +255,7 @@ impl Room {
         let mut now = self.now.borrow_mut();
         let now = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection));
         if let (Some(now), Some(estimate)) = (now, clock.estimate()) {
-            now.feeder.set_clock(estimate.map);
+            now.feeder.set_estimate(estimate);
         }
     }
 

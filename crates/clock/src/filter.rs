@@ -3,16 +3,20 @@
 //! Network delay has a floor and a tail, and only the floor tells the offset. Each way is looked at by itself: the
 //! request's apparent delay is never below `offset + floor`, the reply's gives the mirrored limit, so over a window of
 //! exchanges the offset is a straight line between two envelopes. For a given slope (the skew) the envelopes are
-//! where the nearest exchange on each side puts them; the slope is the one that makes exponentially distributed delays
-//! above them most likely, under a normal prior for the skew of two crystals. Compared with choosing exchanges of small
-//! round trip, this needs one lucky message on each way but not both in one exchange, so its error falls with the
-//! number of exchanges rather than with its root, and it stays centred when the two ways jitter unequally.
+//! where the nearest exchange on each side puts them; how likely a slope is follows from exponentially distributed
+//! delays above them and a normal prior for the skew of two crystals. The estimate is the mean of that posterior, and its
+//! spread is what chance leaves open. Compared with choosing exchanges of small round trip, this needs one lucky
+//! message on each way but not both in one exchange, so its error falls with the number of exchanges rather than with
+//! its root, and it stays centred when the two ways jitter unequally.
 //!
 //! Sources: the envelope view is that of S. Moon, P. Skelly and D. Towsley, "Estimation and removal of clock skew
 //! from network delay measurements" (1999); that minima are the best estimators under exponential delay is shown by
 //! D. Jeske, "On maximum-likelihood estimation of clock offset" (2005).
 
+mod line;
+
 use crate::{ClockMap, Exchange, PlayerTime, SenderTime, Span};
+use line::{Line, Way};
 
 /// What is known about the sender's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,10 +24,14 @@ pub struct Estimate {
     /// The map between the clocks.
     pub map: ClockMap,
     /// The offset is wrong by no more than this: half of the floor of the round trip, because nothing measured at
-    /// the ends can tell how it divides between the ways, and what the statistics leave open.
+    /// the ends can tell how it divides between the ways, and what chance leaves open.
     pub bound: Span,
+    /// Standard deviation of the offset by chance alone: what more exchanges, or luckier ones, would still mend.
+    pub deviation: Span,
     /// How much faster the sender's clock runs than the player's, in ppm.
     pub skew_ppm: f64,
+    /// Standard deviation of the skew, in ppm.
+    pub skew_deviation_ppm: f64,
     /// The smallest round trip in the window.
     pub round_trip: Span,
 }
@@ -48,8 +56,10 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct ClockFilter {
     window: Vec<Limits>,
-    scratch: Vec<f64>,
+    outward: Way,
+    homeward: Way,
     suspect: Option<Limits>,
+    /// The skew estimated last, in ns/s.
     skew: f64,
     estimate: Option<Estimate>,
 }
@@ -66,28 +76,8 @@ struct Limits {
     round_trip: Span,
 }
 
-/// The two envelopes of a window for some skew: offsets in ns relative to the newest exchange, at its time.
-#[derive(Clone, Copy, Debug)]
-struct Envelopes {
-    upper: f64,
-    lower: f64,
-}
-
-/// Mean delay above the floor, in ns, on each way.
-#[derive(Clone, Copy, Debug)]
-struct Excess {
-    outward: f64,
-    homeward: f64,
-}
-
-/// Standard deviation of the difference of two hosts' clocks before anything is known, relative.
-const PRIOR_SKEW: f64 = 60e-6;
-
-/// The search for the skew does not look beyond this, relative: NTP may slew a clock by 500 ppm.
-const MAX_SKEW: f64 = 1_000e-6;
-
-/// Delay is never taken to be steadier than this, in ns: time stamps themselves are not.
-const LEAST_EXCESS: f64 = 2_000.0;
+/// Standard deviation of the difference of two hosts' clocks before anything is known, in ns/s.
+const PRIOR_SKEW: f64 = 60_000.0;
 
 /// Envelopes that cross by more than this, in ns, are no straight line.
 const CROSSING: f64 = 10_000.0;
@@ -97,10 +87,13 @@ const CONTRADICTION: Span = Span::from_micros(500);
 
 impl ClockFilter {
     /// Most exchanges that are kept.
-    pub const CAPACITY: usize = 512;
+    pub const CAPACITY: usize = 2_048;
 
-    /// Longest time an exchange is kept. A crystal in a room holds its rate to some 0.05 ppm for as long.
+    /// Longest time an exchange is kept. Old ones count for less, as crystals wander.
     pub const MEMORY: Span = Span::from_secs(240);
+
+    /// Exchanges in the opening burst.
+    pub const BURST: usize = 12;
 
     /// A round trip longer than this says nothing.
     pub const MAX_ROUND_TRIP: Span = Span::from_secs(5);
@@ -110,14 +103,15 @@ impl ClockFilter {
     pub fn new() -> Self {
         Self {
             window: Vec::with_capacity(Self::CAPACITY),
-            scratch: Vec::with_capacity(Self::CAPACITY),
+            outward: Way::with_capacity(Self::CAPACITY),
+            homeward: Way::with_capacity(Self::CAPACITY),
             suspect: None,
             skew: 0.0,
             estimate: None,
         }
     }
 
-    /// Takes one exchange. Costs some ten microseconds per hundred exchanges in the window.
+    /// Takes one exchange. Costs some microseconds per hundred exchanges in the window.
     pub fn update(&mut self, exchange: Exchange) -> Verdict {
         let limits = Limits::of(&exchange);
         let backwards = exchange.returned < exchange.sent || exchange.replied < exchange.received;
@@ -145,6 +139,35 @@ impl ClockFilter {
         self.estimate
     }
 
+    /// How long to wait before the next exchange, when `age` has passed since the first: the sooner the less is known, and seldom
+    /// when there is nothing left to be learned but the wandering of crystals.
+    ///
+    /// On a wired network that is a burst of 60 ms and then one exchange every half a second. Where delays scatter by 20 ms, it takes some
+    /// hundred exchanges until chance leaves less than 100 us open, and those are worth having within seconds.
+    #[must_use]
+    pub fn pace(&self, age: Span) -> Span {
+        let Some(estimate) = self.estimate.filter(|_| self.window.len() >= Self::BURST) else {
+            return Span::from_millis(5);
+        };
+        // Chance a second from now: a skew that is not known yet counts as well.
+        let chance_us = (estimate.deviation.as_nanos() as f64 * 1e-3).hypot(estimate.skew_deviation_ppm);
+        let needed = match chance_us as u64 {
+            100.. => 10,
+            30.. => 20,
+            10.. => 50,
+            5.. => 250,
+            _ => 500,
+        };
+        // What has not helped for so long is not worth its cost.
+        let least = match age.as_millis() {
+            ..3_000 => 10,
+            3_000..10_000 => 20,
+            10_000..30_000 => 50,
+            _ => 250,
+        };
+        Span::from_millis(needed.max(least))
+    }
+
     /// Forgets everything, as for another sender.
     pub fn reset(&mut self) {
         self.window.clear();
@@ -163,108 +186,45 @@ impl ClockFilter {
     }
 
     fn solve(&mut self) {
-        loop {
-            let Some(newest) = self.window.last().copied() else {
+        while let Some(newest) = self.window.last().copied() {
+            let round_trip = self.window.iter().map(|limits| limits.round_trip).min().unwrap_or(Span::ZERO);
+            let nanos = round_trip.as_nanos() as f64;
+            self.outward.renew(self.window.iter().map(|limits| limits.outward_of(&newest)), self.skew, nanos);
+            self.homeward.renew(self.window.iter().map(|limits| limits.homeward_of(&newest)), -self.skew, nanos);
+            // What a delay is worth depends on the skew, and the skew on what delays are worth.
+            let line = Line::between(&self.outward, &self.homeward, PRIOR_SKEW);
+            self.outward.weigh(line.slope, nanos);
+            self.homeward.weigh(-line.slope, nanos);
+            let line = Line::between(&self.outward, &self.homeward, PRIOR_SKEW);
+            if !line.is_finite() {
+                self.reset();
                 return;
-            };
-            let excess = self.excess(&newest, self.skew);
-            self.skew = self.likeliest_skew(&newest, excess);
-            let envelopes = self.envelopes(&newest, self.skew);
-            if envelopes.upper - envelopes.lower < -CROSSING && self.window.len() > 1 {
+            }
+            self.skew = line.slope;
+            if line.gap < -CROSSING && self.window.len() > 1 {
                 // A clock was slewed or a route changed: what is older describes another line.
                 let keep_from = self.window.len().div_ceil(2);
                 self.window.drain(..keep_from);
                 continue;
             }
-            let excess = self.excess(&newest, self.skew);
-            self.estimate = Some(self.conclude(&newest, envelopes, excess));
+            self.estimate = Some(Self::conclude(&newest, &line, round_trip));
             return;
         }
     }
 
-    fn conclude(&self, newest: &Limits, envelopes: Envelopes, excess: Excess) -> Estimate {
-        let count = self.window.len() as f64;
-        // The nearest of `count` exponential delays still lies a `count`th of their mean above the floor.
-        let (outward, homeward) = match self.window.len() {
-            0..4 => (0.0, 0.0),
-            _ => (excess.outward / count, excess.homeward / count),
-        };
-        let offset = 0.5 * ((envelopes.upper - outward) + (envelopes.lower + homeward));
-        let offset = newest.base() + Span::from_nanos(offset.round() as i64);
+    fn conclude(newest: &Limits, line: &Line, round_trip: Span) -> Estimate {
+        let offset = newest.base() + Span::from_nanos(line.offset.round() as i64);
         let sender_ref = SenderTime::from_nanos(newest.returned.as_nanos()) + offset;
-
-        let age = self.window.first().map_or(0.0, |oldest| (newest.returned - oldest.sent).as_secs_f64());
-        let seen = count * age / (4.0 * (excess.outward + excess.homeward) * 1e-9);
-        let skew_deviation = (1.0 / (PRIOR_SKEW * PRIOR_SKEW) + seen * seen).sqrt().recip();
-        let gap = (envelopes.upper - envelopes.lower).max(0.0);
-        // Two standard deviations of what chance leaves open, on top of what no measurement can tell.
-        let chance = (excess.outward + excess.homeward) / count + skew_deviation * age * 1e9;
-        let bound = 0.5 * gap + 2.0 * chance;
+        // Three standard deviations of what chance leaves open, on top of what no measurement can tell.
+        let bound = 0.5 * line.gap.max(0.0) + 3.0 * line.offset_deviation;
         Estimate {
-            map: ClockMap::new(sender_ref, newest.returned, self.skew),
+            map: ClockMap::new(sender_ref, newest.returned, line.slope * 1e-9),
             bound: Span::from_nanos(bound.ceil() as i64),
-            skew_ppm: self.skew * 1e6,
-            round_trip: self.window.iter().map(|limits| limits.round_trip).min().unwrap_or(Span::ZERO),
+            deviation: Span::from_nanos(line.offset_deviation.ceil() as i64),
+            skew_ppm: line.slope * 1e-3,
+            skew_deviation_ppm: line.slope_deviation * 1e-3,
+            round_trip,
         }
-    }
-
-    fn envelopes(&self, newest: &Limits, skew: f64) -> Envelopes {
-        let mut envelopes = Envelopes { upper: f64::INFINITY, lower: f64::NEG_INFINITY };
-        for limits in &self.window {
-            envelopes.upper = envelopes.upper.min(limits.upper_at(newest, skew));
-            envelopes.lower = envelopes.lower.max(limits.lower_at(newest, skew));
-        }
-        envelopes
-    }
-
-    /// The mean of delays above the floor, from their lower quartile so that a long tail does not count.
-    fn excess(&mut self, newest: &Limits, skew: f64) -> Excess {
-        let envelopes = self.envelopes(newest, skew);
-        let mut mean_above = |above: &dyn Fn(&Limits) -> f64| {
-            self.scratch.clear();
-            self.scratch.extend(self.window.iter().map(above));
-            let quarter = self.scratch.len() / 4;
-            let (_, quartile, _) = self.scratch.select_nth_unstable_by(quarter, f64::total_cmp);
-            // The quartile of an exponential distribution is at ln(4/3) of its mean.
-            (*quartile / 0.2877).max(LEAST_EXCESS)
-        };
-        Excess {
-            outward: mean_above(&|limits| limits.upper_at(newest, skew) - envelopes.upper),
-            homeward: mean_above(&|limits| envelopes.lower - limits.lower_at(newest, skew)),
-        }
-    }
-
-    /// Maximises the posterior of the skew, which is concave, by golden-section search.
-    fn likeliest_skew(&self, newest: &Limits, excess: Excess) -> f64 {
-        let count = self.window.len() as f64;
-        let mean = |at: fn(&Limits) -> PlayerTime| {
-            self.window.iter().map(|limits| (at(limits) - newest.returned).as_nanos() as f64).sum::<f64>() / count
-        };
-        let (mean_sent, mean_returned) = (mean(|limits| limits.sent), mean(|limits| limits.returned));
-        let posterior = |skew: f64| {
-            let envelopes = self.envelopes(newest, skew);
-            let outward = (envelopes.upper + skew * mean_sent) / excess.outward;
-            let homeward = (envelopes.lower + skew * mean_returned) / excess.homeward;
-            count * (outward - homeward) - 0.5 * (skew / PRIOR_SKEW) * (skew / PRIOR_SKEW)
-        };
-        let shrink = 0.5 * (5.0_f64.sqrt() - 1.0);
-        let (mut low, mut high) = (-MAX_SKEW, MAX_SKEW);
-        let (mut left, mut right) = (high - shrink * (high - low), low + shrink * (high - low));
-        let (mut at_left, mut at_right) = (posterior(left), posterior(right));
-        for _ in 0..36 {
-            if at_left < at_right {
-                low = left;
-                (left, at_left) = (right, at_right);
-                right = low + shrink * (high - low);
-                at_right = posterior(right);
-            } else {
-                high = right;
-                (right, at_right) = (left, at_left);
-                left = high - shrink * (high - low);
-                at_left = posterior(left);
-            }
-        }
-        0.5 * (low + high)
     }
 }
 
@@ -290,14 +250,14 @@ impl Limits {
         self.lower
     }
 
-    /// The upper limit carried to the time of `newest` along `skew`; ns relative to its base.
-    fn upper_at(&self, newest: &Self, skew: f64) -> f64 {
-        (self.upper - newest.base()).as_nanos() as f64 - skew * (self.sent - newest.returned).as_nanos() as f64
+    /// Time and apparent delay of the request, relative to `newest`: seconds, and ns less its base.
+    fn outward_of(&self, newest: &Self) -> (f64, f64) {
+        ((self.sent - newest.returned).as_secs_f64(), (self.upper - newest.base()).as_nanos() as f64)
     }
 
-    /// The lower limit carried to the time of `newest` along `skew`; ns relative to its base.
-    fn lower_at(&self, newest: &Self, skew: f64) -> f64 {
-        (self.lower - newest.base()).as_nanos() as f64 - skew * (self.returned - newest.returned).as_nanos() as f64
+    /// Time and apparent delay of the reply, relative to `newest`: seconds, and ns plus its base.
+    fn homeward_of(&self, newest: &Self) -> (f64, f64) {
+        ((self.returned - newest.returned).as_secs_f64(), (newest.base() - self.lower).as_nanos() as f64)
     }
 
     /// Whether no offset near the estimated one could have produced these timestamps.

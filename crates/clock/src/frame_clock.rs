@@ -22,18 +22,27 @@ pub enum Observed {
 
 /// A filtered map of frame index to time on the clock `S`.
 ///
-/// One wake-up that comes a few milliseconds late does not disturb it; a lasting shift does, and one of more than
+/// The first observation may be a late wake-up; the map is to be relied on when it [is sure](Self::is_sure). Later, one wake-up that comes a few milliseconds late does not disturb it; a lasting shift does, and one of more than
 /// [`JUMP`](Self::JUMP) is reported as a discontinuity. From `JUMP` to [`LATE_WAKE_UP`](Self::LATE_WAKE_UP) it
-/// takes two observations that agree to tell a jump from a late wake-up.
+/// takes observations that agree, two if they are early and three if they are late, to tell a jump from a late wake-up.
 #[derive(Clone, Debug)]
 pub struct FrameClock<S> {
     nominal_ns: f64,
     anchor: Option<Anchor<S>>,
     /// What is known of the crystal while there is no anchor.
     crystal: Crystal,
-    suspect: Option<Span>,
+    suspect: Option<Suspect>,
     /// Consecutive observations beyond the gate on one side: positive late, negative early.
     streak: i32,
+    /// Observations that agreed with the map since it was anchored, up to [`YOUNG`].
+    agreed: u32,
+}
+
+/// Observations in a row that would be a jump if they were true, by how much, and how many of them agree.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    off: Span,
+    count: u32,
 }
 
 /// Length of a frame relative to the nominal one, minus one; and the variance of that.
@@ -78,8 +87,20 @@ const WALK: f64 = 0.1e-6;
 /// Observations further off than so many standard deviations are pulled in to it.
 const GATE: f64 = 3.5;
 
+/// Observations further off than so many standard deviations tell of the scheduler, not of the device, and are left out.
+const SENSELESS: f64 = 8.0;
+
 /// After so many observations beyond the gate on one side it is the map that is wrong.
 const STREAK: i32 = 8;
+
+/// Observations of a device that has jumped are off by the same; those of a thread that comes late are not.
+const AGREEMENT: Span = Span::from_micros(500);
+
+/// A map on so few observations is young: it may rest on a late wake-up itself.
+const YOUNG: u32 = 8;
+
+/// A young map is wrong after so many observations beyond the gate on one side.
+const YOUNG_STREAK: i32 = 3;
 
 /// No device runs further off its nominal rate than this, relative.
 const MAX_STRETCH: f64 = 2e-3;
@@ -96,7 +117,7 @@ impl<S> FrameClock<S> {
     pub fn new(rate: u32) -> Self {
         let nominal_ns = 1e9 / f64::from(rate.clamp(8, 768_000));
         let crystal = Crystal { stretch: 0.0, variance: PRIOR_STRETCH * PRIOR_STRETCH };
-        Self { nominal_ns, anchor: None, crystal, suspect: None, streak: 0 }
+        Self { nominal_ns, anchor: None, crystal, suspect: None, streak: 0, agreed: 0 }
     }
 
     /// Takes the observation that frame `position` is due at `at`. Positions rise from call to call.
@@ -112,21 +133,56 @@ impl<S> FrameClock<S> {
         let mut predicted = anchor.clone();
         predicted.advance(position, self.nominal_ns);
         let off = at - predicted.at;
-        if off.abs() > Self::JUMP {
-            let confirmed = self.suspect.is_some_and(|before| (off - before).abs() <= Self::JUMP);
+        let gate = predicted.gate();
+        let young = self.agreed < YOUNG;
+        if off.abs() > Self::JUMP && !(young && off.is_negative()) {
+            let count = match self.suspect {
+                Some(before) if (off - before.off).abs() <= AGREEMENT => before.count + 1,
+                _ => 1,
+            };
+            // Wake-ups come late in a row when something holds a processor, but never early.
+            let confirmed = count >= if off.is_negative() { 2 } else { 3 };
             if confirmed || off.abs() > Self::LATE_WAKE_UP {
                 self.reanchor(position, at);
+                self.agreed = u32::from(confirmed);
                 return Observed::Reanchored { jump: off };
             }
             // The map runs on without this observation; the state stays where it was, to be advanced next time.
-            self.suspect = Some(off);
+            self.suspect = Some(Suspect { off, count });
             return Observed::Steady;
         }
         self.suspect = None;
+        let innovation = off.as_nanos() as f64 - predicted.fine_ns;
+        self.streak = match innovation {
+            late if late > gate => self.streak.max(0) + 1,
+            early if early < -gate => self.streak.min(0) - 1,
+            _ => 0,
+        };
+        if self.streak == 0 {
+            self.agreed = (self.agreed + 1).min(YOUNG);
+        }
+        // No wake-up is early: when one seems to be, those before it were late.
+        if young && (innovation < -gate || self.streak >= YOUNG_STREAK) {
+            self.streak = 0;
+            self.agreed = 0;
+            let crystal = Crystal { stretch: predicted.stretch, variance: predicted.var_stretch };
+            self.anchor = Some(Anchor::new(position, at, crystal));
+            return Observed::Reanchored { jump: off };
+        }
+        if self.streak.abs() >= STREAK {
+            predicted.open(innovation);
+            self.streak = 0;
+        }
         *anchor = predicted;
-        let innovation = off.as_nanos() as f64 - anchor.fine_ns;
-        self.streak = anchor.correct(innovation, self.streak);
+        anchor.correct(innovation);
         Observed::Steady
+    }
+
+    /// Whether observations have agreed on the map since it was anchored. Until then it may be wrong by as much as a
+    /// wake-up can be late.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        self.agreed > 0
     }
 
     /// When frame `position` is due, by the filtered map; earlier and later frames than those observed alike.
@@ -145,6 +201,19 @@ impl<S> FrameClock<S> {
         self.anchor.as_ref().map_or(0.0, |anchor| (1.0 / (1.0 + anchor.stretch) - 1.0) * 1e6)
     }
 
+    /// Standard deviation of the time of the frame observed last; the longest span before anything is known.
+    #[must_use]
+    pub fn deviation(&self) -> Span {
+        self.anchor.as_ref().map_or(Span::MAX, |anchor| Span::from_nanos(anchor.var_time.max(0.0).sqrt().ceil() as i64))
+    }
+
+    /// Standard deviation of [`rate_ppm`](Self::rate_ppm).
+    #[must_use]
+    pub fn rate_deviation_ppm(&self) -> f64 {
+        let variance = self.anchor.as_ref().map_or(self.crystal.variance, |anchor| anchor.var_stretch);
+        variance.max(0.0).sqrt() * 1e6
+    }
+
     /// Forgets the device's position and keeps its rate: the next observation is taken as it is. For a device that
     /// was re-opened or had an xrun.
     pub fn reset(&mut self) {
@@ -155,6 +224,7 @@ impl<S> FrameClock<S> {
         }
         self.suspect = None;
         self.streak = 0;
+        self.agreed = 0;
     }
 
     fn reanchor(&mut self, position: u64, at: Time<S>) {
@@ -184,23 +254,24 @@ impl<S> Anchor<S> {
         self.var_stretch += walk;
     }
 
-    /// Filters `innovation` (ns) in and returns the new streak of outliers.
-    fn correct(&mut self, innovation: f64, streak: i32) -> i32 {
-        let expected = (self.var_time + NOISE_NS * NOISE_NS).sqrt();
-        let gate = GATE * expected;
-        let mut streak = match innovation {
-            late if late > gate => streak.max(0) + 1,
-            early if early < -gate => streak.min(0) - 1,
-            _ => 0,
-        };
-        let mut pulled = innovation.clamp(-gate, gate);
-        if streak.abs() >= STREAK {
-            // Open the time, not the rate: a lasting shift says nothing about the crystal.
-            self.var_time += innovation * innovation;
-            self.covar = 0.0;
-            pulled = innovation;
-            streak = 0;
+    /// Distance from the prediction, in ns, beyond which an observation is hardly noise.
+    fn gate(&self) -> f64 {
+        GATE * (self.var_time + NOISE_NS * NOISE_NS).sqrt()
+    }
+
+    /// Opens the time, not the rate, to an `innovation` (ns): a lasting shift says nothing about the crystal.
+    fn open(&mut self, innovation: f64) {
+        self.var_time += innovation * innovation;
+        self.covar = 0.0;
+    }
+
+    /// Filters `innovation` (ns) in.
+    fn correct(&mut self, innovation: f64) {
+        let gate = self.gate();
+        if innovation.abs() > gate * (SENSELESS / GATE) {
+            return;
         }
+        let pulled = innovation.clamp(-gate, gate);
         let total = self.var_time + NOISE_NS * NOISE_NS;
         let (gain_time, gain_stretch) = (self.var_time / total, self.covar / total);
         self.fine_ns += gain_time * pulled;
@@ -208,6 +279,5 @@ impl<S> Anchor<S> {
         self.var_stretch -= gain_stretch * self.covar;
         self.covar *= 1.0 - gain_time;
         self.var_time *= 1.0 - gain_time;
-        streak
     }
 }

@@ -22,5 +22,5 @@ mod time;
 pub use filter::{ClockFilter, Estimate, Verdict};
 pub use frame_clock::{FrameClock, Observed};
 pub use map::{ClockMap, Exchange};
-pub use servo::{Servo, ServoConfig};
+pub use servo::{Deviation, Servo, ServoConfig};
 pub use time::{Player, PlayerTime, Sender, SenderTime, Span, Time};

@@ -125,7 +125,7 @@ fn late_wake_ups_now_and_then_do_not_disturb() {
 
 #[test]
 fn a_jump_is_reported_with_its_size() {
-    for (jump, cycles) in [(0.25, 1), (-0.25, 1), (0.02, 2), (-0.02, 2)] {
+    for (jump, cycles) in [(0.25, 1), (-0.25, 1), (0.02, 3), (-0.02, 2)] {
         let mut card = Card::new(40.0, 20e-6, 4);
         while card.seconds < 1_010.0 {
             card.cycle(480, 0.0);
@@ -180,4 +180,64 @@ fn a_reset_takes_the_next_observation_as_it_is() {
     assert!(card.error_us().abs() < 0.01);
     card.cycle(48_000, 0.0);
     assert!(card.error_us().abs() < 2.0, "the rate was kept: {}", card.error_us());
+}
+
+#[test]
+fn a_late_wake_up_at_the_very_start_does_not_last() {
+    for late in [0.0005, 0.004, 0.03] {
+        let mut card = Card::new(-50.0, 30e-6, 8);
+        card.cycle(480, late);
+        assert!(!card.clock.is_sure(), "one observation may be anything");
+        let mut cycles = 0;
+        while !card.clock.is_sure() {
+            card.cycle(480, 0.0);
+            cycles += 1;
+        }
+        assert!(cycles <= 2, "{cycles}");
+        assert!(card.error_us().abs() < 60.0, "{late}: {}", card.error_us());
+    }
+}
+
+#[test]
+fn a_time_told_wrongly_once_is_not_relied_on() {
+    let mut card = Card::new(30.0, 20e-6, 9);
+    // The first cycle after a driver change, told early by half a cycle of 2048 frames.
+    card.cycle(2_048, -0.02);
+    for _ in 0..6 {
+        card.cycle(2_048, 0.0);
+    }
+    assert!(card.clock.is_sure());
+    assert!(card.error_us().abs() < 100.0, "{}", card.error_us());
+}
+
+#[test]
+fn a_thread_held_up_for_some_cycles_is_no_jump() {
+    let mut card = Card::new(30.0, 20e-6, 10);
+    while card.seconds < 1_010.0 {
+        card.cycle(240, 0.0);
+    }
+    // What was held up comes out in a row, each a cycle less late than the one before; and two that are late by chance.
+    for late in [0.030, 0.025, 0.020, 0.015, 0.010, 0.005, 0.0, 0.0, 0.012, 0.0122, 0.0] {
+        assert_eq!(card.cycle(240, late), Observed::Steady);
+    }
+    assert!(card.error_us().abs() < 20.0, "{}", card.error_us());
+}
+
+#[test]
+fn it_says_how_well_it_knows() {
+    for seed in 1..6 {
+        let mut card = Card::new(80.0, 50e-6, 10 + seed);
+        assert_eq!(card.clock.deviation(), Span::MAX);
+        let (mut beyond, mut cycles) = (0, 0);
+        while card.seconds < 1_030.0 {
+            card.cycle(480, 0.0);
+            cycles += 1;
+            let rate_off = (card.clock.rate_ppm() - 80.0).abs();
+            let time_off = card.error_us().abs() * 1e3;
+            let wrong = rate_off > 3.0 * card.clock.rate_deviation_ppm()
+                || time_off > 3.0 * card.clock.deviation().as_nanos() as f64;
+            beyond += i32::from(wrong);
+        }
+        assert!(beyond * 50 < cycles, "{beyond} of {cycles}");
+    }
 }

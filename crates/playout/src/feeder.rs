@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use audera_clock::{ClockMap, SenderTime, Span};
+use audera_clock::{ClockMap, Estimate, SenderTime, Span};
 use rtrb::Producer;
 
 use crate::config::Config;
@@ -90,9 +90,15 @@ impl Feeder {
         Ok(())
     }
 
-    /// Hands the newest map between the clocks to the audio thread. Nothing is played before the first.
+    /// Hands the newest estimate of the clocks to the audio thread, which follows it the more willingly the less chance is in it.
+    /// Nothing is played before the first.
+    pub fn set_estimate(&mut self, estimate: Estimate) {
+        self.shared.clock.set(estimate.into());
+    }
+
+    /// Hands a map between the clocks to the audio thread that is known to be exact, as for two ends with one clock.
     pub fn set_clock(&mut self, map: ClockMap) {
-        self.shared.clock.set(map);
+        self.shared.clock.set(map.into());
     }
 
     /// Sets how much later than it leaves the device the sound is heard: a calibrated delay of what is behind the

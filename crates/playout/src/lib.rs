@@ -29,6 +29,7 @@
 //! feeder.push(SenderTime::from_nanos(5_000_000), &[0.5; 2 * 4_800])?;
 //!
 //! let mut out = [0.0; 2 * 480];
+//! puller.pull(PlayerTime::from_nanos(-10_000_000), &mut out); // nothing is due yet
 //! let pulled = puller.pull(PlayerTime::from_nanos(0), &mut out);
 //! assert_eq!(pulled.sounding, 240); // silent for 5 ms, then the first frame
 //! # Ok(())

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use audera_clock::{ClockMap, FrameClock, Observed, Player, PlayerTime, SenderTime, Servo, ServoConfig, Span};
+use audera_clock::{Deviation, FrameClock, Observed, Player, PlayerTime, SenderTime, Servo, ServoConfig, Span};
 
 use crate::fade::Fade;
 use crate::resampler::Resampler;
-use crate::shared::{Shared, State};
+use crate::shared::{Clocks, Shared, State};
 use crate::source::{Position, Source};
 
 /// What one call of [`Puller::pull`] did.
@@ -29,8 +29,8 @@ pub struct Puller {
     device: FrameClock<Player>,
     servo: Servo,
     mode: Mode,
-    map: Option<ClockMap>,
-    map_seen: u64,
+    clocks: Option<Clocks>,
+    clocks_seen: u64,
     finished: bool,
     /// Silence now is a hole in something that was being played.
     interrupted: bool,
@@ -80,8 +80,8 @@ impl Puller {
             device: FrameClock::new(rate),
             servo: Servo::new(ServoConfig::default()),
             mode: Mode::Silent { resume: 0 },
-            map: None,
-            map_seen: 0,
+            clocks: None,
+            clocks_seen: 0,
             finished: false,
             interrupted: false,
             position: 0,
@@ -103,8 +103,8 @@ impl Puller {
         self.finished = self.shared.finished.load(Ordering::Acquire);
         self.source.refresh();
         self.output_delay = Span::from_nanos(self.shared.output_delay.load(Ordering::Relaxed));
-        if let Some(map) = self.shared.clock.newer_than(&mut self.map_seen) {
-            self.map = Some(map);
+        if let Some(clocks) = self.shared.clock.newer_than(&mut self.clocks_seen) {
+            self.clocks = Some(clocks);
         }
         let jumped = matches!(self.device.observe(self.position, at), Observed::Reanchored { .. });
 
@@ -136,7 +136,6 @@ impl Puller {
     /// not played is lost; the stream starts anew in its right place.
     pub fn device_reset(&mut self) {
         self.device.reset();
-        self.servo.reacquire();
         if matches!(self.mode, Mode::Sounding(_)) {
             self.fall_silent(self.resampler.position(self.step).frame);
             self.interrupted = true;
@@ -146,14 +145,11 @@ impl Puller {
     /// What the sender's clock reads when the sound of the period's frame `offset` is heard.
     fn heard(&self, offset: usize) -> Option<SenderTime> {
         let leaves = self.device.time_of(self.position + offset as u64)?;
-        Some(self.map?.to_sender(leaves + self.output_delay))
+        Some(self.clocks?.map.to_sender(leaves + self.output_delay))
     }
 
     /// Compares what would be played next with what should be, and sets the rate.
     fn steer(&mut self, jumped: bool) {
-        if jumped {
-            self.servo.reacquire();
-        }
         let Mode::Sounding(mut fade) = self.mode else {
             return;
         };
@@ -164,7 +160,6 @@ impl Puller {
         let error = heard - due;
         let limit = if jumped { RESYNC_AFTER_JUMP } else { RESYNC };
         if error.abs() > limit {
-            self.servo.reacquire();
             let end = next.frame + i64::from(Fade::frames(self.rate));
             // Where the sound ends as soon anyway, be it for an earlier resync, it starts in its right place again.
             let (run_end, _) = self.source.run_end(next.frame);
@@ -175,10 +170,33 @@ impl Puller {
             }
         } else {
             let elapsed = Span::from_frames(self.since_update as i64, self.rate);
-            self.step = self.servo.update(error, elapsed);
+            self.step = self.servo.update(self.deviation(error), elapsed);
         }
         self.since_update = 0;
         self.shared.sync_error.store(error.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The rate at which the clocks, the device and the stamps have the stream be consumed, in ppm above nominal.
+    fn rate_by_clocks(&self) -> f64 {
+        let skew = self.clocks.map_or(0.0, |clocks| clocks.map.skew());
+        let frame = (1.0 + skew) / (1.0 + self.device.rate_ppm() * 1e-6);
+        (frame / (1.0 + self.source.stretch()) - 1.0) * 1e6
+    }
+
+    /// What the servo is to know of `error`.
+    fn deviation(&self, error: Span) -> Deviation {
+        let (clock_ns, skew_ppm) = self.clocks.map_or((0.0, 0.0), |clocks| {
+            let age = self.device.time_of(self.position).map_or(Span::ZERO, |now| now - clocks.map.player_ref());
+            let drifted = clocks.skew_deviation_ppm * 1e3 * age.as_secs_f64();
+            ((clocks.deviation.as_nanos() as f64).hypot(drifted), clocks.skew_deviation_ppm)
+        });
+        let device = self.device.deviation().as_nanos() as f64;
+        Deviation {
+            error,
+            uncertainty: Span::from_nanos(clock_ns.hypot(device) as i64),
+            drift_ppm: self.rate_by_clocks() - (self.step - 1.0) * 1e6,
+            drift_uncertainty_ppm: skew_ppm.hypot(self.device.rate_deviation_ppm()),
+        }
     }
 
     /// Fills `rest`, which begins at frame `done` of the period, with silence up to where sound starts. Returns the
@@ -207,9 +225,12 @@ impl Puller {
 
     /// Finds where sound starts within the `frames` from frame `done` of the period on. Skips what is too late.
     fn next_start(&mut self, mut resume: i64, done: usize, frames: usize) -> Wait {
-        let Some(map) = self.map else {
+        let Some(Clocks { map, .. }) = self.clocks.filter(|_| self.device.is_sure()) else {
             return Wait::Beyond;
         };
+        // Sound starts without an error, at the rate the clocks tell.
+        self.servo.start(self.rate_by_clocks());
+        self.step = 1.0 + self.servo.learned_ppm() * 1e-6;
         let Some(heard) = self.heard(done) else {
             return Wait::Beyond;
         };
@@ -268,8 +289,6 @@ impl Puller {
     fn fall_silent(&mut self, resume: i64) {
         self.source.discard_before(resume, 2 * Resampler::LOOK_AHEAD);
         self.mode = Mode::Silent { resume };
-        // Sound starts without an error, so with nothing to be made up for.
-        self.step = 1.0 + self.servo.learned_ppm() * 1e-6;
     }
 
     /// Makes sound at the beginning of `rest` and returns how many frames of it; zero when the sound has ended.
@@ -325,6 +344,8 @@ impl Puller {
         };
         self.shared.position.store(position, Ordering::Relaxed);
         self.shared.ratio_ppm.store(((self.step - 1.0) * 1e6).to_bits(), Ordering::Relaxed);
+        self.shared.card_ppm.store(self.device.rate_ppm().to_bits(), Ordering::Relaxed);
+        self.shared.card_deviation_ppm.store(self.device.rate_deviation_ppm().to_bits(), Ordering::Relaxed);
         self.shared.played_frames.fetch_add(sounding as u64, Ordering::Relaxed);
         self.shared.set_state(self.state());
     }

@@ -27,6 +27,9 @@ const CENTRE: f64 = (TAPS / 2 - 1) as f64 + 1.0 / PHASES as f64;
 /// rubato's read index after a reset.
 const RESET_INDEX: f64 = 1.0 - TAPS as f64;
 
+/// In frames: sums of steps are not exact, and a sound that starts on a frame must not seem to start before it.
+const HAIR: f64 = 1e-9;
+
 /// Resamples a [`Source`] to the device's frames.
 pub(crate) struct Resampler {
     inner: Async<f32>,
@@ -72,7 +75,7 @@ impl Resampler {
 
     /// Where in the stream the next frame lies if it is made at `step` stream frames per output frame.
     pub fn position(&self, step: f64) -> Position {
-        Position::of(self.next_input).plus(self.index + step + CENTRE)
+        Position::of(self.next_input).plus(self.index + step + CENTRE + HAIR)
     }
 
     /// Begins anew so that the next frame, made at `step`, lies exactly at `position`. Frames before `position`

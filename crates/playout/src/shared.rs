@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fence};
 
-use audera_clock::{ClockMap, PlayerTime, SenderTime, Span};
+use audera_clock::{ClockMap, Estimate, PlayerTime, SenderTime, Span};
 
 /// What a playout is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub struct Stats {
     /// How much faster than nominal the stream is consumed, in ppm: the difference of the clocks and the servo's
     /// present correction.
     pub ratio_ppm: f64,
+    /// How much faster than nominal the device runs by the player's clock, in ppm, and the standard deviation of that.
+    pub card_ppm: f64,
+    /// Standard deviation of [`card_ppm`](Self::card_ppm).
+    pub card_deviation_ppm: f64,
     /// Frames that were skipped because their time had passed, or had been filled by earlier packets.
     pub late_frames: u64,
     /// Frames of silence between two sounds: gaps in the stamps, and waiting for late packets.
@@ -66,6 +70,10 @@ pub(crate) struct Shared {
     pub sync_error: AtomicI64,
     /// Bits of an `f64`.
     pub ratio_ppm: AtomicU64,
+    /// Bits of an `f64`.
+    pub card_ppm: AtomicU64,
+    /// Bits of an `f64`.
+    pub card_deviation_ppm: AtomicU64,
     /// Index of the next frame to be played.
     pub position: AtomicI64,
     /// Both halves add to this one.
@@ -85,6 +93,8 @@ impl Shared {
             state: AtomicU8::new(State::Waiting as u8),
             sync_error: AtomicI64::new(0),
             ratio_ppm: AtomicU64::new(0),
+            card_ppm: AtomicU64::new(0),
+            card_deviation_ppm: AtomicU64::new(0),
             position: AtomicI64::new(0),
             late_frames: AtomicU64::new(0),
             lost_frames: AtomicU64::new(0),
@@ -111,12 +121,37 @@ impl Shared {
             sync_error: Span::from_nanos(self.sync_error.load(Ordering::Relaxed)),
             buffered: Span::from_frames(ahead, rate),
             ratio_ppm: f64::from_bits(count(&self.ratio_ppm)),
+            card_ppm: f64::from_bits(count(&self.card_ppm)),
+            card_deviation_ppm: f64::from_bits(count(&self.card_deviation_ppm)),
             late_frames: count(&self.late_frames),
             lost_frames: count(&self.lost_frames),
             underruns: count(&self.underruns),
             resyncs: count(&self.resyncs),
             played_frames: count(&self.played_frames),
         }
+    }
+}
+
+/// A map between the hosts' clocks, and what it is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Clocks {
+    pub map: ClockMap,
+    /// Standard deviation of the offset at the map's reference instant.
+    pub deviation: Span,
+    /// Standard deviation of the skew, ppm.
+    pub skew_deviation_ppm: f64,
+}
+
+impl From<ClockMap> for Clocks {
+    fn from(map: ClockMap) -> Self {
+        Self { map, deviation: Span::ZERO, skew_deviation_ppm: 0.0 }
+    }
+}
+
+impl From<Estimate> for Clocks {
+    fn from(estimate: Estimate) -> Self {
+        let Estimate { map, deviation, skew_deviation_ppm, .. } = estimate;
+        Self { map, deviation, skew_deviation_ppm }
     }
 }
 
@@ -131,6 +166,8 @@ pub(crate) struct ClockCell {
     sender_ref: AtomicI64,
     player_ref: AtomicI64,
     skew: AtomicU64,
+    deviation: AtomicI64,
+    skew_deviation: AtomicU64,
 }
 
 impl ClockCell {
@@ -140,23 +177,28 @@ impl ClockCell {
             sender_ref: AtomicI64::new(0),
             player_ref: AtomicI64::new(0),
             skew: AtomicU64::new(0),
+            deviation: AtomicI64::new(0),
+            skew_deviation: AtomicU64::new(0),
         }
     }
 
-    /// Puts `map` in. Only one thread may do so; the [`Feeder`](crate::Feeder) does it by `&mut self`.
-    pub fn set(&self, map: ClockMap) {
+    /// Puts `clocks` in. Only one thread may do so; the [`Feeder`](crate::Feeder) does it by `&mut self`.
+    pub fn set(&self, clocks: Clocks) {
+        let Clocks { map, deviation, skew_deviation_ppm } = clocks;
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         self.sender_ref.store(map.sender_ref().as_nanos(), Ordering::Relaxed);
         self.player_ref.store(map.player_ref().as_nanos(), Ordering::Relaxed);
         self.skew.store(map.skew().to_bits(), Ordering::Relaxed);
+        self.deviation.store(deviation.as_nanos(), Ordering::Relaxed);
+        self.skew_deviation.store(skew_deviation_ppm.to_bits(), Ordering::Relaxed);
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
     }
 
     /// The map, if there is one that was put in after `seen`, which is brought up to date. A map that is being
     /// written at this moment is left for the next call: the reader never waits.
-    pub fn newer_than(&self, seen: &mut u64) -> Option<ClockMap> {
+    pub fn newer_than(&self, seen: &mut u64) -> Option<Clocks> {
         let before = self.sequence.load(Ordering::Acquire);
         if before == *seen || before % 2 == 1 {
             return None;
@@ -164,12 +206,15 @@ impl ClockCell {
         let sender_ref = self.sender_ref.load(Ordering::Relaxed);
         let player_ref = self.player_ref.load(Ordering::Relaxed);
         let skew = f64::from_bits(self.skew.load(Ordering::Relaxed));
+        let deviation = Span::from_nanos(self.deviation.load(Ordering::Relaxed));
+        let skew_deviation_ppm = f64::from_bits(self.skew_deviation.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         if self.sequence.load(Ordering::Relaxed) != before {
             return None;
         }
         *seen = before;
-        Some(ClockMap::new(SenderTime::from_nanos(sender_ref), PlayerTime::from_nanos(player_ref), skew))
+        let map = ClockMap::new(SenderTime::from_nanos(sender_ref), PlayerTime::from_nanos(player_ref), skew);
+        Some(Clocks { map, deviation, skew_deviation_ppm })
     }
 }
 
@@ -185,18 +230,20 @@ mod tests {
             scope.spawn(|| {
                 for n in 1..=rounds {
                     let (sender, player) = (SenderTime::from_nanos(n), PlayerTime::from_nanos(-n));
-                    cell.set(ClockMap::new(sender, player, n as f64 * 1e-9));
+                    let map = ClockMap::new(sender, player, n as f64 * 1e-9);
+                    cell.set(Clocks { map, deviation: Span::from_nanos(n), skew_deviation_ppm: n as f64 });
                 }
             });
             let (mut seen, mut last) = (0, 0);
             while last < rounds {
-                let Some(map) = cell.newer_than(&mut seen) else {
+                let Some(Clocks { map, deviation, skew_deviation_ppm }) = cell.newer_than(&mut seen) else {
                     continue;
                 };
                 let n = map.sender_ref().as_nanos();
                 assert!(n > last, "the newest wins");
                 assert_eq!(map.player_ref(), PlayerTime::from_nanos(-n));
                 assert_eq!(map.skew(), n as f64 * 1e-9);
+                assert_eq!((deviation, skew_deviation_ppm), (Span::from_nanos(n), n as f64));
                 last = n;
             }
         });

@@ -48,6 +48,12 @@ impl Position {
     }
 }
 
+/// Stamps nearer to each other than this, in seconds, do not tell their rate.
+const LEAST_STRETCH_OF_TIME: f64 = 0.02;
+
+/// No sender's device runs further off its nominal rate than this, relative.
+const MAX_STRETCH: f64 = 1e-3;
+
 /// The buffered stream as the audio thread sees it.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -103,6 +109,23 @@ impl Source {
         let packet = self.packets.iter().find(within).or(self.packets.back())?;
         let frames = position.minus(Position::of(packet.first));
         Some(packet.stamp + Span::from_secs_f64(frames / f64::from(self.rate)))
+    }
+
+    /// How much longer than nominal the frames of the front run are by their stamps, relative; zero where too little of it is buffered
+    /// to tell.
+    pub fn stretch(&self) -> f64 {
+        let Some(first) = self.packets.front() else {
+            return 0.0;
+        };
+        let (mut last, mut count) = (first, 0);
+        for packet in self.packets.iter().skip(1).take_while(|packet| !packet.opens_run) {
+            (last, count) = (packet, count + 1);
+        }
+        let nominal = (last.first - first.first) as f64 / f64::from(self.rate);
+        if count < 2 || nominal < LEAST_STRETCH_OF_TIME {
+            return 0.0;
+        }
+        ((last.stamp - first.stamp).as_secs_f64() / nominal - 1.0).clamp(-MAX_STRETCH, MAX_STRETCH)
     }
 
     /// The frame before which the unbroken run that holds `frame` ends, as far as it has arrived, and whether

@@ -79,8 +79,24 @@ fn residual_db(tones: &Tones, played: &[f64], mut start: f64, mut step: f64) -> 
     10.0 * (residual / signal).log10()
 }
 
-/// Plays tones below `highest` Hz for a while on a card off by `card_ppm` and returns the residual of a quarter of a second.
-fn played_residual(rate: u32, card_ppm: f64, highest: f64, channels: usize) -> f64 {
+/// What is played and where.
+#[derive(Clone, Copy)]
+struct Playing {
+    rate: u32,
+    card_ppm: f64,
+    /// Highest tone, Hz.
+    highest: f64,
+    channels: usize,
+    /// Largest error of the device's time, either way, in seconds.
+    jitter: f64,
+    /// The second whose first quarter is looked at.
+    second: usize,
+}
+
+/// Plays tones for a while and returns the residual of a quarter of a second.
+fn played_residual(playing: Playing) -> f64 {
+    let Playing { rate, card_ppm, highest, channels, jitter, second } = playing;
+    let mut noise = Noise::new(6);
     let clocks = Clocks { card_ppm, ..Clocks::PERFECT };
     let config = Config { rate, channels: channels as u16, capacity: Span::from_secs(1), max_pull: 1_024 };
     let (mut feeder, mut puller) = playout(config).expect("a good configuration");
@@ -92,8 +108,7 @@ fn played_residual(rate: u32, card_ppm: f64, highest: f64, channels: usize) -> f
     let mut pulled = 0;
     let mut out = vec![0.0; 512 * channels];
     let mut played = Vec::new();
-    // The servo has narrowed by then and its last corrections are below what a straight line leaves.
-    while pulled < rate as usize * 16 {
+    while pulled < rate as usize * (second + 1) {
         let now = pulled as f64 / card_rate;
         while pushed as f64 / f64::from(rate) < now + 0.08 {
             let samples: Vec<f32> = (pushed..pushed + packet)
@@ -102,28 +117,46 @@ fn played_residual(rate: u32, card_ppm: f64, highest: f64, channels: usize) -> f
             feeder.push(clocks.sender(pushed as f64 / f64::from(rate)), &samples).expect("room");
             pushed += packet;
         }
-        puller.pull(clocks.player(now), &mut out);
-        if pulled > rate as usize * 15 && played.len() < rate as usize / 4 {
+        puller.pull(clocks.player(now + noise.between(-jitter, jitter)), &mut out);
+        if pulled > rate as usize * second && played.len() < rate as usize / 4 {
             played.extend(out.chunks_exact(channels).map(|frame| f64::from(frame[channels - 1])));
         }
         pulled += 512;
     }
-    let first = (rate as usize * 15 / 512 + 1) * 512;
+    let first = (rate as usize * second / 512 + 1) * 512;
     let middle = (first + played.len() / 2) as f64;
     let step = f64::from(rate) / card_rate;
     residual_db(&tones, &played, middle * step, step)
 }
+
+/// Stereo on a card that is 80 ppm fast and tells its time exactly, when the servo has settled.
+const STEADY: Playing =
+    Playing { rate: 48_000, card_ppm: 80.0, highest: 18_000.0, channels: WIDTH, jitter: 0.0, second: 15 };
 
 #[test]
 fn content_below_18_khz_passes_unharmed() {
     for (rate, card_ppm, channels) in
         [(48_000, 80.0, WIDTH), (48_000, -80.0, WIDTH), (44_100, 80.0, WIDTH), (48_000, -80.0, 1)]
     {
-        let residual = played_residual(rate, card_ppm, 18_000.0, channels);
+        let residual = played_residual(Playing { rate, card_ppm, channels, ..STEADY });
         println!("{rate} Hz, {card_ppm} ppm, {channels} channels, to 18 kHz: residual {residual:.1} dB");
         assert!(residual < -95.0, "{residual}");
     }
-    let residual = played_residual(48_000, 80.0, 20_000.0, WIDTH);
+    let residual = played_residual(Playing { highest: 20_000.0, ..STEADY });
     println!("48000 Hz, 80 ppm, to 20 kHz: residual {residual:.1} dB");
     assert!(residual < -90.0, "{residual}");
+}
+
+#[test]
+fn a_device_that_tells_its_time_with_noise_is_not_heard() {
+    let rough = Playing { jitter: 50e-6, ..STEADY };
+    for second in [1, 2, 3, 5, 10] {
+        let residual = played_residual(Playing { second, ..rough });
+        println!("50 us of noise, second {second}: residual {residual:.1} dB");
+    }
+    for second in [20, 25, 30] {
+        let residual = played_residual(Playing { second, ..rough });
+        println!("50 us of noise, second {second}: residual {residual:.1} dB");
+        assert!(residual < -90.0, "{residual}");
+    }
 }
