@@ -1,0 +1,439 @@
+//! From recordings to figures: one outcome for each run of a scenario with a system.
+
+use std::{fmt, ops::Range};
+
+use audera_testkit::{
+    card::{Played, TrueTime},
+    measure::{self, Gap},
+};
+
+use crate::{
+    scenario::Scenario,
+    series::{RATE, Series, Spread, after, coarse_latency, compare},
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    Audera,
+    Snapcast,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Audera => "Audera",
+            Self::Snapcast => "Snapcast",
+        })
+    }
+}
+
+/// What came of a run, before it is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Take {
+    pub system: System,
+    /// What a card beside the application played, which hears it without any network.
+    pub desk: Played,
+    /// From the application's cycle to that card's output, in seconds.
+    pub desk_delay: f64,
+    /// One for each room, in the order of the scenario.
+    pub rooms: Vec<Played>,
+    /// When the run ended.
+    pub end: TrueTime,
+    /// When something happened, and when whom it happened to could be back; each a span of one or more.
+    pub events: Vec<(TrueTime, TrueTime)>,
+    pub processes: Vec<Share>,
+    /// Bits per second between hosts and on loopback.
+    pub wire_bits_per_second: f64,
+    /// How often the rooms say that they jumped, if they say.
+    pub resyncs_told: Option<u64>,
+    /// Processes that ran or wanted to, averaged over the last minute.
+    pub load: f64,
+}
+
+/// What a process used of the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Share {
+    /// Such as `player Kitchen`.
+    pub name: String,
+    pub role: Role,
+    /// Part of one core.
+    pub cpu: f64,
+    /// Bytes.
+    pub resident: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Sender,
+    Player,
+}
+
+/// The figures of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub scenario: &'static str,
+    pub system: System,
+    /// All times are seconds after the first sound of any room, up to this.
+    pub seconds: f64,
+    pub rooms: Vec<Room>,
+    /// When something was going on on purpose.
+    pub disturbed: Vec<(f64, f64)>,
+    /// Sync between undisturbed rooms after [`SETTLING`], without what an event does to all of them.
+    pub spread: Option<Spread>,
+    /// The share of windows in which they could be compared.
+    pub compared: f64,
+    /// Until undisturbed rooms were within [`LIMIT`] for good, or until an event that concerns all.
+    pub settled: Option<f64>,
+    /// From when it was possible until the disturbed rooms were within [`LIMIT`] for good: the longest, if there were several.
+    pub back: Option<f64>,
+    /// From the application's cycle to the first room's loudspeaker, in seconds.
+    pub latency: Option<f64>,
+    pub processes: Vec<Share>,
+    pub wire_bits_per_second: f64,
+    pub resyncs_told: Option<u64>,
+    /// Cycles which cards began more than a millisecond late: the machine was too busy.
+    pub instrument_late: u64,
+    pub load: f64,
+}
+
+/// What a room played.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    pub name: &'static str,
+    /// By how much it is later than the first room.
+    pub sync: Series,
+    /// By how much it is later than the card beside the application.
+    pub latency: Series,
+    pub flaws: Flaws,
+}
+
+/// What could be heard to be wrong, in undisturbed times.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Flaws {
+    /// Silences of its own of at least [`GAP`] frames.
+    pub gaps: usize,
+    /// Those of them in which the card was given nothing in time by the graph: the machine did not wake the player, or it was late.
+    pub missed: usize,
+    /// Their length together, in seconds.
+    pub silent: f64,
+    /// Changes of latency by more than [`JUMP`].
+    pub jumps: usize,
+    /// Places where the waveform is broken and that are no gaps, such as frames left out or doubled.
+    pub clicks: usize,
+    /// How long these were counted, in seconds.
+    pub seconds: f64,
+}
+
+/// What counts as settled, in seconds.
+pub(crate) const LIMIT: f64 = 100e-6;
+/// What comes before is no steady state: it is told as the time to settle.
+pub(crate) const SETTLING: f64 = 10.0;
+/// A step of latency from one window to the next beyond which it is a jump.
+const JUMP: f64 = 500e-6;
+/// The shortest run of exact zeros that counts as a gap, in frames.
+pub(crate) const GAP: usize = 16;
+/// How long before an event and after it can be over what is heard is put down to it, in seconds.
+const AROUND: f64 = 0.5;
+const RECOVERY: f64 = 3.0;
+
+impl Outcome {
+    /// Judges a run; `None` when no room ever played.
+    pub fn of(scenario: &Scenario, take: Take) -> Option<Self> {
+        let first_sound = |room: &Played| room.first_sound().map(|frame| room.time_of(frame as f64));
+        let begin = take.rooms.iter().filter_map(first_sound).min()?;
+        let since = |time: TrueTime| time.since(begin) as f64 * 1e-9;
+        let seconds = since(take.end);
+        let span = 0.0..seconds;
+        let disturbed: Vec<(f64, f64)> = take.events.iter().map(|&(from, to)| (since(from), since(to))).collect();
+        let for_all: &[(f64, f64)] = if scenario.event.hits_last_room() { &[] } else { &disturbed };
+        let rooms: Vec<Room> = take
+            .rooms
+            .iter()
+            .enumerate()
+            .map(|(n, played)| {
+                let calm = if scenario.undisturbed().contains(&n) { for_all } else { &disturbed };
+                Room::of(scenario.rooms[n].name, played, &take, begin, span.clone(), calm)
+            })
+            .collect();
+        let undisturbed: Vec<&Room> = rooms[scenario.undisturbed()].iter().skip(1).collect();
+        let steady: Vec<Series> = undisturbed.iter().map(|room| calm(&room.sync, SETTLING, for_all)).collect();
+        let steady = Series(steady.into_iter().flat_map(|series| series.0).collect());
+        let end = for_all.first().map_or(seconds, |(from, _)| *from);
+        let settled = longest(undisturbed.iter().map(|room| room.sync.within(0.0..end).settled(0.0, LIMIT)));
+        let hit = if scenario.event.hits_last_room() { &rooms[rooms.len() - 1..] } else { &rooms[1..] };
+        let ends = disturbed.iter().skip(1).map(|(from, _)| *from).chain([seconds]);
+        let back = disturbed.iter().zip(ends).flat_map(|(&(_, can_be), end)| {
+            hit.iter().map(move |room| room.sync.within(can_be..end).settled(can_be, LIMIT))
+        });
+        let back = longest(back);
+        Some(Self {
+            scenario: scenario.name,
+            system: take.system,
+            seconds,
+            spread: steady.spread(),
+            compared: steady.decided(),
+            settled,
+            back: if disturbed.is_empty() { None } else { back },
+            latency: rooms.first().and_then(|room| Some(room.latency.median()? + take.desk_delay)),
+            instrument_late: take.rooms.iter().map(|room| room.report.counts.late_wakes).sum(),
+            rooms,
+            disturbed,
+            processes: take.processes,
+            wire_bits_per_second: take.wire_bits_per_second,
+            resyncs_told: take.resyncs_told,
+            load: take.load,
+        })
+    }
+
+    pub fn jumps(&self) -> usize {
+        self.rooms.iter().map(|room| room.flaws.jumps).sum()
+    }
+
+    /// Gaps that are not put down to missed cycles of the graph.
+    pub fn gaps(&self) -> usize {
+        self.rooms.iter().map(|room| room.flaws.gaps - room.flaws.missed).sum()
+    }
+
+    pub fn missed_cycles(&self) -> usize {
+        self.rooms.iter().map(|room| room.flaws.missed).sum()
+    }
+
+    /// Silence altogether, in ms.
+    pub fn gaps_ms(&self) -> f64 {
+        self.rooms.iter().map(|room| room.flaws.silent * 1e3).sum()
+    }
+
+    /// Clicks per minute of a room.
+    pub fn clicks_per_minute(&self) -> f64 {
+        let (clicks, seconds) = self
+            .rooms
+            .iter()
+            .fold((0, 0.0), |(clicks, seconds), room| (clicks + room.flaws.clicks, seconds + room.flaws.seconds));
+        if seconds > 0.0 { clicks as f64 / seconds * 60.0 } else { 0.0 }
+    }
+
+    /// The most that a process of this role used: part of a core, and bytes.
+    pub fn most(&self, role: Role) -> Option<(f64, u64)> {
+        let of_role = self.processes.iter().filter(|process| process.role == role);
+        of_role.map(|process| (process.cpu, process.resident)).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+
+    /// What of the scenario's target was missed, in words; empty when it was reached.
+    pub fn misses(&self, scenario: &Scenario) -> Vec<String> {
+        let target = &scenario.target;
+        let mut misses = Vec::new();
+        match self.spread {
+            None => misses.push("the rooms never played the same".to_owned()),
+            Some(spread) if spread.p99 * 1e6 > target.p99_us => {
+                misses.push(format!("p99 {:.0} µs instead of {:.0}", spread.p99 * 1e6, target.p99_us));
+            }
+            Some(_) => {}
+        }
+        let mut within = |what: &str, found: Option<f64>, limit: Option<f64>| match (found, limit) {
+            (Some(found), Some(limit)) if found > limit => {
+                misses.push(format!("{what} {found:.1} s instead of {limit:.0}"));
+            }
+            (None, Some(_)) => misses.push(format!("{what} never")),
+            _ => {}
+        };
+        within("within 100 µs after", self.settled, target.settled_s);
+        within("back after", self.back, target.back_s);
+        if target.no_gap && self.gaps() > 0 {
+            misses.push(format!("{} gaps", self.gaps()));
+        }
+        if self.jumps() > 0 {
+            misses.push(format!("{} jumps", self.jumps()));
+        }
+        misses
+    }
+}
+
+/// The longest of several times, `None` if one of them never came or there are none.
+fn longest(times: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    times.reduce(|a, b| Some(a?.max(b?))).flatten()
+}
+
+/// The windows after `from`, without those around events.
+fn calm(series: &Series, from: f64, disturbed: &[(f64, f64)]) -> Series {
+    Series(series.0.iter().filter(|window| window.at >= from && is_calm(window.at, disturbed)).copied().collect())
+}
+
+fn is_calm(at: f64, disturbed: &[(f64, f64)]) -> bool {
+    disturbed.iter().all(|&(from, to)| at < from - AROUND || at > to + RECOVERY)
+}
+
+impl Room {
+    fn of(
+        name: &'static str,
+        played: &Played,
+        take: &Take,
+        begin: TrueTime,
+        span: Range<f64>,
+        disturbed: &[(f64, f64)],
+    ) -> Self {
+        let sync = compare(&take.rooms[0], played, 0.0, begin, span.clone());
+        // Where to look for it may be found anywhere, unless the room is silent there.
+        let tries = [0.6, 0.9, 0.3].map(|part| after(begin, span.end * part - 2.0));
+        let later = tries.into_iter().find_map(|at| coarse_latency(&take.desk, played, at));
+        // The card beside the application plays first: its own time is earlier by the latency.
+        let latency = later.map_or_else(Series::default, |later| {
+            let mut series =
+                compare(&take.desk, played, later, begin, span.start - later..span.end - later);
+            // Told by when the room played it, as everything else is.
+            series.0.iter_mut().for_each(|window| window.at += later);
+            series
+        });
+        let flaws = Flaws::of(played, take, later, begin, span, disturbed, &latency);
+        Self { name, sync, latency, flaws }
+    }
+}
+
+impl Flaws {
+    fn of(
+        played: &Played,
+        take: &Take,
+        later: Option<f64>,
+        begin: TrueTime,
+        span: Range<f64>,
+        disturbed: &[(f64, f64)],
+        latency: &Series,
+    ) -> Self {
+        let Some(later) = later else { return Self::default() };
+        let frame = |at: f64| (played.frame_at(after(begin, at)).max(0.0) as usize).min(played.samples.len());
+        let (from, to) = (frame(SETTLING), frame(span.end));
+        let at_of = |frame: usize| played.time_of((from + frame) as f64).since(begin) as f64 * 1e-9;
+        let samples = &played.samples[from..to.max(from)];
+        let holes = measure::gaps(samples, GAP);
+        let counted = |gap: &&Gap| is_calm(at_of(gap.start), disturbed) && is_own(gap, from, played, &take.desk, later);
+        let own: Vec<&Gap> = holes.iter().filter(counted).collect();
+        let was_missed = |gap: &&&Gap| {
+            let (start, end) = ((from + gap.start) as u64, (from + gap.start + gap.frames) as u64);
+            played.missed.iter().any(|missed| missed.frame < end && missed.frame + missed.frames > start)
+        };
+        let clicks = measure::clicks(samples, RATE);
+        let near_hole = |at: usize| holes.iter().any(|gap| at + 480 > gap.start && at < gap.start + gap.frames + 480);
+        let inner = |at: usize| (480..samples.len().saturating_sub(480)).contains(&at);
+        let is_click = |at: usize| inner(at) && !near_hole(at) && is_calm(at_of(at), disturbed);
+        Self {
+            gaps: own.len(),
+            missed: own.iter().filter(was_missed).count(),
+            silent: own.iter().map(|gap| gap.frames as f64 / f64::from(RATE)).sum(),
+            jumps: calm(latency, SETTLING, disturbed).jumps(JUMP),
+            clicks: clicks.iter().filter(|click| is_click(click.at)).count(),
+            seconds: samples.len() as f64 / f64::from(RATE),
+        }
+    }
+}
+
+/// Whether the application was heard at that time beside itself, so that the room is to blame for the silence.
+fn is_own(gap: &Gap, from: usize, played: &Played, desk: &Played, later: f64) -> bool {
+    let time = played.time_of((from + gap.start) as f64);
+    let start = desk.frame_at(after(time, -later)).round().max(0.0) as usize;
+    let end = (start + gap.frames).min(desk.samples.len());
+    let Some(meant) = desk.samples.get(start..end) else { return false };
+    let zeros = meant.iter().filter(|sample| **sample == 0.0).count();
+    zeros * 2 < meant.len()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::scenario::SCENARIOS;
+    use audera_testkit::{card::SampleClock, sound::noise};
+
+    const START: TrueTime = TrueTime::from_nanos(50_000_000_000);
+
+    fn played(samples: Vec<f32>) -> Played {
+        Played::by(&SampleClock::new(RATE, START, 0.0), samples)
+    }
+
+    fn silence(seconds: f64) -> Vec<f32> {
+        vec![0.0; (seconds * f64::from(RATE)) as usize]
+    }
+
+    /// Two rooms 80 ms behind the application, the second 5 us later than the first.
+    fn take(spoil: impl FnOnce(&mut Vec<f32>)) -> Take {
+        let sound = noise(RATE, 1, 20.0, 0.5, 7).channels.remove(0);
+        let first = [silence(0.08), sound.clone()].concat();
+        let mut second = first.clone();
+        spoil(&mut second);
+        let later = Played::by(&SampleClock::new(RATE, TrueTime::from_nanos(START.as_nanos() + 5_000), 0.0), second);
+        Take {
+            system: System::Audera,
+            desk: played(sound),
+            desk_delay: 0.005,
+            rooms: vec![played(first), later],
+            end: after(START, 19.0),
+            events: Vec::new(),
+            processes: vec![Share { name: "player Kitchen".into(), role: Role::Player, cpu: 0.01, resident: 9 << 20 }],
+            wire_bits_per_second: 400e3,
+            resyncs_told: Some(0),
+            load: 0.5,
+        }
+    }
+
+    pub(crate) fn outcome() -> Outcome {
+        Outcome::of(&SCENARIOS[0], take(|_| {})).unwrap()
+    }
+
+    #[test]
+    fn a_good_run_is_told_as_such() {
+        let outcome = outcome();
+        let spread = outcome.spread.unwrap();
+        assert!((spread.p50 - 5e-6).abs() < 5e-8 && (spread.max - 5e-6).abs() < 5e-8, "{spread:?}");
+        assert!((outcome.latency.unwrap() - 0.085).abs() < 1e-6);
+        assert_eq!((outcome.gaps(), outcome.jumps(), outcome.clicks_per_minute()), (0, 0, 0.0));
+        assert_eq!(outcome.settled, Some(0.0));
+        assert_eq!(outcome.back, None);
+        assert_eq!(outcome.misses(&SCENARIOS[0]), [] as [String; 0]);
+    }
+
+    #[test]
+    fn flaws_are_found_in_the_room_that_has_them() {
+        let spoilt = take(|second| {
+            // A gap at 12 s, and half a millisecond and more left out at 15 s.
+            second[12 * 48_000..12 * 48_000 + 960].fill(0.0);
+            second.drain(15 * 48_000..15 * 48_000 + 40);
+        });
+        let outcome = Outcome::of(&SCENARIOS[0], spoilt).unwrap();
+        let [kitchen, living_room] = &outcome.rooms[..] else { panic!("two rooms") };
+        assert_eq!(kitchen.flaws, Flaws { seconds: kitchen.flaws.seconds, ..Flaws::default() });
+        assert_eq!((living_room.flaws.gaps, living_room.flaws.missed, living_room.flaws.jumps), (1, 0, 1));
+        assert!((living_room.flaws.silent - 0.02).abs() < 1e-3);
+        assert_eq!(living_room.flaws.clicks, 1);
+        assert_eq!(outcome.settled, None, "it ends 0.8 ms off");
+        assert!(!outcome.misses(&SCENARIOS[0]).is_empty());
+    }
+
+    #[test]
+    fn a_pause_of_the_application_is_no_gap_of_a_room() {
+        let mut take = take(|second| second[12 * 48_000 + 3_840..12 * 48_000 + 4_800].fill(0.0));
+        take.desk.samples[12 * 48_000..12 * 48_000 + 960].fill(0.0);
+        assert_eq!(Outcome::of(&SCENARIOS[0], take).unwrap().rooms[1].flaws.gaps, 0);
+    }
+
+    #[test]
+    fn what_an_event_does_to_its_room_is_told_as_the_time_to_come_back() {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "join").unwrap();
+        let mut take = take(|_| {});
+        let mut third = take.rooms[0].samples.clone();
+        third[..12 * 48_000].fill(0.0);
+        take.rooms.push(played(third));
+        let at = |seconds: f64| after(START, seconds);
+        take.events = vec![(at(11.0), at(11.0))];
+        let outcome = Outcome::of(scenario, take).unwrap();
+        // Times count from the first sound, 80 ms after the start; windows end on tenths of a second.
+        assert!((outcome.back.unwrap() - 1.0).abs() <= 0.1, "{:?}", outcome.back);
+        assert_eq!(outcome.settled, Some(0.0), "the others do not wait for it");
+        assert_eq!(outcome.gaps(), 0);
+        assert_eq!(outcome.misses(scenario), [] as [String; 0]);
+    }
+
+    #[test]
+    fn rooms_that_never_played_have_no_outcome() {
+        let mut take = take(|_| {});
+        take.rooms.iter_mut().for_each(|room| room.samples.fill(0.0));
+        assert!(Outcome::of(&SCENARIOS[0], take).is_none());
+    }
+}
