@@ -52,6 +52,10 @@ impl Context {
         &self.0.main_loop
     }
 
+    pub(crate) fn as_ptr(&self) -> *mut pw::pw_context {
+        self.0.raw
+    }
+
     /// Connects to the server that `properties` (`remote.name`) or the environment name.
     ///
     /// `handler` is told when the connection is lost; it runs at the top of the main loop. After [`CoreEvent::Lost`]

@@ -154,11 +154,13 @@ pub struct Latency {
     pub min: Duration,
     /// At most.
     pub max: Duration,
+    /// Whole cycles on top of both, whatever the quantum: 1 for a sink that plays a cycle after the one it was written in.
+    pub cycles: u16,
 }
 
 impl From<Duration> for Latency {
     fn from(both: Duration) -> Self {
-        Self { min: both, max: both }
+        Self { min: both, max: both, cycles: 0 }
     }
 }
 
@@ -191,8 +193,8 @@ impl Param {
             spa::SPA_PARAM_Latency,
             vec![
                 property(spa::SPA_PARAM_LATENCY_direction, Value::Id(Id(direction))),
-                property(spa::SPA_PARAM_LATENCY_minQuantum, Value::Float(0.0)),
-                property(spa::SPA_PARAM_LATENCY_maxQuantum, Value::Float(0.0)),
+                property(spa::SPA_PARAM_LATENCY_minQuantum, Value::Float(f32::from(latency.cycles))),
+                property(spa::SPA_PARAM_LATENCY_maxQuantum, Value::Float(f32::from(latency.cycles))),
                 property(spa::SPA_PARAM_LATENCY_minRate, Value::Int(0)),
                 property(spa::SPA_PARAM_LATENCY_maxRate, Value::Int(0)),
                 property(spa::SPA_PARAM_LATENCY_minNs, nanos(latency.min)),
@@ -239,14 +241,14 @@ mod tests {
 
     #[test]
     fn a_latency_reads_back_through_the_c_parser() {
-        let latency = Latency { min: Duration::from_millis(80), max: Duration::from_micros(90_500) };
+        let latency = Latency { min: Duration::from_millis(80), max: Duration::from_micros(90_500), cycles: 2 };
         let param = Param::latency(spa::SPA_DIRECTION_INPUT, latency).expect("serialises");
         // SAFETY: zero is valid for a struct of numbers.
         let mut info: spa::spa_latency_info = unsafe { std::mem::zeroed() };
         // SAFETY: a pod of ours, and a writable result.
         assert!(unsafe { spa::spa_latency_parse(param.as_ptr(), &raw mut info) } >= 0);
         assert_eq!((info.direction, info.min_ns, info.max_ns), (spa::SPA_DIRECTION_INPUT, 80_000_000, 90_500_000));
-        assert_eq!((info.min_rate, info.max_quantum), (0, 0.0));
+        assert_eq!((info.min_rate, info.min_quantum, info.max_quantum), (0, 2.0, 2.0));
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub use module::enter_module;
 pub use module::{Module, ModuleHost};
 pub use properties::Properties;
 pub use registry::{Link, Node, Registry, RegistryEvent};
-pub use stream::{Clock, Connect, Cycle, Direction, Process, State, Stream, StreamEvent, Timing};
+pub use stream::{Beat, Clock, Connect, Cycle, Direction, Process, State, Stream, StreamEvent, Timing, Wanted};
 pub use thread::Thread;
 pub use time::MonotonicTime;
 

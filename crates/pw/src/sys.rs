@@ -82,6 +82,22 @@ pub(crate) unsafe fn loop_destroy_source(main_loop: *mut pw::pw_loop, source: *m
     unsafe { call!((*main_loop).utils, spa::spa_loop_utils_methods, destroy_source, source) };
 }
 
+/// Runs `func` with `data` on the thread of `data_loop` and waits for it.
+///
+/// # Safety
+/// `data_loop` is a live loop that runs in a thread of its own, which does not wait for the caller; `data` is what
+/// `func` expects.
+pub(crate) unsafe fn loop_invoke(
+    data_loop: *mut pw::pw_loop,
+    func: unsafe extern "C" fn(*mut spa::spa_loop, bool, u32, *const c_void, usize, *mut c_void) -> c_int,
+    data: *mut c_void,
+) -> c_int {
+    // SAFETY: a live pw_loop has a live spa_loop, whose table is spa_loop_methods; no message is passed along, and the
+    // rest is this function's contract.
+    unsafe { call!((*data_loop).loop_, spa::spa_loop_methods, invoke, Some(func), 1, std::ptr::null(), 0, true, data) }
+        .unwrap_or(-libc::ENOTSUP)
+}
+
 /// # Safety
 /// `core` is live, the caller on its loop; `hook` is unlinked and it, `events` and `data` stay valid until the hook is
 /// removed.

@@ -18,10 +18,15 @@
 //! pipewire-pulse. Several of them on one [`Network`] see each other over a bridge. Root is not needed where the kernel
 //! allows user namespaces. Hardware and the user's own session are never touched.
 //!
+//! # Cards
+//! [`Session::card`] puts a virtual sound card into a session, with a [crystal of its own](card), and gives what it has played
+//! and when in true time; [`measure::true_offset_series`] tells how far two of them are apart.
+//!
 //! # Measures
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
 
+pub mod card;
 mod graph;
 pub mod home;
 pub mod measure;
@@ -34,6 +39,7 @@ pub mod sound;
 mod sys;
 pub mod wav;
 
+pub use card::{Card, Played, RunningCard};
 pub use graph::{Graph, Node, RoomState};
 pub use network::{Host, Network};
 pub use process::{Process, Usage};

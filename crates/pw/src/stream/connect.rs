@@ -35,11 +35,13 @@ pub struct Connect {
     pub inactive: bool,
     /// Do not let the session manager move the stream when its target goes away; it fails then.
     pub dont_reconnect: bool,
+    /// Offer to drive the graph: the stream then paces it with [`Stream::drive_on`](super::Stream::drive_on).
+    pub driver: bool,
 }
 
 impl Connect {
     /// Offers `offer`, links automatically, starts at once, reports no latency.
     pub fn new(offer: Offer) -> Self {
-        Self { offer, latency: None, autoconnect: true, inactive: false, dont_reconnect: false }
+        Self { offer, latency: None, autoconnect: true, inactive: false, dont_reconnect: false, driver: false }
     }
 }

@@ -46,6 +46,8 @@ pub enum StreamEvent {
     },
     /// A format was agreed on, or (`None`) given up: the node is suspended or something else links.
     Format(Option<Format>),
+    /// A driving stream has become the driver of its graph (`true`), or another one has (`false`).
+    Driving(bool),
     /// [`Process::process`](super::Process::process) panicked; the stream is silent until it is made anew.
     ProcessPanicked,
     /// The stream no longer exists; drop it.

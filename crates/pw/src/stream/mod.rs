@@ -1,12 +1,14 @@
 //! Streams: one node of the graph each, with a main-loop half (this file) and a real-time half ([`Process`]).
 
 mod connect;
+mod drive;
 mod event;
 mod process;
 mod timing;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +17,7 @@ use libspa_sys as spa;
 use pipewire_sys as pw;
 
 pub use connect::{Connect, Direction};
+pub use drive::{Beat, Wanted};
 pub use event::{State, StreamEvent};
 pub use process::{Cycle, Process};
 pub use timing::{Clock, Timing};
@@ -26,6 +29,7 @@ use crate::guard::contain_logged;
 use crate::main_loop::EventQueue;
 use crate::properties::Properties;
 use crate::sys::Hook;
+use drive::Pacer;
 use process::{RealTime, Shared};
 use timing::Continuity;
 
@@ -48,6 +52,8 @@ struct Main {
     direction: Direction,
     shared: Arc<Shared>,
     events: EventQueue<StreamEvent>,
+    pacer: RefCell<Option<Pacer>>,
+    driving: Cell<bool>,
     /// Declared last: the connection outlives the stream.
     core: Core,
 }
@@ -113,6 +119,8 @@ impl Stream {
             direction,
             shared,
             events,
+            pacer: RefCell::new(None),
+            driving: Cell::new(false),
             core: core.clone(),
         });
         let data: *mut c_void = Rc::as_ptr(&main).cast_mut().cast();
@@ -144,7 +152,8 @@ impl Stream {
             | pw::pw_stream_flags_PW_STREAM_FLAG_RT_PROCESS
             | if connect.autoconnect { pw::pw_stream_flags_PW_STREAM_FLAG_AUTOCONNECT } else { 0 }
             | if connect.inactive { pw::pw_stream_flags_PW_STREAM_FLAG_INACTIVE } else { 0 }
-            | if connect.dont_reconnect { pw::pw_stream_flags_PW_STREAM_FLAG_DONT_RECONNECT } else { 0 };
+            | if connect.dont_reconnect { pw::pw_stream_flags_PW_STREAM_FLAG_DONT_RECONNECT } else { 0 }
+            | if connect.driver { pw::pw_stream_flags_PW_STREAM_FLAG_DRIVER } else { 0 };
         // SAFETY: the stream is live, this its main loop; the pods are valid for the call, which copies them.
         let result = unsafe {
             pw::pw_stream_connect(
@@ -203,6 +212,23 @@ impl Stream {
             .map(drop)
     }
 
+    /// Lets a descriptor pace a stream that was connected with [`Connect::driver`]: an eventfd or a timerfd, not
+    /// blocking. Whenever it is readable, the data loop reads its counter and calls [`Process::drive`]. A second
+    /// descriptor takes the place of the first.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], or that the process has no memory left.
+    pub fn drive_on(&self, descriptor: Arc<OwnedFd>) -> Result<(), Error> {
+        let raw = self.as_ptr()?;
+        // The one before must have ended: both would call the same real-time half.
+        drop(self.main.pacer.take());
+        // SAFETY: the stream is live and this its main loop; the real-time half is freed after the pacer, which Main's
+        // drop and on_destroy see to.
+        let pacer = unsafe { Pacer::new(self.main.core.context(), descriptor, raw, self.main.real_time.get()) }?;
+        self.main.pacer.replace(Some(pacer));
+        Ok(())
+    }
+
     /// The state as of now; events of changes may still be on their way.
     pub fn state(&self) -> State {
         match self.as_ptr() {
@@ -234,8 +260,10 @@ impl Stream {
 impl Drop for Main {
     fn drop(&mut self) {
         self.hook.remove();
-        // Nobody tells us any more when the area goes.
+        // Nobody tells us any more when the areas go.
         self.shared.position.set(std::ptr::null_mut());
+        self.shared.clock.set(std::ptr::null_mut());
+        drop(self.pacer.take());
         let raw = self.raw.replace(std::ptr::null_mut());
         if !raw.is_null() {
             // SAFETY: live (on_destroy would have cleared it), this is its main loop. It leaves the data loop before
@@ -276,6 +304,7 @@ unsafe extern "C" fn on_destroy(data: *mut c_void) {
         // empties its lists once it has left the data loop: unlinking that hook here would race with a cycle.
         main.hook.remove();
         main.rt_hook.forget();
+        drop(main.pacer.take());
         main.raw.set(std::ptr::null_mut());
         main.events.push(StreamEvent::Destroyed);
     });
@@ -296,6 +325,7 @@ unsafe extern "C" fn on_state_changed(
             // SAFETY: not NULL, so a C string for the length of the call.
             Some(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned())
         };
+        main.shared.streaming.store(State::from_raw(new) == State::Streaming, Ordering::Release);
         main.events.push(StreamEvent::State { old: State::from_raw(old), new: State::from_raw(new), error });
     });
 }
@@ -307,6 +337,15 @@ unsafe extern "C" fn on_io_changed(data: *mut c_void, id: u32, area: *mut c_void
         if id == spa::SPA_IO_Position {
             let large_enough = size as usize >= size_of::<spa::spa_io_position>();
             main.shared.position.set(if large_enough { area.cast() } else { std::ptr::null_mut() });
+        } else if id == spa::SPA_IO_Clock {
+            let large_enough = size as usize >= size_of::<spa::spa_io_clock>();
+            main.shared.clock.set(if large_enough { area.cast() } else { std::ptr::null_mut() });
+        } else {
+            return;
+        }
+        let driving = main.shared.is_driving();
+        if main.driving.replace(driving) != driving {
+            main.events.push(StreamEvent::Driving(driving));
         }
     });
 }

@@ -4,10 +4,12 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use libspa_sys as spa;
 use pipewire_sys as pw;
 
 use super::Direction;
-use super::timing::{self, Continuity, PositionArea, Timing};
+use super::drive::{Beat, Wanted};
+use super::timing::{self, Area, Continuity, PositionArea, Timing};
 use crate::guard::contain;
 use crate::main_loop::Waker;
 
@@ -19,6 +21,16 @@ pub trait Process: Send {
     /// One cycle. A panic is caught; the stream is silent from then on and says so by
     /// [`StreamEvent::ProcessPanicked`](super::StreamEvent::ProcessPanicked).
     fn process(&mut self, cycle: Cycle<'_>);
+
+    /// The descriptor of [`Stream::drive_on`](super::Stream::drive_on) has become readable. With `Some`, the graph's
+    /// clock is set to it and a cycle begins, which asks every node in its turn and comes to
+    /// [`process`](Self::process) in the end; that may not happen before the next beat when some node is late.
+    ///
+    /// A beat while [`Wanted::driving`] is false is not told to anyone.
+    fn drive(&mut self, wanted: Wanted) -> Option<Beat> {
+        let _unused = wanted;
+        None
+    }
 }
 
 impl<F: FnMut(Cycle<'_>) + Send> Process for F {
@@ -90,6 +102,9 @@ impl<'a> Cycle<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) position: PositionArea,
+    /// Our own clock, for the case that we drive.
+    pub(super) clock: Area<spa::spa_io_clock>,
+    pub(super) streaming: AtomicBool,
     pub(super) rate: AtomicU32,
     /// 0 while no format is agreed on.
     pub(super) channels: AtomicU32,
@@ -213,8 +228,12 @@ impl RealTime {
         }
         let process = &mut self.process;
         if contain(|| process.process(cycle)).is_err() {
-            self.shared.panicked.store(true, Ordering::Release);
-            self.waker.wake();
+            self.panicked();
         }
+    }
+
+    pub(super) fn panicked(&self) {
+        self.shared.panicked.store(true, Ordering::Release);
+        self.waker.wake();
     }
 }

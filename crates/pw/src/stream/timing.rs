@@ -1,6 +1,7 @@
 //! What the graph says about time in one cycle: `pw_time` and the driver's clock.
 
 use std::hint;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use libspa_sys as spa;
@@ -85,16 +86,25 @@ mod flags {
 }
 
 /// The area in which the driver keeps its position, found by the main loop, read by the data loop.
-#[derive(Debug, Default)]
-pub(super) struct PositionArea {
-    area: AtomicPtr<spa::spa_io_position>,
+pub(super) type PositionArea = Area<spa::spa_io_position>;
+
+/// Memory that libpipewire shares with the graph for as long as it likes: found by the main loop, used by the data loop.
+#[derive(Debug)]
+pub(super) struct Area<T> {
+    area: AtomicPtr<T>,
     reading: AtomicBool,
 }
 
-impl PositionArea {
+impl<T> Default for Area<T> {
+    fn default() -> Self {
+        Self { area: AtomicPtr::default(), reading: AtomicBool::default() }
+    }
+}
+
+impl<T> Area<T> {
     /// Main loop: the area has moved or gone. Returns when the data loop has let go of the old one, which it never
     /// holds for longer than copying takes.
-    pub(super) fn set(&self, area: *mut spa::spa_io_position) {
+    pub(super) fn set(&self, area: *mut T) {
         // The order of the two operations here and of their counterparts in `read` is what makes this work, hence
         // SeqCst: either the reader sees the new pointer or this loop sees the reader.
         self.area.store(area, Ordering::SeqCst);
@@ -103,21 +113,32 @@ impl PositionArea {
         }
     }
 
+    /// Main loop, which is who moves it: where it is, if it is known.
+    pub(super) fn get(&self) -> Option<NonNull<T>> {
+        NonNull::new(self.area.load(Ordering::SeqCst))
+    }
+
+    /// Data loop: hands the area to `use_it`, during which it stays mapped; `None` while there is none.
+    ///
+    /// `use_it` must be short and must not panic: the main loop spins until it is over.
+    pub(super) fn with<R>(&self, use_it: impl FnOnce(NonNull<T>) -> R) -> Option<R> {
+        self.reading.store(true, Ordering::SeqCst);
+        let result = NonNull::new(self.area.load(Ordering::SeqCst)).map(use_it);
+        self.reading.store(false, Ordering::Release);
+        result
+    }
+}
+
+impl PositionArea {
     /// Data loop: what the clock says.
     pub(super) fn read(&self) -> Option<Clock> {
-        self.reading.store(true, Ordering::SeqCst);
-        let area = self.area.load(Ordering::SeqCst);
-        let clock = if area.is_null() {
-            None
-        } else {
+        self.with(|area| {
             // SAFETY: the area was valid when it was set; libpipewire unmaps it only after telling so, and `set` does
-            // not return from that while `reading` is true. Volatile, for the memory is shared with the driver's
+            // not return from that while `with` uses it. Volatile, for the memory is shared with the driver's
             // process; it writes between cycles, so what is read in one belongs together.
-            let raw = unsafe { (&raw const (*area).clock).read_volatile() };
-            Some(Clock::from_raw(&raw))
-        };
-        self.reading.store(false, Ordering::Release);
-        clock
+            let raw = unsafe { (&raw const (*area.as_ptr()).clock).read_volatile() };
+            Clock::from_raw(&raw)
+        })
     }
 }
 
@@ -191,7 +212,7 @@ fn from_unsigned(nanos: u64) -> MonotonicTime {
 }
 
 /// The rate that a fraction like 1/48000 stands for.
-fn per_second(fraction: spa::spa_fraction) -> u32 {
+pub(super) fn per_second(fraction: spa::spa_fraction) -> u32 {
     fraction.denom.checked_div(fraction.num).unwrap_or(0)
 }
 

@@ -244,6 +244,19 @@ fn window(x: f64) -> (f64, f64) {
     (value, slope)
 }
 
+/// The weight of a sample at a distance of `x` samples, for a kernel of `reach` taps on each side.
+pub(super) fn kernel(x: f64, reach: usize) -> f64 {
+    let px = std::f64::consts::PI * x;
+    let sinc = if px.abs() < 1e-9 { 1.0 } else { px.sin() / px };
+    sinc * window(x / reach as f64).0
+}
+
+/// The sound between its samples.
+#[cfg(test)]
+pub(super) fn sinc(sound: &[f32], position: f64) -> f64 {
+    at(sound, position).0
+}
+
 /// `sound` read `frames` later (earlier, if negative) than it was: shifted by part of a frame too.
 #[cfg(test)]
 pub(super) fn shifted(sound: &[f32], frames: f64) -> Vec<f32> {

@@ -29,6 +29,8 @@ pub struct OffsetSeries {
     pub undecided: usize,
     /// Windows in which a channel was silent.
     pub silent: usize,
+    /// Windows with an offset that was left out, since the instrument itself had failed in them.
+    pub disturbed: usize,
 }
 
 impl OffsetSeries {
@@ -51,6 +53,14 @@ impl OffsetSeries {
     #[must_use]
     pub fn p99(&self) -> Option<f64> {
         self.percentile(0.99)
+    }
+
+    /// When the first window begins from which on, for good, no offset is larger than `limit` seconds; `None` when the last
+    /// one is. `window` is the length of the windows.
+    #[must_use]
+    pub fn settled(&self, limit: f64, window: f64) -> Option<f64> {
+        let settled = self.offsets.iter().rev().take_while(|offset| offset.seconds.abs() <= limit);
+        settled.last().map(|offset| offset.at - window / 2.0)
     }
 
     /// The series from `seconds` on, as after settling.
@@ -225,9 +235,12 @@ mod tests {
             seconds: f64::from(if n % 2 == 0 { n } else { -n }),
             likeness: 1.0,
         });
-        let series = OffsetSeries { offsets: offsets.collect(), undecided: 0, silent: 0 };
+        let series = OffsetSeries { offsets: offsets.collect(), ..OffsetSeries::default() };
         assert_eq!((series.p50(), series.p99(), series.percentile(1.0)), (Some(50.0), Some(99.0), Some(100.0)));
         assert_eq!(series.since(51.0).offsets.len(), 50);
+        assert_eq!((series.settled(100.0, 1.0), series.settled(99.5, 1.0)), (Some(0.5), None));
+        let back = OffsetSeries { offsets: series.offsets.iter().rev().copied().collect(), ..series };
+        assert_eq!(back.settled(49.5, 1.0), Some(48.5));
         assert_eq!(OffsetSeries::default().p50(), None);
     }
 }

@@ -1,0 +1,74 @@
+//! The card on PipeWire's data loop: the converter's cycles become the graph's, and the graph's sound is recorded.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use audera_pw::{Beat, Process, Wanted};
+use audera_testkit::card::{Converter, Recording, TrueTime, TrueTimer};
+
+use crate::host_clock::HostClock;
+
+/// What the data loop has to say to the main loop.
+#[derive(Debug, Default)]
+pub(crate) struct Word {
+    /// The rate of the graph, when it is not the card's.
+    pub foreign_rate: AtomicU32,
+}
+
+pub(crate) struct Device {
+    converter: Converter,
+    recording: Recording,
+    timer: TrueTimer,
+    host: HostClock,
+    word: Arc<Word>,
+}
+
+impl Device {
+    pub fn new(converter: Converter, recording: Recording, timer: TrueTimer, word: Arc<Word>) -> Self {
+        Self { converter, recording, timer, host: HostClock::new(), word }
+    }
+}
+
+impl Process for Device {
+    fn drive(&mut self, wanted: Wanted) -> Option<Beat> {
+        let rate = self.converter.clock().rate();
+        if wanted.driving && wanted.rate != rate {
+            self.word.foreign_rate.store(wanted.rate, Ordering::Relaxed);
+        }
+        if !wanted.driving || wanted.rate != rate {
+            self.converter.stop();
+            return None;
+        }
+        let now = TrueTime::now();
+        if let Some(next) = self.converter.next().filter(|&next| now < next) {
+            // Woken by the main loop, which does not know that all is under way.
+            self.timer.arm(next);
+            return None;
+        }
+        let cycle = self.converter.wake(now, wanted.quantum);
+        self.timer.arm(cycle.next);
+        self.recording.counts(self.converter.counts());
+        self.host.update();
+        let fast = 1.0 + self.converter.clock().ppm_at(now) * 1e-6;
+        Some(Beat {
+            time: self.host.of(cycle.begins),
+            next: self.host.of(cycle.next),
+            position: cycle.position,
+            delay: i64::try_from(cycle.delay).unwrap_or(0),
+            rate_diff: fast / self.host.rate(),
+        })
+    }
+
+    fn process(&mut self, cycle: audera_pw::Cycle<'_>) {
+        let channels = cycle.channels();
+        if let Some(placed) = self.converter.play(TrueTime::now(), cycle.frames() as u64) {
+            let heard = &cycle.input()[placed.late as usize * channels..];
+            self.recording.play(placed.at + placed.late, heard);
+            if let Some(missed) = placed.missed {
+                self.recording.missed(missed);
+            }
+        }
+    }
+}
