@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, NullSink, Process, Session, SessionBuilder};
+use crate::{Error, NullSink, Process, Session, SessionBuilder, built};
 
 /// Where the built product lies: beside the running test or demo, in cargo's target directory.
 #[derive(Debug)]
@@ -22,26 +22,13 @@ impl Product {
     /// # Errors
     /// [`Error::File`] names what has not been built.
     pub fn find() -> Result<Self, Error> {
-        let program = std::env::current_exe().map_err(|source| file_error(Path::new("/proc/self/exe"), source))?;
-        // Tests lie in a folder `deps` beside what they test.
-        let dir = program.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or(Path::new(".")).to_owned();
-        let found = |name: &str| {
-            let path = dir.join(name);
-            match fs::metadata(&path) {
-                Ok(_) => Ok(path),
-                Err(source) => {
-                    let hint = format!("{source}; build the workspace first: `cargo build --workspace`");
-                    Err(file_error(&path, std::io::Error::new(source.kind(), hint)))
-                }
-            }
-        };
         let modules = tempfile::tempdir().map_err(|source| file_error(&std::env::temp_dir(), source))?;
         for kind in ["sink", "source"] {
-            let built = found(&format!("libpipewire_module_audera_{kind}.so"))?;
+            let built = built::find(&format!("libpipewire_module_audera_{kind}.so"))?;
             let link = modules.path().join(format!("libpipewire-module-audera-{kind}.so"));
             symlink(&built, &link).map_err(|source| file_error(&link, source))?;
         }
-        Ok(Product { player: found("audera-player")?, modules })
+        Ok(Product { player: built::find("audera-player")?, modules })
     }
 
     /// A session whose PipeWire finds the modules.

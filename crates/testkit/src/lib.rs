@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A [`Session`] is one simulated host: an own network, an own `/run`, own D-Bus buses, Avahi, PipeWire, WirePlumber and
-//! pipewire-pulse. Several of them on one [`Network`] see each other over a bridge. Root is not needed where the kernel
+//! pipewire-pulse. Several of them on one [`Network`] see each other over a bridge. One can have a clock of its own
+//! ([`SessionBuilder::clock`]) and a cable with delays and losses ([`SessionBuilder::cable`]). Root is not needed where the kernel
 //! allows user namespaces. Hardware and the user's own session are never touched.
 //!
 //! # Cards
@@ -26,13 +27,17 @@
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters.
 
+mod built;
+pub mod cable;
 pub mod card;
+mod crystal;
 mod graph;
 pub mod home;
 pub mod measure;
 mod network;
 mod process;
 pub mod record;
+mod relay;
 mod session;
 pub mod sim;
 pub mod sound;
@@ -43,6 +48,7 @@ pub use card::{Card, Played, RunningCard};
 pub use graph::{Graph, Node, RoomState};
 pub use network::{Host, Network};
 pub use process::{Process, Usage};
+pub use relay::{Relay, Traffic, Way};
 pub use session::{Daemon, NullSink, Session, SessionBuilder};
 
 use std::{io, path::PathBuf};

@@ -11,7 +11,10 @@ use std::{
 };
 
 use crate::{
-    Error, process,
+    Error,
+    cable::Cable,
+    process,
+    relay::{Relay, Tap},
     sys::{self, Fresh, Namespaces},
 };
 
@@ -31,6 +34,8 @@ struct Switch {
 /// A simulated host: an own network with the interfaces `lo` and `eth0`, an own and empty `/run`, otherwise this machine.
 #[derive(Debug)]
 pub struct Host {
+    // Ends before its interfaces' networks go.
+    relay: Option<Relay>,
     space: Space,
     network: Network,
     number: u8,
@@ -112,33 +117,63 @@ impl Network {
         Ok(Self { switch: Arc::new(Switch { space, ports: AtomicU8::new(0) }) })
     }
 
-    /// Adds a host with the next free address, `10.77.0.1` first.
+    /// Adds a host with the next free address, `10.77.0.1` first, on a cable that carries everything at once.
     ///
     /// # Errors
     /// When the kernel refuses, or after 250 hosts.
     pub fn host(&self) -> Result<Host, Error> {
-        let number = self.switch.ports.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let (number, space) = self.place()?;
+        self.switch.space.ip(&format!(
+            "link add port{number} type veth peer name eth0 netns {}\n\
+             link set port{number} master br0 up\n",
+            space.holder.id()
+        ))?;
+        space.address(number)?;
+        Ok(Host { relay: None, space, network: self.clone(), number })
+    }
+
+    /// Adds a host with the next free address on a cable with delays and losses. The cable itself takes 60 to 80 us more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where `/dev/net/tun` must not be used; otherwise as [`host`](Self::host).
+    pub fn host_on(&self, cable: Cable) -> Result<Host, Error> {
+        let (number, space) = self.place()?;
+        let unavailable = |source| Error::Unavailable { what: "making an interface with /dev/net/tun", source };
         let switch = &self.switch.space;
-        let fresh = match switch.namespaces.user {
-            Some(_) => Fresh::Beside(&switch.namespaces),
+        let tap = |name: &str, namespaces| Tap::new(name, |command| sys::start_inside(command, namespaces, true));
+        let near = tap("eth0", &space.namespaces).map_err(unavailable)?;
+        let port = format!("port{number}");
+        let far = tap(&port, &switch.namespaces).map_err(unavailable)?;
+        switch.ip(&format!("link set {port} master br0 up\n"))?;
+        space.address(number)?;
+        let run = |source| Error::Run { program: "the cable's thread".into(), source };
+        let relay = Some(Relay::start(near, far, &cable).map_err(run)?);
+        Ok(Host { relay, space, network: self.clone(), number })
+    }
+
+    /// Namespaces for one more host, and its number.
+    fn place(&self) -> Result<(u8, Space), Error> {
+        let number = self.switch.ports.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let fresh = match self.switch.space.namespaces.user {
+            Some(_) => Fresh::Beside(&self.switch.space.namespaces),
             None => Fresh::AsRoot,
         };
-        let space = Space::new(fresh)?;
-        let pid = space.holder.id();
-        switch.ip(&format!(
-            "link add port{number} type veth peer name eth0 netns {pid}\n\
-             link set port{number} master br0 up\n"
-        ))?;
+        Ok((number, Space::new(fresh)?))
+    }
+}
+
+impl Space {
+    /// Gives `eth0` its addresses.
+    fn address(&self, number: u8) -> Result<(), Error> {
         // Without duplicate address detection, which takes two seconds: we know that the addresses are unique.
-        space.ip(&format!(
+        self.ip(&format!(
             "link set lo up\n\
              link set eth0 addrgenmode none\n\
              addr add 10.77.0.{number}/24 brd + dev eth0\n\
              addr add fe80::{number:x}/64 dev eth0 scope link nodad\n\
              link set eth0 up\n\
              route add default dev eth0\n"
-        ))?;
-        Ok(Host { space, network: self.clone(), number })
+        ))
     }
 }
 
@@ -181,7 +216,7 @@ impl Host {
     /// # Errors
     /// When the kernel refuses.
     pub fn cut(&self) -> Result<(), Error> {
-        self.network.switch.space.ip(&format!("link set port{} down\n", self.number))
+        self.plug(false)
     }
 
     /// Plugs the cable in again.
@@ -189,7 +224,25 @@ impl Host {
     /// # Errors
     /// When the kernel refuses.
     pub fn join(&self) -> Result<(), Error> {
-        self.network.switch.space.ip(&format!("link set port{} up\n", self.number))
+        self.plug(true)
+    }
+
+    fn plug(&self, on: bool) -> Result<(), Error> {
+        match &self.relay {
+            Some(relay) => {
+                relay.set_carrier(on).map_err(|source| Error::Run { program: "the cable's thread".into(), source })
+            }
+            None => {
+                let state = if on { "up" } else { "down" };
+                self.network.switch.space.ip(&format!("link set port{} {state}\n", self.number))
+            }
+        }
+    }
+
+    /// The host's cable, if it was made with [`Network::host_on`].
+    #[must_use]
+    pub fn cable(&self) -> Option<&Relay> {
+        self.relay.as_ref()
     }
 
     /// Loses this share of all packets, each way (0 to 1, in thousandths), as a bad radio link does: the carrier stays.

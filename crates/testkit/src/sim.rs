@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::cable::Line;
+pub use crate::crystal::Crystal;
+
 /// A small generator of pseudo-random numbers (SplitMix64 by Steele, Lea and Flood): equal seeds, equal numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -34,77 +37,29 @@ impl Random {
     }
 }
 
-/// A clock that runs at its own speed: true time in, its reading out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Crystal {
-    /// What it shows at true time nought, in nanoseconds.
-    pub start: i64,
-    /// By how much it is fast, in parts per million.
-    pub ppm: f64,
-}
-
-impl Crystal {
-    /// The reading at a true time, both in nanoseconds.
-    #[must_use]
-    pub fn reading(&self, true_time: i64) -> i64 {
-        // Only the small part goes through floating point: exact over years.
-        self.start + true_time + (true_time as f64 * self.ppm * 1e-6).round() as i64
-    }
-
-    /// The true time at which it shows `reading`, to within a nanosecond for errors up to 1000 ppm and a day.
-    #[must_use]
-    pub fn true_time(&self, reading: i64) -> i64 {
-        let elapsed = reading - self.start;
-        let excess = self.ppm * 1e-6;
-        elapsed - (elapsed as f64 * (excess / (1.0 + excess))).round() as i64
-    }
-}
-
-/// One direction of a network path: delay, jitter, loss. Packets may overtake each other unless `ordered`.
+/// One direction of a network path, with the packets that are under way on it.
 #[derive(Clone, Debug)]
 pub struct Path<P> {
-    /// Delay of every packet, in nanoseconds.
-    pub delay: i64,
-    /// Most that comes on top, evenly distributed, in nanoseconds.
-    pub jitter: i64,
-    /// Share of packets lost, 0 to 1.
-    pub loss: f64,
-    /// Whether packets arrive in the order in which they were sent, as on TCP.
-    pub ordered: bool,
-    random: Random,
+    line: Line,
     sent: u64,
-    latest: i64,
     under_way: BTreeMap<(i64, u64), P>,
 }
 
 impl<P> Path<P> {
-    /// A path without loss.
+    /// A path over this line.
     #[must_use]
-    pub fn new(delay: i64, jitter: i64, seed: u64) -> Self {
-        Self {
-            delay,
-            jitter,
-            loss: 0.0,
-            ordered: false,
-            random: Random::new(seed),
-            sent: 0,
-            latest: i64::MIN,
-            under_way: BTreeMap::new(),
-        }
+    pub fn over(line: Line) -> Self {
+        Self { line, sent: 0, under_way: BTreeMap::new() }
     }
 
-    /// Sends a packet at `now`; tells when it will arrive, or `None` when it is lost.
-    pub fn send(&mut self, now: i64, packet: P) -> Option<i64> {
-        let jitter = (self.random.unit() * self.jitter as f64) as i64;
-        // Drawn in any case, so that changing the loss does not change the delays.
-        if self.random.happens(self.loss) {
-            return None;
-        }
-        let mut arrival = now + self.delay + jitter;
-        if self.ordered {
-            arrival = arrival.max(self.latest);
-        }
-        self.latest = self.latest.max(arrival);
+    /// Goes on over another line. What is under way comes as it would have.
+    pub fn change(&mut self, line: Line) {
+        self.line = line;
+    }
+
+    /// Sends a packet of so many bytes at `now`; tells when it will arrive, or `None` when it is lost. Time must not go back.
+    pub fn send(&mut self, now: i64, bytes: usize, packet: P) -> Option<i64> {
+        let arrival = self.line.carry(now, bytes)?;
         self.under_way.insert((arrival, self.sent), packet);
         self.sent += 1;
         Some(arrival)
@@ -129,52 +84,43 @@ impl<P> Path<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cable::Scenario;
 
-    #[test]
-    fn a_crystal_can_be_read_backwards() {
-        let crystal = Crystal { start: 1_234_567, ppm: -80.0 };
-        assert_eq!(crystal.reading(1_000_000_000), 1_234_567 + 999_920_000);
-        for true_time in [0, 1, 1_000_000_007, 86_400_000_000_000] {
-            let back = crystal.true_time(crystal.reading(true_time));
-            assert!((back - true_time).abs() <= 1, "{true_time} came back as {back}");
-        }
-    }
-
-    #[test]
-    fn packets_arrive_within_their_bounds() {
-        let mut path = Path::new(1_000, 500, 3);
+    /// The order in which a thousand packets, one each 100 us, arrive.
+    fn arrivals(scenario: &Scenario) -> Vec<i64> {
+        let mut path = Path::over(scenario.cable(3).up_line());
         for n in 0..1000 {
-            let arrival = path.send(n * 10, n).unwrap();
-            assert!((n * 10 + 1_000..n * 10 + 1_500).contains(&arrival));
+            path.send(n * 100_000, 100, n);
         }
+        assert_eq!(path.receive(99_999), None, "nothing is faster than its delay");
         let mut last = i64::MIN;
-        let mut overtaken = 0;
-        let mut previous = -1;
-        while let Some((arrival, n)) = path.receive(i64::MAX) {
-            assert!(arrival >= last);
-            overtaken += i32::from(n < previous);
-            (last, previous) = (arrival, n);
-        }
-        assert!(overtaken > 0, "with jitter beyond the spacing some must overtake");
+        std::iter::from_fn(|| path.receive(i64::MAX))
+            .map(|(arrival, n)| {
+                assert!(arrival >= last, "in the order of arrival");
+                last = arrival;
+                n
+            })
+            .collect()
     }
 
     #[test]
-    fn an_ordered_path_keeps_the_order() {
-        let mut path = Path::new(1_000, 500, 3);
-        path.ordered = true;
-        for n in 0..1000 {
-            path.send(n * 10, n);
-        }
-        assert_eq!(path.receive(999), None);
-        let got: Vec<i64> = std::iter::from_fn(|| path.receive(i64::MAX)).map(|(_, n)| n).collect();
-        assert_eq!(got, (0..1000).collect::<Vec<_>>());
+    fn packets_overtake_each_other_where_they_may() {
+        let jittery = arrivals(&Scenario::JITTER);
+        assert!(jittery.is_sorted() && jittery.len() == 1000);
+        let mut reordered = arrivals(&Scenario::REORDERING);
+        assert!(!reordered.is_sorted());
+        reordered.sort_unstable();
+        assert_eq!(reordered, jittery);
     }
 
     #[test]
-    fn loss_is_as_frequent_as_asked() {
-        let mut path = Path::new(0, 0, 11);
-        path.loss = 0.1;
-        let lost = (0..10_000).filter(|&n| path.send(n, ()).is_none()).count();
-        assert!((900..1100).contains(&lost), "{lost} of 10000 lost");
+    fn what_is_under_way_survives_a_change() {
+        let mut path = Path::over(Scenario::JITTER.cable(1).down_line());
+        let arrival = path.send(0, 100, "first").unwrap();
+        path.change(Scenario::CLEAN.cable(1).down_line());
+        assert_eq!(path.send(0, 100, "second"), Some(100_000));
+        assert_eq!(path.next_arrival(), Some(100_000));
+        assert_eq!(path.receive(100_000), Some((100_000, "second")));
+        assert_eq!(path.receive(arrival), Some((arrival, "first")));
     }
 }

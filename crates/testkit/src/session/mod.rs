@@ -2,6 +2,7 @@
 //!
 //! Every start waits for what shows that the daemon serves: its socket takes a connection, its name is on the bus, it answers.
 
+mod clock;
 mod config;
 mod daemon;
 mod folder;
@@ -19,7 +20,7 @@ use std::{
 pub use daemon::Daemon;
 pub use sinks::NullSink;
 
-use crate::{Error, Host, Network, Process, process};
+use crate::{Error, Host, Network, Process, cable::Cable, process, sim::Crystal};
 
 /// A running session. Dropping it ends all its daemons and deletes its files.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Session {
     // Dropped in this order: what serves others goes last, the files they use after them.
     running: Vec<(Daemon, Process)>,
     host: Host,
+    clock: Option<clock::Clock>,
     name: String,
     module_dirs: Vec<PathBuf>,
     spawned: AtomicU32,
@@ -39,6 +41,8 @@ pub struct Session {
 pub struct SessionBuilder {
     name: String,
     network: Option<Network>,
+    cable: Option<Cable>,
+    crystal: Option<Crystal>,
     daemons: Vec<Daemon>,
     module_dirs: Vec<PathBuf>,
 }
@@ -47,6 +51,12 @@ impl SessionBuilder {
     /// Puts the session on a host of this network, beside others. Without it, it is alone.
     pub fn on(mut self, network: &Network) -> Self {
         self.network = Some(network.clone());
+        self
+    }
+
+    /// Attaches the host by a cable that does not carry all at once, or not all.
+    pub fn cable(mut self, cable: Cable) -> Self {
+        self.cable = Some(cable);
         self
     }
 
@@ -68,11 +78,15 @@ impl SessionBuilder {
     /// [`Error::Unavailable`] where simulated hosts are not possible; otherwise what did not start, with its log.
     pub fn start(self) -> Result<Session, Error> {
         let network = self.network.map_or_else(Network::new, Ok)?;
-        let host = network.host()?;
+        let host = match self.cable {
+            None => network.host()?,
+            Some(cable) => network.host_on(cable)?,
+        };
         let dir = folder::Folder::new()?;
         let mut session = Session {
             running: Vec::new(),
             host,
+            clock: self.crystal.map(clock::Clock::new).transpose()?,
             name: self.name,
             module_dirs: self.module_dirs,
             spawned: AtomicU32::new(0),
@@ -106,6 +120,8 @@ impl Session {
         SessionBuilder {
             name: host_name.to_owned(),
             network: None,
+            cable: None,
+            crystal: None,
             daemons: Daemon::ALL.to_vec(),
             module_dirs: Vec::new(),
         }
@@ -183,6 +199,7 @@ impl Session {
             let all: Vec<String> = ours.chain([config::distribution_module_dir()]).collect();
             variables.push(("PIPEWIRE_MODULE_DIR", all.join(":")));
         }
+        variables.extend(self.clock.iter().flat_map(clock::Clock::environment));
         variables
     }
 
