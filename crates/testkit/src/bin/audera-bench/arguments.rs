@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SYSTEM", value_parser = ["audera", "snapcast"])]
     pub system: Option<String>,
     /// Where to put the results.
-    #[arg(long, value_name = "FOLDER", default_value = "bench")]
+    #[arg(long, value_name = "FOLDER", default_value = "build/bench")]
     pub out: PathBuf,
     /// Keep the programs' logs of every run in the results' folder.
     #[arg(long)]

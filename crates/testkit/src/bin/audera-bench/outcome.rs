@@ -201,7 +201,7 @@ impl Outcome {
 
     /// Silence altogether, in ms.
     pub fn gaps_ms(&self) -> f64 {
-        self.rooms.iter().map(|room| room.flaws.silent * 1e3).sum()
+        self.rooms.iter().fold(0.0, |all, room| all + room.flaws.silent * 1e3)
     }
 
     /// Clicks per minute of a room.
@@ -318,7 +318,7 @@ impl Flaws {
         Self {
             gaps: own.len(),
             missed: own.iter().filter(was_missed).count(),
-            silent: own.iter().map(|gap| gap.frames as f64 / f64::from(RATE)).sum(),
+            silent: own.iter().map(|gap| gap.frames).sum::<usize>() as f64 / f64::from(RATE),
             jumps: calm(latency, SETTLING, disturbed).jumps(JUMP),
             clicks: clicks.iter().filter(|click| is_click(click.at)).count(),
             seconds: samples.len() as f64 / f64::from(RATE),

@@ -8,8 +8,10 @@ use crate::{outcome::Outcome, series::Sight};
 pub(crate) fn windows(outcomes: &[&Outcome]) -> String {
     let mut csv = String::from("scenario,system,room,kind,at_s,offset_us\n");
     for outcome in outcomes {
-        for room in &outcome.rooms {
-            for (kind, series) in [("sync", &room.sync), ("latency", &room.latency)] {
+        for (n, room) in outcome.rooms.iter().enumerate() {
+            // The first room is not compared with itself.
+            let kinds = [("sync", &room.sync), ("latency", &room.latency)].into_iter().skip(usize::from(n == 0));
+            for (kind, series) in kinds {
                 for window in &series.0 {
                     let offset = match window.sight {
                         Sight::Apart(seconds) => format!("{:.3}", seconds * 1e6),

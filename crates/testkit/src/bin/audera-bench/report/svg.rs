@@ -153,6 +153,7 @@ mod tests {
 
     #[test]
     fn the_scale_fits_what_is_shown() {
-        assert_eq!(scale(&outcome()), 25.0);
+        // 5 us apart.
+        assert_eq!(scale(&outcome()), 10.0);
     }
 }
