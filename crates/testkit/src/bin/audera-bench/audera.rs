@@ -60,9 +60,8 @@ impl Rig for Audera {
 
     fn processes(&mut self) -> Vec<(String, Role, &mut Process)> {
         let players = self.players.iter_mut().zip(self.scenario.rooms);
-        let players = players.filter_map(|(player, plan)| {
-            Some((format!("player {}", plan.name), Role::Player, player.as_mut()?))
-        });
+        let players = players
+            .filter_map(|(player, plan)| Some((format!("player {}", plan.name), Role::Player, player.as_mut()?)));
         std::iter::once(("sink module".to_owned(), Role::Sender, &mut self.module)).chain(players).collect()
     }
 

@@ -120,7 +120,7 @@ fn circumstances(seconds: u32, snapcast: bool) -> Circumstances {
     };
     let number = |text: &str| {
         let word = text.split_whitespace().map(|word| word.trim_start_matches('v'));
-        word.filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).last().unwrap_or_default().to_owned()
+        word.filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).next_back().unwrap_or_default().to_owned()
     };
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -130,7 +130,11 @@ fn circumstances(seconds: u32, snapcast: bool) -> Circumstances {
         cores: std::thread::available_parallelism().map_or(1, Into::into),
         kernel: said("uname", &["-r"]).trim().to_owned(),
         pipewire: number(&said("pipewire", &["--version"])),
-        snapcast: if snapcast { number(said("snapserver", &["--version"]).lines().next().unwrap_or_default()) } else { String::new() },
+        snapcast: if snapcast {
+            number(said("snapserver", &["--version"]).lines().next().unwrap_or_default())
+        } else {
+            String::new()
+        },
         debug: cfg!(debug_assertions),
     }
 }

@@ -17,7 +17,8 @@ pub(crate) struct Reading {
 impl Reading {
     pub fn take(rig: &mut dyn Rig, stage: &Stage) -> Self {
         let processes = rig.processes().into_iter();
-        let processes = processes.filter_map(|(name, role, process)| Some((process.pid(), name, role, process.usage()?)));
+        let processes =
+            processes.filter_map(|(name, role, process)| Some((process.pid(), name, role, process.usage()?)));
         Self { at: Instant::now(), processes: processes.collect(), bytes: bytes_sent(stage.sender()) }
     }
 

@@ -108,21 +108,35 @@ pub(crate) struct Room {
     pub flaws: Flaws,
 }
 
-/// What could be heard to be wrong, in undisturbed times.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What could be heard to be wrong, from [`SETTLING`] on and in undisturbed times.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Flaws {
-    /// Silences of its own of at least [`GAP`] frames.
-    pub gaps: usize,
-    /// Those of them in which the card was given nothing in time by the graph: the machine did not wake the player, or it was late.
-    pub missed: usize,
-    /// Their length together, in seconds.
-    pub silent: f64,
-    /// Changes of latency by more than [`JUMP`].
-    pub jumps: usize,
-    /// Places where the waveform is broken and that are no gaps, such as frames left out or doubled.
-    pub clicks: usize,
+    /// In the order of their kinds.
+    pub list: Vec<Flaw>,
     /// How long these were counted, in seconds.
     pub seconds: f64,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Flaw {
+    pub kind: Kind,
+    /// When.
+    pub at: f64,
+    /// Seconds of a silence or a jump, dB above the usual of a click.
+    pub size: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A silence of at least [`GAP`] frames that the application did not make.
+    Gap,
+    /// The same, but the graph gave the card nothing in time: the machine did not wake the player, or its cycle was late.
+    MissedCycle,
+    /// A change of latency by more than [`JUMP`].
+    Jump,
+    /// A place where the waveform is broken beside all silences, such as frames left out or doubled.
+    Click,
 }
 
 /// What counts as settled, in seconds.
@@ -133,6 +147,8 @@ pub(crate) const SETTLING: f64 = 10.0;
 const JUMP: f64 = 500e-6;
 /// The shortest run of exact zeros that counts as a gap, in frames.
 pub(crate) const GAP: usize = 16;
+/// What the edge of a silence, or of what is looked at, does to the waveform is no click, in frames.
+const EDGE: usize = 480;
 /// How long before an event and after it can be over what is heard is put down to it, in seconds.
 const AROUND: f64 = 0.5;
 const RECOVERY: f64 = 3.0;
@@ -186,31 +202,25 @@ impl Outcome {
         })
     }
 
-    pub fn jumps(&self) -> usize {
-        self.rooms.iter().map(|room| room.flaws.jumps).sum()
+    /// How many flaws of a kind there are in all rooms.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.flaws().filter(|flaw| flaw.kind == kind).count()
     }
 
-    /// Gaps that are not put down to missed cycles of the graph.
-    pub fn gaps(&self) -> usize {
-        self.rooms.iter().map(|room| room.flaws.gaps - room.flaws.missed).sum()
-    }
-
-    pub fn missed_cycles(&self) -> usize {
-        self.rooms.iter().map(|room| room.flaws.missed).sum()
-    }
-
-    /// Silence altogether, in ms.
-    pub fn gaps_ms(&self) -> f64 {
-        self.rooms.iter().fold(0.0, |all, room| all + room.flaws.silent * 1e3)
+    /// Silence altogether, in seconds.
+    pub fn silence(&self) -> f64 {
+        let silences = self.flaws().filter(|flaw| matches!(flaw.kind, Kind::Gap | Kind::MissedCycle));
+        silences.fold(0.0, |all, flaw| all + flaw.size)
     }
 
     /// Clicks per minute of a room.
     pub fn clicks_per_minute(&self) -> f64 {
-        let (clicks, seconds) = self
-            .rooms
-            .iter()
-            .fold((0, 0.0), |(clicks, seconds), room| (clicks + room.flaws.clicks, seconds + room.flaws.seconds));
-        if seconds > 0.0 { clicks as f64 / seconds * 60.0 } else { 0.0 }
+        let seconds: f64 = self.rooms.iter().map(|room| room.flaws.seconds).sum();
+        if seconds > 0.0 { self.count(Kind::Click) as f64 / seconds * 60.0 } else { 0.0 }
+    }
+
+    fn flaws(&self) -> impl Iterator<Item = &Flaw> {
+        self.rooms.iter().flat_map(|room| &room.flaws.list)
     }
 
     /// The most that a process of this role used: part of a core, and bytes.
@@ -239,11 +249,12 @@ impl Outcome {
         };
         within("within 100 µs after", self.settled, target.settled_s);
         within("back after", self.back, target.back_s);
-        if target.no_gap && self.gaps() > 0 {
-            misses.push(format!("{} gaps", self.gaps()));
+        let (gaps, jumps) = (self.count(Kind::Gap), self.count(Kind::Jump));
+        if target.no_gap && gaps > 0 {
+            misses.push(format!("{gaps} gaps"));
         }
-        if self.jumps() > 0 {
-            misses.push(format!("{} jumps", self.jumps()));
+        if jumps > 0 {
+            misses.push(format!("{jumps} jumps"));
         }
         misses
     }
@@ -278,8 +289,7 @@ impl Room {
         let later = tries.into_iter().find_map(|at| coarse_latency(&take.desk, played, at));
         // The card beside the application plays first: its own time is earlier by the latency.
         let latency = later.map_or_else(Series::default, |later| {
-            let mut series =
-                compare(&take.desk, played, later, begin, span.start - later..span.end - later);
+            let mut series = compare(&take.desk, played, later, begin, span.start - later..span.end - later);
             // Told by when the room played it, as everything else is.
             series.0.iter_mut().for_each(|window| window.at += later);
             series
@@ -299,30 +309,33 @@ impl Flaws {
         disturbed: &[(f64, f64)],
         latency: &Series,
     ) -> Self {
-        let Some(later) = later else { return Self::default() };
         let frame = |at: f64| (played.frame_at(after(begin, at)).max(0.0) as usize).min(played.samples.len());
         let (from, to) = (frame(SETTLING), frame(span.end));
         let at_of = |frame: usize| played.time_of((from + frame) as f64).since(begin) as f64 * 1e-9;
         let samples = &played.samples[from..to.max(from)];
         let holes = measure::gaps(samples, GAP);
-        let counted = |gap: &&Gap| is_calm(at_of(gap.start), disturbed) && is_own(gap, from, played, &take.desk, later);
-        let own: Vec<&Gap> = holes.iter().filter(counted).collect();
-        let was_missed = |gap: &&&Gap| {
+        // Nothing is known of what the application did then: the room is to blame.
+        let is_own = |gap: &Gap| later.is_none_or(|later| is_own(gap, from, played, &take.desk, later));
+        let kind_of = |gap: &Gap| {
             let (start, end) = ((from + gap.start) as u64, (from + gap.start + gap.frames) as u64);
-            played.missed.iter().any(|missed| missed.frame < end && missed.frame + missed.frames > start)
+            let missed = played.missed.iter().any(|missed| missed.frame < end && missed.frame + missed.frames > start);
+            if missed { Kind::MissedCycle } else { Kind::Gap }
         };
-        let clicks = measure::clicks(samples, RATE);
-        let near_hole = |at: usize| holes.iter().any(|gap| at + 480 > gap.start && at < gap.start + gap.frames + 480);
-        let inner = |at: usize| (480..samples.len().saturating_sub(480)).contains(&at);
-        let is_click = |at: usize| inner(at) && !near_hole(at) && is_calm(at_of(at), disturbed);
-        Self {
-            gaps: own.len(),
-            missed: own.iter().filter(was_missed).count(),
-            silent: own.iter().map(|gap| gap.frames).sum::<usize>() as f64 / f64::from(RATE),
-            jumps: calm(latency, SETTLING, disturbed).jumps(JUMP),
-            clicks: clicks.iter().filter(|click| is_click(click.at)).count(),
-            seconds: samples.len() as f64 / f64::from(RATE),
-        }
+        let silences = holes.iter().filter(|gap| is_own(gap)).map(|gap| Flaw {
+            kind: kind_of(gap),
+            at: at_of(gap.start),
+            size: gap.frames as f64 / f64::from(RATE),
+        });
+        let jumps = latency.within(SETTLING..span.end).jumps(JUMP).into_iter();
+        let jumps = jumps.map(|(at, size)| Flaw { kind: Kind::Jump, at, size });
+        let near_hole = |at: usize| holes.iter().any(|gap| at + EDGE > gap.start && at < gap.start + gap.frames + EDGE);
+        let inner = EDGE..samples.len().saturating_sub(EDGE);
+        let clicks = measure::clicks(samples, RATE)
+            .into_iter()
+            .filter(|click| inner.contains(&click.at) && !near_hole(click.at));
+        let clicks = clicks.map(|click| Flaw { kind: Kind::Click, at: at_of(click.at), size: click.excess_db });
+        let list = silences.chain(jumps).chain(clicks).filter(|flaw| is_calm(flaw.at, disturbed)).collect();
+        Self { list, seconds: samples.len() as f64 / f64::from(RATE) }
     }
 }
 
@@ -383,7 +396,7 @@ pub(crate) mod tests {
         let spread = outcome.spread.unwrap();
         assert!((spread.p50 - 5e-6).abs() < 5e-8 && (spread.max - 5e-6).abs() < 5e-8, "{spread:?}");
         assert!((outcome.latency.unwrap() - 0.085).abs() < 1e-6);
-        assert_eq!((outcome.gaps(), outcome.jumps(), outcome.clicks_per_minute()), (0, 0, 0.0));
+        assert_eq!(outcome.flaws().count(), 0);
         assert_eq!(outcome.settled, Some(0.0));
         assert_eq!(outcome.back, None);
         assert_eq!(outcome.misses(&SCENARIOS[0]), [] as [String; 0]);
@@ -398,10 +411,12 @@ pub(crate) mod tests {
         });
         let outcome = Outcome::of(&SCENARIOS[0], spoilt).unwrap();
         let [kitchen, living_room] = &outcome.rooms[..] else { panic!("two rooms") };
-        assert_eq!(kitchen.flaws, Flaws { seconds: kitchen.flaws.seconds, ..Flaws::default() });
-        assert_eq!((living_room.flaws.gaps, living_room.flaws.missed, living_room.flaws.jumps), (1, 0, 1));
-        assert!((living_room.flaws.silent - 0.02).abs() < 1e-3);
-        assert_eq!(living_room.flaws.clicks, 1);
+        assert_eq!(kitchen.flaws.list, []);
+        let found: Vec<(Kind, f64)> = living_room.flaws.list.iter().map(|flaw| (flaw.kind, flaw.at)).collect();
+        let [(Kind::Gap, gap), (Kind::Jump, jump), (Kind::Click, click)] = found[..] else { panic!("{found:?}") };
+        // Times count from the first sound, 80 ms after the start.
+        assert!((gap - 11.92).abs() < 1e-3 && (jump - 14.92).abs() < 0.2 && (click - 14.92).abs() < 1e-2, "{found:?}");
+        assert!((living_room.flaws.list[0].size - 0.02).abs() < 1e-3);
         assert_eq!(outcome.settled, None, "it ends 0.8 ms off");
         assert!(!outcome.misses(&SCENARIOS[0]).is_empty());
     }
@@ -410,7 +425,7 @@ pub(crate) mod tests {
     fn a_pause_of_the_application_is_no_gap_of_a_room() {
         let mut take = take(|second| second[12 * 48_000 + 3_840..12 * 48_000 + 4_800].fill(0.0));
         take.desk.samples[12 * 48_000..12 * 48_000 + 960].fill(0.0);
-        assert_eq!(Outcome::of(&SCENARIOS[0], take).unwrap().rooms[1].flaws.gaps, 0);
+        assert_eq!(Outcome::of(&SCENARIOS[0], take).unwrap().count(Kind::Gap), 0);
     }
 
     #[test]
@@ -423,10 +438,10 @@ pub(crate) mod tests {
         let at = |seconds: f64| after(START, seconds);
         take.events = vec![(at(11.0), at(11.0))];
         let outcome = Outcome::of(scenario, take).unwrap();
-        // Times count from the first sound, 80 ms after the start; windows end on tenths of a second.
+        // Windows end on tenths of a second.
         assert!((outcome.back.unwrap() - 1.0).abs() <= 0.1, "{:?}", outcome.back);
         assert_eq!(outcome.settled, Some(0.0), "the others do not wait for it");
-        assert_eq!(outcome.gaps(), 0);
+        assert_eq!(outcome.count(Kind::Gap), 0);
         assert_eq!(outcome.misses(scenario), [] as [String; 0]);
     }
 

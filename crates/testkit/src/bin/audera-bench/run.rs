@@ -66,13 +66,7 @@ struct Played {
     resyncs_told: Option<u64>,
 }
 
-fn play(
-    scenario: &Scenario,
-    rig: &mut dyn Rig,
-    stage: &Stage,
-    file: &Path,
-    seconds: f64,
-) -> Result<Played, Failure> {
+fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seconds: f64) -> Result<Played, Failure> {
     let joins_late = usize::from(scenario.event == Event::Joins);
     for room in 0..scenario.rooms.len() - joins_late {
         rig.start_room(stage, room)?;

@@ -113,8 +113,7 @@ const LIVING_ROOM: &str = "Living Room";
 const BATH: &str = "Bath";
 
 const TWO_CARDS: &[RoomPlan] = &[room(KITCHEN, 0, 80.0), room(LIVING_ROOM, 0, -60.0)];
-const THREE_CARDS: &[RoomPlan] =
-    &[room(KITCHEN, 0, 80.0), room(LIVING_ROOM, 0, -60.0), room(BATH, 0, 30.0)];
+const THREE_CARDS: &[RoomPlan] = &[room(KITCHEN, 0, 80.0), room(LIVING_ROOM, 0, -60.0), room(BATH, 0, 30.0)];
 const TWO_HOSTS: &[RoomPlan] = &[room(KITCHEN, 0, 100.0), room(LIVING_ROOM, 1, -100.0)];
 
 /// The latency an application meets with if nobody asks for another, in ms.

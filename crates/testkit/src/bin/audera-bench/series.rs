@@ -64,21 +64,14 @@ pub(crate) fn compare(first: &Played, second: &Played, later: f64, zero: TrueTim
     Series((0..count).map(look).collect())
 }
 
-/// By how much the second recording is later than the first at about `at`, searched far and wide, over a second of sound.
+/// By how much the second recording is later than the first at about `at`, searched far and wide.
 pub(crate) fn coarse_latency(first: &Played, second: &Played, at: TrueTime) -> Option<f64> {
-    look(first, second, at, LATEST / 2.0, 1.0, LATEST / 2.0 + 0.1).0
+    look(first, second, at, LATEST / 2.0, WINDOW, LATEST / 2.0 + 0.1).0
 }
 
 /// One window about `at`: by how many seconds of true time the second is later, or how many windows (one or none) both had sound
 /// in that was not the same.
-fn look(
-    first: &Played,
-    second: &Played,
-    at: TrueTime,
-    later: f64,
-    window: f64,
-    reach: f64,
-) -> (Option<f64>, usize) {
+fn look(first: &Played, second: &Played, at: TrueTime, later: f64, window: f64, reach: f64) -> (Option<f64>, usize) {
     let hertz = f64::from(RATE);
     // Exactly one window and what it may lie off on either side.
     let length = (window * hertz).round() as usize + 2 * (reach * hertz).ceil() as usize;
@@ -157,10 +150,12 @@ impl Series {
         Some((first_good.at - WINDOW / 2.0 - begin).max(0.0))
     }
 
-    /// Places at which the offset changes by more than `step` seconds from one window to the next that shows one.
-    pub fn jumps(&self, step: f64) -> usize {
-        let all: Vec<f64> = self.offsets().map(|(_, seconds)| seconds).collect();
-        all.windows(2).filter(|pair| (pair[1] - pair[0]).abs() > step).count()
+    /// Places at which the offset changes by more than `step` seconds from one window to the next that shows one: when, and by
+    /// how much.
+    pub fn jumps(&self, step: f64) -> Vec<(f64, f64)> {
+        let all: Vec<(f64, f64)> = self.offsets().collect();
+        let change = |pair: &[(f64, f64)]| (pair[1].0, pair[1].1 - pair[0].1);
+        all.windows(2).map(change).filter(|(_, change)| change.abs() > step).collect()
     }
 }
 
@@ -213,7 +208,7 @@ mod tests {
         let coarse = coarse_latency(&source, &room, after(ZERO, 6.0)).unwrap();
         let series = compare(&source, &room, coarse, ZERO, 4.0..8.0);
         assert!((series.median().unwrap() - 50_000.0 / 48_000.0).abs() < 1e-6);
-        assert_eq!(series.jumps(1e-5), 0);
+        assert_eq!(series.jumps(1e-5), []);
     }
 
     #[test]
@@ -253,6 +248,6 @@ mod tests {
             assert!((found - us * 1e-6).abs() < 1e-12);
         }
         assert_eq!(series(&[f64::NAN]).spread(), None);
-        assert_eq!(series(&[0.0, 10.0, 700.0, f64::NAN, 705.0, 0.0]).jumps(500e-6), 2);
+        assert_eq!(series(&[0.0, 10.0, 700.0, f64::NAN, 705.0, 0.0]).jumps(500e-6).len(), 2);
     }
 }

@@ -67,7 +67,10 @@ impl Snapcast {
         server.wait_until("the FIFO of snapserver", || fifo.exists().then_some(()))?;
         let file = format!("file={}", fifo.display());
         let name = format!("sink_name={SINK}");
-        sender.run("pactl", &["load-module", "module-pipe-sink", &file, &name, "format=s16le", "rate=48000", "channels=2"])?;
+        sender.run(
+            "pactl",
+            &["load-module", "module-pipe-sink", &file, &name, "format=s16le", "rate=48000", "channels=2"],
+        )?;
         Ok(Self { scenario, server, clients: scenario.rooms.iter().map(|_| None).collect(), past_resyncs: 0 })
     }
 }
@@ -107,9 +110,8 @@ impl Rig for Snapcast {
 
     fn processes(&mut self) -> Vec<(String, Role, &mut Process)> {
         let clients = self.clients.iter_mut().zip(self.scenario.rooms);
-        let clients = clients.filter_map(|(client, plan)| {
-            Some((format!("snapclient {}", plan.name), Role::Player, client.as_mut()?))
-        });
+        let clients = clients
+            .filter_map(|(client, plan)| Some((format!("snapclient {}", plan.name), Role::Player, client.as_mut()?)));
         std::iter::once(("snapserver".to_owned(), Role::Sender, &mut self.server)).chain(clients).collect()
     }
 

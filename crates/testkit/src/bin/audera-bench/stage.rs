@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use audera_testkit::{
-    Network, Session,
-    cable,
+    Network, Session, cable,
     card::{Card as Model, Played, RunningCard, Wander},
     home::Product,
 };

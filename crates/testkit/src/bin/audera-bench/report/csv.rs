@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::{outcome::Outcome, series::Sight};
+use crate::{
+    outcome::{Kind, Outcome},
+    series::{Sight, Spread},
+};
 
 /// Every window of every room: by how much it is later than the first room, and than the application.
 pub(crate) fn windows(outcomes: &[&Outcome]) -> String {
@@ -19,12 +22,32 @@ pub(crate) fn windows(outcomes: &[&Outcome]) -> String {
                         Sight::Silent => "silent".to_owned(),
                     };
                     let at = window.at;
-                    let _ = writeln!(
-                        csv,
-                        "{},{},{},{kind},{at:.2},{offset}",
-                        outcome.scenario, outcome.system, room.name
-                    );
+                    let _ =
+                        writeln!(csv, "{},{},{},{kind},{at:.2},{offset}", outcome.scenario, outcome.system, room.name);
                 }
+            }
+        }
+    }
+    csv
+}
+
+/// Every flaw that was heard.
+pub(crate) fn flaws(outcomes: &[&Outcome]) -> String {
+    let mut csv = String::from("scenario,system,room,kind,at_s,size_ms_or_db\n");
+    for outcome in outcomes {
+        for room in &outcome.rooms {
+            for flaw in &room.flaws.list {
+                let (kind, size) = match flaw.kind {
+                    Kind::Gap => ("gap", flaw.size * 1e3),
+                    Kind::MissedCycle => ("missed cycle", flaw.size * 1e3),
+                    Kind::Jump => ("jump", flaw.size * 1e3),
+                    Kind::Click => ("click", flaw.size),
+                };
+                let _ = writeln!(
+                    csv,
+                    "{},{},{},{kind},{:.3},{size:.3}",
+                    outcome.scenario, outcome.system, room.name, flaw.at
+                );
             }
         }
     }
@@ -58,7 +81,7 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
     );
     let or_empty = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
     for outcome in outcomes {
-        let spread = |pick: fn(&crate::series::Spread) -> f64| or_empty(outcome.spread.as_ref().map(|s| pick(s) * 1e6), 2);
+        let spread = |pick: fn(&Spread) -> f64| or_empty(outcome.spread.as_ref().map(|s| pick(s) * 1e6), 2);
         let cells = [
             outcome.scenario.to_owned(),
             outcome.system.to_string(),
@@ -69,11 +92,11 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
             format!("{:.3}", outcome.compared),
             or_empty(outcome.settled, 2),
             or_empty(outcome.back, 2),
-            outcome.jumps().to_string(),
+            outcome.count(Kind::Jump).to_string(),
             format!("{:.1}", outcome.clicks_per_minute()),
-            outcome.gaps().to_string(),
-            outcome.missed_cycles().to_string(),
-            format!("{:.1}", outcome.gaps_ms()),
+            outcome.count(Kind::Gap).to_string(),
+            outcome.count(Kind::MissedCycle).to_string(),
+            format!("{:.1}", outcome.silence() * 1e3),
             or_empty(outcome.latency.map(|latency| latency * 1e3), 2),
             format!("{:.0}", outcome.wire_bits_per_second / 1e3),
             outcome.resyncs_told.map_or(String::new(), |count| count.to_string()),
@@ -94,9 +117,9 @@ mod tests {
     fn every_line_has_all_columns() {
         let one = outcome();
         let all = [&one, &one];
-        for csv in [windows(&all), processes(&all), summary(&all)] {
+        for csv in [windows(&all), processes(&all), summary(&all), flaws(&all)] {
             let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-            assert!(columns.len() > 2 && columns.iter().all(|count| *count == columns[0]), "{csv}");
+            assert!(columns.iter().all(|count| *count == columns[0]), "{csv}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Entry;
 use crate::{
-    outcome::{Outcome, Role, SETTLING, System},
+    outcome::{Kind, Outcome, Role, SETTLING, System},
     scenario::Event,
 };
 
@@ -28,7 +28,10 @@ pub(crate) struct Circumstances {
 pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String {
     let mut text = String::new();
     let Circumstances { seconds, processor, cores, kernel, pipewire, snapcast, debug } = circumstances;
-    let _ = writeln!(text, "# Measured\n\n{cores} cores ({processor}), Linux {kernel}, PipeWire {pipewire}; {seconds} s each.");
+    let _ = writeln!(
+        text,
+        "# Measured\n\n{cores} cores ({processor}), Linux {kernel}, PipeWire {pipewire}; {seconds} s each."
+    );
     if snapcast.is_empty() {
         text += "Snapcast is not installed here and was left out (`apt install snapserver snapclient`).\n";
     } else {
@@ -56,10 +59,10 @@ pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String
              late wakes | load |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
     for (entry, outcome) in ran(entries) {
         let cells = [
-            outcome.jumps().to_string(),
-            outcome.gaps().to_string(),
-            outcome.missed_cycles().to_string(),
-            format!("{:.0} ms", outcome.gaps_ms()),
+            outcome.count(Kind::Jump).to_string(),
+            outcome.count(Kind::Gap).to_string(),
+            outcome.count(Kind::MissedCycle).to_string(),
+            format!("{:.0} ms", outcome.silence() * 1e3),
             format!("{:.0}", outcome.clicks_per_minute()),
             outcome.resyncs_told.map_or("-".to_owned(), |count| count.to_string()),
             format!("{:.0} %", outcome.compared * 100.0),
@@ -74,8 +77,9 @@ pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String
     for (entry, outcome) in ran(entries) {
         let [sender, player] = [Role::Sender, Role::Player].map(|role| outcome.most(role));
         let cpu = |used: Option<(f64, u64)>| used.map_or("-".to_owned(), |(cpu, _)| format!("{:.1} %", cpu * 100.0));
-        let memory =
-            |used: Option<(f64, u64)>| used.map_or("-".to_owned(), |(_, bytes)| format!("{:.1} MB", bytes as f64 / 1e6));
+        let memory = |used: Option<(f64, u64)>| {
+            used.map_or("-".to_owned(), |(_, bytes)| format!("{:.1} MB", bytes as f64 / 1e6))
+        };
         let cells = [
             outcome.latency.map_or("-".to_owned(), |latency| format!("{:.1} ms", latency * 1e3)),
             format!("{:.0} kbit/s", outcome.wire_bits_per_second / 1e3),
@@ -106,7 +110,7 @@ pub(super) fn in_short(entry: &Entry) -> String {
             let back = if back == "-" { String::new() } else { format!(", back after {back}") };
             format!(
                 "p50 {p50}, p95 {p95}, p99 {p99}, max {max} µs, within 100 µs after {settled}{back}, {} gaps{}",
-                outcome.gaps(),
+                outcome.count(Kind::Gap),
                 if target.is_empty() { String::new() } else { format!("; target: {target}") }
             )
         }

@@ -32,13 +32,13 @@ pub(crate) fn write(folder: &Path, entries: &[Entry], circumstances: &Circumstan
         ("report.md".to_owned(), markdown::report(entries, circumstances)),
         ("summary.csv".to_owned(), csv::summary(&outcomes)),
         ("windows.csv".to_owned(), csv::windows(&outcomes)),
+        ("flaws.csv".to_owned(), csv::flaws(&outcomes)),
         ("processes.csv".to_owned(), csv::processes(&outcomes)),
     ];
     let mut scenarios: Vec<&Scenario> = entries.iter().map(|entry| entry.scenario).collect();
     scenarios.dedup_by_key(|scenario| scenario.name);
     for scenario in scenarios {
-        let own: Vec<&Outcome> =
-            outcomes.iter().filter(|outcome| outcome.scenario == scenario.name).copied().collect();
+        let own: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.scenario == scenario.name).copied().collect();
         if !own.is_empty() {
             files.push((format!("{}.svg", scenario.name), svg::picture(scenario.title, &own)));
         }

@@ -16,8 +16,7 @@ const BOTTOM: f64 = 40.0;
 /// Distinguishable also by those who do not see all colours (Okabe and Ito).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 /// The scales a panel may have, in us either way.
-const SCALES: [f64; 12] =
-    [10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 10e3, 25e3, 60e3];
+const SCALES: [f64; 12] = [10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 10e3, 25e3, 60e3];
 
 /// One scenario's picture, with a panel for each system that was measured.
 pub(crate) fn picture(title: &str, outcomes: &[&Outcome]) -> String {
@@ -45,7 +44,8 @@ fn panel(svg: &mut String, top: f64, title: &str, outcome: &Outcome) {
         line(svg, [(LEFT, y(us)), (WIDTH - RIGHT, y(us))], if part == 0 { "#888888" } else { "#dddddd" });
         text(svg, LEFT - 6.0, y(us) + 4.0, "end", &micro(us));
     }
-    let step = [1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0].into_iter().find(|step| seconds / step <= 12.0).unwrap_or(300.0);
+    let step =
+        [1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0].into_iter().find(|step| seconds / step <= 12.0).unwrap_or(300.0);
     let mut at = 0.0;
     while at <= seconds {
         text(svg, x(at), top + PANEL + 16.0, "middle", &format!("{at:.0} s"));
@@ -68,13 +68,12 @@ fn panel(svg: &mut String, top: f64, title: &str, outcome: &Outcome) {
             "start",
             &format!(
                 "<tspan fill=\"{colour}\">{} against {}</tspan>",
-                escaped(&room.name),
-                escaped(&outcome.rooms[0].name)
+                escaped(room.name),
+                escaped(outcome.rooms[0].name)
             ),
         );
         for points in strokes(&room.sync) {
-            let points: Vec<String> =
-                points.iter().map(|&(at, us)| format!("{:.1},{:.1}", x(at), y(us))).collect();
+            let points: Vec<String> = points.iter().map(|&(at, us)| format!("{:.1},{:.1}", x(at), y(us))).collect();
             let _ = writeln!(
                 svg,
                 "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.2\"/>",
@@ -86,8 +85,13 @@ fn panel(svg: &mut String, top: f64, title: &str, outcome: &Outcome) {
 
 /// The smallest scale that leaves out a hundredth of the windows at most: what is beyond is drawn at the edge.
 fn scale(outcome: &Outcome) -> f64 {
-    let mut sizes: Vec<f64> =
-        outcome.rooms.iter().skip(1).flat_map(|room| room.sync.offsets()).map(|(_, seconds)| (seconds * 1e6).abs()).collect();
+    let mut sizes: Vec<f64> = outcome
+        .rooms
+        .iter()
+        .skip(1)
+        .flat_map(|room| room.sync.offsets())
+        .map(|(_, seconds)| (seconds * 1e6).abs())
+        .collect();
     sizes.sort_by(f64::total_cmp);
     let most = sizes.get((sizes.len() as f64 * 0.99) as usize).or(sizes.last()).copied().unwrap_or(0.0);
     SCALES.into_iter().find(|scale| *scale >= most).unwrap_or(SCALES[SCALES.len() - 1])
