@@ -8,7 +8,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SUDO := $(if $(filter 0,$(shell id -u))$(DESTDIR),,sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint install uninstall clean programs
+.PHONY: help setup build demo bench test lint install uninstall clean programs
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -24,6 +24,11 @@ demo: build ## play two rooms on this machine: [FILE=music.flac] [OUTPUT=default
 	$(CARGO) build --locked --release --package audera-testkit --bin audera-demo
 	@$(TARGET_DIR)/release/audera-demo $(if $(FILE),--file "$(FILE)") $(if $(OUTPUT),--output "$(OUTPUT)") \
 		$(if $(SECONDS),--seconds "$(SECONDS)")
+
+bench: build ## measure how well rooms play in time, beside Snapcast: [SECONDS=30] [ONLY=cards,wifi] [OUT=build/bench]
+	$(CARGO) build --locked --release --package audera-testkit --package audera-clock-shim
+	@$(TARGET_DIR)/release/audera-bench $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(ONLY),--only "$(ONLY)") \
+		--out "$(or $(OUT),build/bench)"
 
 # The tests load the modules and run the player as files. Building the tests in the same call gives all of them one set
 # of features, so that `cargo test` afterwards has nothing left to compile.

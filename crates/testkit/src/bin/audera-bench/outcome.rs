@@ -1,0 +1,454 @@
+//! From recordings to figures: one outcome for each run of a scenario with a system.
+
+use std::{fmt, ops::Range};
+
+use audera_testkit::{
+    card::{Played, TrueTime},
+    measure::{self, Gap},
+};
+
+use crate::{
+    scenario::Scenario,
+    series::{RATE, Series, Spread, after, coarse_latency, compare},
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    Audera,
+    Snapcast,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Audera => "Audera",
+            Self::Snapcast => "Snapcast",
+        })
+    }
+}
+
+/// What came of a run, before it is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Take {
+    pub system: System,
+    /// What a card beside the application played, which hears it without any network.
+    pub desk: Played,
+    /// From the application's cycle to that card's output, in seconds.
+    pub desk_delay: f64,
+    /// One for each room, in the order of the scenario.
+    pub rooms: Vec<Played>,
+    /// When the run ended.
+    pub end: TrueTime,
+    /// When something happened, and when whom it happened to could be back; each a span of one or more.
+    pub events: Vec<(TrueTime, TrueTime)>,
+    pub processes: Vec<Share>,
+    /// Bits per second between hosts and on loopback.
+    pub wire_bits_per_second: f64,
+    /// How often the rooms say that they jumped, if they say.
+    pub resyncs_told: Option<u64>,
+    /// Processes that ran or wanted to, averaged over the last minute.
+    pub load: f64,
+}
+
+/// What a process used of the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Share {
+    /// Such as `player Kitchen`.
+    pub name: String,
+    pub role: Role,
+    /// Part of one core.
+    pub cpu: f64,
+    /// Bytes.
+    pub resident: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Sender,
+    Player,
+}
+
+/// The figures of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub scenario: &'static str,
+    pub system: System,
+    /// All times are seconds after the first sound of any room, up to this.
+    pub seconds: f64,
+    pub rooms: Vec<Room>,
+    /// When something was going on on purpose.
+    pub disturbed: Vec<(f64, f64)>,
+    /// Sync between undisturbed rooms after [`SETTLING`], without what an event does to all of them.
+    pub spread: Option<Spread>,
+    /// The share of windows in which they could be compared.
+    pub compared: f64,
+    /// Until undisturbed rooms were within [`LIMIT`] for good, or until an event that concerns all.
+    pub settled: Option<f64>,
+    /// From when it was possible until the disturbed rooms were within [`LIMIT`] for good: the longest, if there were several.
+    pub back: Option<f64>,
+    /// From the application's cycle to the first room's loudspeaker, in seconds.
+    pub latency: Option<f64>,
+    pub processes: Vec<Share>,
+    pub wire_bits_per_second: f64,
+    pub resyncs_told: Option<u64>,
+    /// Cycles which cards began more than a millisecond late: the machine was too busy.
+    pub instrument_late: u64,
+    pub load: f64,
+}
+
+/// What a room played.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    pub name: &'static str,
+    /// By how much it is later than the first room.
+    pub sync: Series,
+    /// By how much it is later than the card beside the application.
+    pub latency: Series,
+    pub flaws: Flaws,
+}
+
+/// What could be heard to be wrong, from [`SETTLING`] on and in undisturbed times.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Flaws {
+    /// In the order of their kinds.
+    pub list: Vec<Flaw>,
+    /// How long these were counted, in seconds.
+    pub seconds: f64,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Flaw {
+    pub kind: Kind,
+    /// When.
+    pub at: f64,
+    /// Seconds of a silence or a jump, dB above the usual of a click.
+    pub size: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A silence of at least [`GAP`] frames that the application did not make.
+    Gap,
+    /// The same, but the graph gave the card nothing in time: the machine did not wake the player, or its cycle was late.
+    MissedCycle,
+    /// A change of latency by more than [`JUMP`].
+    Jump,
+    /// A place where the waveform is broken beside all silences, such as frames left out or doubled.
+    Click,
+}
+
+/// What counts as settled, in seconds.
+pub(crate) const LIMIT: f64 = 100e-6;
+/// What comes before is no steady state: it is told as the time to settle.
+pub(crate) const SETTLING: f64 = 10.0;
+/// A step of latency from one window to the next beyond which it is a jump.
+const JUMP: f64 = 500e-6;
+/// The shortest run of exact zeros that counts as a gap, in frames.
+pub(crate) const GAP: usize = 16;
+/// What the edge of a silence, or of what is looked at, does to the waveform is no click, in frames.
+const EDGE: usize = 480;
+/// How long before an event and after it can be over what is heard is put down to it, in seconds.
+const AROUND: f64 = 0.5;
+const RECOVERY: f64 = 3.0;
+
+impl Outcome {
+    /// Judges a run; `None` when no room ever played.
+    pub fn of(scenario: &Scenario, take: Take) -> Option<Self> {
+        let first_sound = |room: &Played| room.first_sound().map(|frame| room.time_of(frame as f64));
+        let begin = take.rooms.iter().filter_map(first_sound).min()?;
+        let since = |time: TrueTime| time.since(begin) as f64 * 1e-9;
+        let seconds = since(take.end);
+        let span = 0.0..seconds;
+        let disturbed: Vec<(f64, f64)> = take.events.iter().map(|&(from, to)| (since(from), since(to))).collect();
+        let for_all: &[(f64, f64)] = if scenario.event.hits_last_room() { &[] } else { &disturbed };
+        let rooms: Vec<Room> = take
+            .rooms
+            .iter()
+            .enumerate()
+            .map(|(n, played)| {
+                let calm = if scenario.undisturbed().contains(&n) { for_all } else { &disturbed };
+                Room::of(scenario.rooms[n].name, played, &take, begin, span.clone(), calm)
+            })
+            .collect();
+        let undisturbed: Vec<&Room> = rooms[scenario.undisturbed()].iter().skip(1).collect();
+        let steady: Vec<Series> = undisturbed.iter().map(|room| calm(&room.sync, SETTLING, for_all)).collect();
+        let steady = Series(steady.into_iter().flat_map(|series| series.0).collect());
+        let end = for_all.first().map_or(seconds, |(from, _)| *from);
+        let settled = longest(undisturbed.iter().map(|room| room.sync.within(0.0..end).settled(0.0, LIMIT)));
+        let hit = if scenario.event.hits_last_room() { &rooms[rooms.len() - 1..] } else { &rooms[1..] };
+        let ends = disturbed.iter().skip(1).map(|(from, _)| *from).chain([seconds]);
+        let back = disturbed.iter().zip(ends).flat_map(|(&(_, can_be), end)| {
+            hit.iter().map(move |room| room.sync.within(can_be..end).settled(can_be, LIMIT))
+        });
+        let back = longest(back);
+        Some(Self {
+            scenario: scenario.name,
+            system: take.system,
+            seconds,
+            spread: steady.spread(),
+            compared: steady.decided(),
+            settled,
+            back: if disturbed.is_empty() { None } else { back },
+            latency: rooms.first().and_then(|room| Some(room.latency.median()? + take.desk_delay)),
+            instrument_late: take.rooms.iter().map(|room| room.report.counts.late_wakes).sum(),
+            rooms,
+            disturbed,
+            processes: take.processes,
+            wire_bits_per_second: take.wire_bits_per_second,
+            resyncs_told: take.resyncs_told,
+            load: take.load,
+        })
+    }
+
+    /// How many flaws of a kind there are in all rooms.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.flaws().filter(|flaw| flaw.kind == kind).count()
+    }
+
+    /// Silence altogether, in seconds.
+    pub fn silence(&self) -> f64 {
+        let silences = self.flaws().filter(|flaw| matches!(flaw.kind, Kind::Gap | Kind::MissedCycle));
+        silences.fold(0.0, |all, flaw| all + flaw.size)
+    }
+
+    /// Clicks per minute of a room.
+    pub fn clicks_per_minute(&self) -> f64 {
+        let seconds: f64 = self.rooms.iter().map(|room| room.flaws.seconds).sum();
+        if seconds > 0.0 { self.count(Kind::Click) as f64 / seconds * 60.0 } else { 0.0 }
+    }
+
+    fn flaws(&self) -> impl Iterator<Item = &Flaw> {
+        self.rooms.iter().flat_map(|room| &room.flaws.list)
+    }
+
+    /// The most that a process of this role used: part of a core, and bytes.
+    pub fn most(&self, role: Role) -> Option<(f64, u64)> {
+        let of_role = self.processes.iter().filter(|process| process.role == role);
+        of_role.map(|process| (process.cpu, process.resident)).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+
+    /// What of the scenario's target was missed, in words; empty when it was reached.
+    pub fn misses(&self, scenario: &Scenario) -> Vec<String> {
+        let target = &scenario.target;
+        let mut misses = Vec::new();
+        match self.spread {
+            None => misses.push("the rooms never played the same".to_owned()),
+            Some(spread) if spread.p99 * 1e6 > target.p99_us => {
+                misses.push(format!("p99 {:.0} µs instead of {:.0}", spread.p99 * 1e6, target.p99_us));
+            }
+            Some(_) => {}
+        }
+        let mut within = |what: &str, found: Option<f64>, limit: Option<f64>| match (found, limit) {
+            (Some(found), Some(limit)) if found > limit => {
+                misses.push(format!("{what} {found:.1} s instead of {limit:.0}"));
+            }
+            (None, Some(_)) => misses.push(format!("{what} never")),
+            _ => {}
+        };
+        within("within 100 µs after", self.settled, target.settled_s);
+        within("back after", self.back, target.back_s);
+        let (gaps, jumps) = (self.count(Kind::Gap), self.count(Kind::Jump));
+        if target.no_gap && gaps > 0 {
+            misses.push(format!("{gaps} gaps"));
+        }
+        if jumps > 0 {
+            misses.push(format!("{jumps} jumps"));
+        }
+        misses
+    }
+}
+
+/// The longest of several times, `None` if one of them never came or there are none.
+fn longest(times: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    times.reduce(|a, b| Some(a?.max(b?))).flatten()
+}
+
+/// The windows after `from`, without those around events.
+fn calm(series: &Series, from: f64, disturbed: &[(f64, f64)]) -> Series {
+    Series(series.0.iter().filter(|window| window.at >= from && is_calm(window.at, disturbed)).copied().collect())
+}
+
+fn is_calm(at: f64, disturbed: &[(f64, f64)]) -> bool {
+    disturbed.iter().all(|&(from, to)| at < from - AROUND || at > to + RECOVERY)
+}
+
+impl Room {
+    fn of(
+        name: &'static str,
+        played: &Played,
+        take: &Take,
+        begin: TrueTime,
+        span: Range<f64>,
+        disturbed: &[(f64, f64)],
+    ) -> Self {
+        let sync = compare(&take.rooms[0], played, 0.0, begin, span.clone());
+        // Where to look for it may be found anywhere, unless the room is silent there.
+        let tries = [0.6, 0.9, 0.3].map(|part| after(begin, span.end * part - 2.0));
+        let later = tries.into_iter().find_map(|at| coarse_latency(&take.desk, played, at));
+        // The card beside the application plays first: its own time is earlier by the latency.
+        let latency = later.map_or_else(Series::default, |later| {
+            let mut series = compare(&take.desk, played, later, begin, span.start - later..span.end - later);
+            // Told by when the room played it, as everything else is.
+            series.0.iter_mut().for_each(|window| window.at += later);
+            series
+        });
+        let flaws = Flaws::of(played, take, later, begin, span, disturbed, &latency);
+        Self { name, sync, latency, flaws }
+    }
+}
+
+impl Flaws {
+    fn of(
+        played: &Played,
+        take: &Take,
+        later: Option<f64>,
+        begin: TrueTime,
+        span: Range<f64>,
+        disturbed: &[(f64, f64)],
+        latency: &Series,
+    ) -> Self {
+        let frame = |at: f64| (played.frame_at(after(begin, at)).max(0.0) as usize).min(played.samples.len());
+        let (from, to) = (frame(SETTLING), frame(span.end));
+        let at_of = |frame: usize| played.time_of((from + frame) as f64).since(begin) as f64 * 1e-9;
+        let samples = &played.samples[from..to.max(from)];
+        let holes = measure::gaps(samples, GAP);
+        // Nothing is known of what the application did then: the room is to blame.
+        let is_own = |gap: &Gap| later.is_none_or(|later| is_own(gap, from, played, &take.desk, later));
+        let kind_of = |gap: &Gap| {
+            let (start, end) = ((from + gap.start) as u64, (from + gap.start + gap.frames) as u64);
+            let missed = played.missed.iter().any(|missed| missed.frame < end && missed.frame + missed.frames > start);
+            if missed { Kind::MissedCycle } else { Kind::Gap }
+        };
+        let silences = holes.iter().filter(|gap| is_own(gap)).map(|gap| Flaw {
+            kind: kind_of(gap),
+            at: at_of(gap.start),
+            size: gap.frames as f64 / f64::from(RATE),
+        });
+        let jumps = latency.within(SETTLING..span.end).jumps(JUMP).into_iter();
+        let jumps = jumps.map(|(at, size)| Flaw { kind: Kind::Jump, at, size });
+        let near_hole = |at: usize| holes.iter().any(|gap| at + EDGE > gap.start && at < gap.start + gap.frames + EDGE);
+        let inner = EDGE..samples.len().saturating_sub(EDGE);
+        let clicks = measure::clicks(samples, RATE)
+            .into_iter()
+            .filter(|click| inner.contains(&click.at) && !near_hole(click.at));
+        let clicks = clicks.map(|click| Flaw { kind: Kind::Click, at: at_of(click.at), size: click.excess_db });
+        let list = silences.chain(jumps).chain(clicks).filter(|flaw| is_calm(flaw.at, disturbed)).collect();
+        Self { list, seconds: samples.len() as f64 / f64::from(RATE) }
+    }
+}
+
+/// Whether the application was heard at that time beside itself, so that the room is to blame for the silence.
+fn is_own(gap: &Gap, from: usize, played: &Played, desk: &Played, later: f64) -> bool {
+    let time = played.time_of((from + gap.start) as f64);
+    let start = desk.frame_at(after(time, -later)).round().max(0.0) as usize;
+    let end = (start + gap.frames).min(desk.samples.len());
+    let Some(meant) = desk.samples.get(start..end) else { return false };
+    let zeros = meant.iter().filter(|sample| **sample == 0.0).count();
+    zeros * 2 < meant.len()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::scenario::SCENARIOS;
+    use audera_testkit::{card::SampleClock, sound::noise};
+
+    const START: TrueTime = TrueTime::from_nanos(50_000_000_000);
+
+    fn played(samples: Vec<f32>) -> Played {
+        Played::by(&SampleClock::new(RATE, START, 0.0), samples)
+    }
+
+    fn silence(seconds: f64) -> Vec<f32> {
+        vec![0.0; (seconds * f64::from(RATE)) as usize]
+    }
+
+    /// Two rooms 80 ms behind the application, the second 5 us later than the first.
+    fn take(spoil: impl FnOnce(&mut Vec<f32>)) -> Take {
+        let sound = noise(RATE, 1, 20.0, 0.5, 7).channels.remove(0);
+        let first = [silence(0.08), sound.clone()].concat();
+        let mut second = first.clone();
+        spoil(&mut second);
+        let later = Played::by(&SampleClock::new(RATE, TrueTime::from_nanos(START.as_nanos() + 5_000), 0.0), second);
+        Take {
+            system: System::Audera,
+            desk: played(sound),
+            desk_delay: 0.005,
+            rooms: vec![played(first), later],
+            end: after(START, 19.0),
+            events: Vec::new(),
+            processes: vec![Share { name: "player Kitchen".into(), role: Role::Player, cpu: 0.01, resident: 9 << 20 }],
+            wire_bits_per_second: 400e3,
+            resyncs_told: Some(0),
+            load: 0.5,
+        }
+    }
+
+    pub(crate) fn outcome() -> Outcome {
+        Outcome::of(&SCENARIOS[0], take(|_| {})).unwrap()
+    }
+
+    #[test]
+    fn a_good_run_is_told_as_such() {
+        let outcome = outcome();
+        let spread = outcome.spread.unwrap();
+        assert!((spread.p50 - 5e-6).abs() < 5e-8 && (spread.max - 5e-6).abs() < 5e-8, "{spread:?}");
+        assert!((outcome.latency.unwrap() - 0.085).abs() < 1e-6);
+        assert_eq!(outcome.flaws().count(), 0);
+        assert_eq!(outcome.settled, Some(0.0));
+        assert_eq!(outcome.back, None);
+        assert_eq!(outcome.misses(&SCENARIOS[0]), [] as [String; 0]);
+    }
+
+    #[test]
+    fn flaws_are_found_in_the_room_that_has_them() {
+        let spoilt = take(|second| {
+            // A gap at 12 s, and half a millisecond and more left out at 15 s.
+            second[12 * 48_000..12 * 48_000 + 960].fill(0.0);
+            second.drain(15 * 48_000..15 * 48_000 + 40);
+        });
+        let outcome = Outcome::of(&SCENARIOS[0], spoilt).unwrap();
+        let [kitchen, living_room] = &outcome.rooms[..] else { panic!("two rooms") };
+        assert_eq!(kitchen.flaws.list, []);
+        let found: Vec<(Kind, f64)> = living_room.flaws.list.iter().map(|flaw| (flaw.kind, flaw.at)).collect();
+        let [(Kind::Gap, gap), (Kind::Jump, jump), (Kind::Click, click)] = found[..] else { panic!("{found:?}") };
+        // Times count from the first sound, 80 ms after the start.
+        assert!((gap - 11.92).abs() < 1e-3 && (jump - 14.92).abs() < 0.2 && (click - 14.92).abs() < 1e-2, "{found:?}");
+        assert!((living_room.flaws.list[0].size - 0.02).abs() < 1e-3);
+        assert_eq!(outcome.settled, None, "it ends 0.8 ms off");
+        assert!(!outcome.misses(&SCENARIOS[0]).is_empty());
+    }
+
+    #[test]
+    fn a_pause_of_the_application_is_no_gap_of_a_room() {
+        let mut take = take(|second| second[12 * 48_000 + 3_840..12 * 48_000 + 4_800].fill(0.0));
+        take.desk.samples[12 * 48_000..12 * 48_000 + 960].fill(0.0);
+        assert_eq!(Outcome::of(&SCENARIOS[0], take).unwrap().count(Kind::Gap), 0);
+    }
+
+    #[test]
+    fn what_an_event_does_to_its_room_is_told_as_the_time_to_come_back() {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "join").unwrap();
+        let mut take = take(|_| {});
+        let mut third = take.rooms[0].samples.clone();
+        third[..12 * 48_000].fill(0.0);
+        take.rooms.push(played(third));
+        let at = |seconds: f64| after(START, seconds);
+        take.events = vec![(at(11.0), at(11.0))];
+        let outcome = Outcome::of(scenario, take).unwrap();
+        // Windows end on tenths of a second.
+        assert!((outcome.back.unwrap() - 1.0).abs() <= 0.1, "{:?}", outcome.back);
+        assert_eq!(outcome.settled, Some(0.0), "the others do not wait for it");
+        assert_eq!(outcome.count(Kind::Gap), 0);
+        assert_eq!(outcome.misses(scenario), [] as [String; 0]);
+    }
+
+    #[test]
+    fn rooms_that_never_played_have_no_outcome() {
+        let mut take = take(|_| {});
+        take.rooms.iter_mut().for_each(|room| room.samples.fill(0.0));
+        assert!(Outcome::of(&SCENARIOS[0], take).is_none());
+    }
+}
