@@ -197,7 +197,7 @@ fn put<T: Copy>(message: &libc::msghdr, level: libc::c_int, kind: libc::c_int, d
     let size = size_of::<T>() as libc::c_uint;
     // SAFETY: the macro only computes.
     let space = unsafe { libc::CMSG_SPACE(size) } as usize;
-    if space > message.msg_controllen as usize {
+    if space > message.msg_controllen {
         return 0;
     }
     // SAFETY: control pointer and length of the message describe a buffer of the caller's that is aligned for a header and, as was

@@ -177,7 +177,8 @@ impl Home {
     fn know(&mut self, chance: Span) {
         let round_trip = Span::from_micros(400);
         let map = audera_clock::ClockMap::new(self.sender_now(), self.player_now(), 0.0);
-        let estimate = Estimate { map, bound: round_trip / 2 + chance, skew_ppm: 0.0, round_trip };
+        let (bound, deviation) = (round_trip / 2 + chance, chance / 2);
+        let estimate = Estimate { map, bound, deviation, skew_ppm: 0.0, skew_deviation_ppm: 0.1, round_trip };
         self.player.clock_estimated(&estimate);
     }
 }
