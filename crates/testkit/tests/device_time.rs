@@ -76,6 +76,16 @@ impl Probe {
     }
 }
 
+/// How many cycles were told wrong that follow on from the one before, and how many may be: where the machine was too slow for a
+/// cycle, the stream may have heard of one and played in another.
+fn wrong(played: &Played, heard: &[(i64, Timing)]) -> (usize, usize) {
+    let counts = &played.report.counts;
+    println!("{} cycles; {counts:?}", heard.len());
+    let allowed = 2 * counts.missed_cycles as usize + usize::from(counts.late_frames > 0);
+    let wrong = heard.iter().filter(|(late, timing)| !timing.discontinuous && late.abs() > TOLD_WELL);
+    (wrong.inspect(|(late, timing)| println!("{late} ns late: {timing:?}")).count(), allowed)
+}
+
 fn force_quantum(session: &Session, frames: u32) {
     let frames = frames.to_string();
     session.run("pw-metadata", &["-n", "settings", "0", "clock.force-quantum", &frames]).unwrap();
@@ -96,15 +106,13 @@ fn what_is_told_is_when_it_is_heard_at_every_quantum_and_between_them() {
         probe.wait(&session, cycles);
     }
     let (played, heard) = probe.finish(card);
-    println!("{:?}", played.report.counts);
     let quanta: Vec<u64> = heard.iter().filter_map(|(_, timing)| Some(timing.clock?.duration)).collect();
     for quantum in [128, 2048, 256, 1024] {
         assert!(quanta.contains(&quantum), "the quantum never was {quantum}");
     }
-    let wrong: Vec<_> = heard.iter().filter(|(late, _)| late.abs() > TOLD_WELL).collect();
-    let worst = heard.iter().map(|(late, _)| late.abs()).max();
-    println!("{} cycles, told at most {worst:?} ns off", heard.len());
-    assert!(wrong.is_empty(), "{} of {} cycles, such as {:?}", wrong.len(), heard.len(), wrong[0]);
+    let (wrong, allowed) = wrong(&played, &heard);
+    println!("told at most {:?} ns off", heard.iter().map(|(late, _)| late.abs()).max());
+    assert!(wrong <= allowed, "{wrong} of {} cycles were told wrong", heard.len());
 }
 
 #[test]
@@ -119,7 +127,6 @@ fn an_xrun_is_told_within_a_cycle() {
     let [xrun] = played.xruns[..] else { panic!("{:?}", played.xruns) };
     assert!(played.samples[xrun.frame as usize..][..xrun.frames as usize].iter().all(|&sample| sample == 0.0));
     // One cycle was on its way when the device stood still.
-    let wrong = heard.iter().filter(|(late, _)| late.abs() > TOLD_WELL).count();
-    println!("{} cycles, {wrong} of them told wrong", heard.len());
-    assert!(wrong <= 1, "{wrong} cycles were told wrong");
+    let (wrong, allowed) = wrong(&played, &heard);
+    assert!(wrong <= 1 + allowed, "{wrong} cycles were told wrong");
 }
