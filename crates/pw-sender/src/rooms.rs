@@ -36,6 +36,9 @@ pub struct RoomReport {
     /// How the room follows the clock: `udp` or `in-band`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_path: Option<&'static str>,
+    /// By how much the sender's clock is faster than the room's, by the room's estimate, in ppm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew_ppm: Option<f64>,
     /// Frames that came too late to be heard.
     pub late_frames: u64,
     /// Frames replaced by silence.
@@ -71,6 +74,7 @@ impl From<&Member> for RoomReport {
             clock_bound_us: status.clock_bound_us,
             round_trip_us: status.round_trip_us,
             time_path: status.time_path.map(audera_wire::TimePath::name),
+            skew_ppm: status.skew_ppm,
             late_frames: status.late_frames,
             lost_frames: status.lost_frames,
             underruns: status.underruns,

@@ -132,7 +132,7 @@ impl Network {
         Ok(Host { relay: None, space, network: self.clone(), number })
     }
 
-    /// Adds a host with the next free address on a cable with delays and losses. The cable itself takes 60 to 80 us more.
+    /// Adds a host with the next free address on a cable with delays and losses. The cable itself takes some 50 us more.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where `/dev/net/tun` must not be used; otherwise as [`host`](Self::host).

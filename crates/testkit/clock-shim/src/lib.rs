@@ -12,7 +12,8 @@
 //!
 //! # What is left alone
 //! - `CLOCK_REALTIME` is the machine's, and with it the kernel's receive timestamps and the times of files.
-//! - Time-outs of `poll`, `select`, `epoll_wait` and of sockets: they have no offset, and are only some ppm off.
+//! - Time-outs of `poll`, `select`, `epoll_wait` and of sockets, and `sleep` and `usleep`: without an offset, they are only some
+//!   ppm off.
 //! - POSIX timers (`timer_settime`), which nothing on a simulated host uses.
 //! - Every `syscall()` but the futex. So `syscall(SYS_clock_gettime, CLOCK_MONOTONIC, ..)` is how an instrument that has to live
 //!   in such a process reads **true time**; one in a process of its own is simply not preloaded.

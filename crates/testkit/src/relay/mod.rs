@@ -173,7 +173,8 @@ impl Worker {
             deliver(&mut self.down, &shared.near, &shared.down, shared, self.begin);
             let next = [self.up.next_arrival(), self.down.next_arrival()].into_iter().flatten().min();
             self.timer.set(next.map(|at| at.saturating_add(self.begin)));
-            let ready = tap::wait([&shared.near, &shared.far], &self.timer, &shared.wake);
+            // Without either there is nothing to carry, and to go on would keep a processor busy at the highest priority.
+            let Some(ready) = tap::wait([&shared.near, &shared.far], &self.timer, &shared.wake) else { return };
             if ready[0] {
                 take(&shared.near, &mut self.up, &shared.up, &mut self.buffer, self.begin);
             }

@@ -212,8 +212,8 @@ impl Event {
     }
 }
 
-/// Waits for a frame, the timer or a call, and tells which of the two interfaces has a frame.
-pub(super) fn wait(taps: [&Tap; 2], timer: &Timer, wake: &Event) -> [bool; 2] {
+/// Waits for a frame, the timer or a call, and tells which of the two interfaces has a frame; `None` when one of them is gone.
+pub(super) fn wait(taps: [&Tap; 2], timer: &Timer, wake: &Event) -> Option<[bool; 2]> {
     let descriptors = [taps[0].0.as_raw_fd(), taps[1].0.as_raw_fd(), timer.0.as_raw_fd(), wake.0.as_raw_fd()];
     let mut polled = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     // SAFETY: the array is writable for the length given. An interruption is as good as a call.
@@ -221,5 +221,6 @@ pub(super) fn wait(taps: [&Tap; 2], timer: &Timer, wake: &Event) -> [bool; 2] {
     if polled[3].revents != 0 {
         wake.clear();
     }
-    [0, 1].map(|n| polled[n].revents & libc::POLLIN != 0)
+    let gone = |n: usize| polled[n].revents & !libc::POLLIN != 0;
+    (!gone(0) && !gone(1)).then(|| [0, 1].map(|n| polled[n].revents != 0))
 }
