@@ -34,7 +34,7 @@ fn a_card_off_by_100_ppm_is_held_within_microseconds() {
         );
         let stats = room.feeder.stats();
         assert_eq!((stats.resyncs, stats.underruns, stats.late_frames, stats.lost_frames), (0, 0, 0, 0));
-        assert!(p99 < 20.0, "{p99}");
+        assert!(p99 < 25.0, "{p99}");
         assert!(worst < 60.0, "{worst}");
     }
 }
