@@ -42,7 +42,7 @@ impl Default for ServoConfig {
         Self {
             wide_hz: 0.6,
             narrow_hz: 0.03,
-            tolerance: Span::from_micros(6),
+            tolerance: Span::from_micros(12),
             bend_ppm: 0.15,
             limit_ppm: 1_000.0,
             settled_limit_ppm: 50.0,
@@ -129,8 +129,7 @@ impl Servo {
         self.slew += (possible - self.slew) * (1.0 - (-step * omega / SMOOTHING).exp());
 
         let significance = unlearned / (deviation.drift_uncertainty_ppm.hypot(LEAST_DRIFT_PPM) * 1e-6);
-        let convincing = narrow * significance.powi(2) * significance.powi(2).min(1.0);
-        let told = (convincing + self.haste(&deviation)).min(TAU * self.config.wide_hz);
+        let told = (narrow * telling(significance) + self.haste(&deviation)).min(TAU * self.config.wide_hz);
         self.learned += unlearned * (1.0 - (-step * told).exp());
         // At the limit the error shrinks along a ramp that says nothing about the clocks: an integral would learn it
         // and overshoot by as much.
@@ -165,7 +164,7 @@ impl Servo {
     fn bandwidth(&self, narrow: f64, unlearned: f64, deviation: &Deviation, step: f64) -> f64 {
         let outlook = deviation.error.as_secs_f64() + unlearned * OUTLOOK;
         let significance = outlook / self.tolerated(deviation);
-        let omega = narrow * (1.0 + significance * significance) + self.haste(deviation);
+        let omega = narrow * (1.0 + telling(significance)) + self.haste(deviation);
         let omega = omega.min(TAU * self.config.wide_hz);
         if step > 0.0 { omega.min(MAX_STEP / step) } else { omega }
     }
@@ -195,13 +194,26 @@ impl Servo {
     }
 }
 
+/// How much a deviation of so many standard deviations tells: next to nothing below one, beyond that its square.
+fn telling(significance: f64) -> f64 {
+    let square = significance * significance;
+    square * square.min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// A plant that falls behind by `drift_ppm` unless corrected, of which the clocks tell with such deviations. Returns the errors
     /// in microseconds.
-    fn run(servo: &mut Servo, start_us: f64, drift_ppm: f64, known: Deviation, period_ms: i64, seconds: i64) -> Vec<f64> {
+    fn run(
+        servo: &mut Servo,
+        start_us: f64,
+        drift_ppm: f64,
+        known: Deviation,
+        period_ms: i64,
+        seconds: i64,
+    ) -> Vec<f64> {
         let mut error_us = start_us;
         let mut errors = Vec::new();
         let mut rate = 1.0 + servo.learned_ppm() * 1e-6;
@@ -254,7 +266,8 @@ mod tests {
             let mut rate = 1.0 + 70e-6;
             for _ in 0..500 {
                 let error = Span::from_nanos((error_us * 1e3) as i64);
-                rate = servo.update(Deviation { error, drift_ppm: 70.0 - (rate - 1.0) * 1e6, ..known }, Span::from_millis(10));
+                rate = servo
+                    .update(Deviation { error, drift_ppm: 70.0 - (rate - 1.0) * 1e6, ..known }, Span::from_millis(10));
                 error_us += 1e4 * (70e-6 - (rate - 1.0));
                 swing = swing.max((rate - 1.0) * 1e6 - 70.0);
             }

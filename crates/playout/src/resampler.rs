@@ -14,8 +14,9 @@ use crate::source::{Position, Source};
 /// Length of the interpolation filter in frames.
 const TAPS: usize = 128;
 
-/// Tabulated phases of the filter. A power of two, so that finding a phase is exact in binary arithmetic.
-const PHASES: usize = 128;
+/// Tabulated phases of the filter, between which is interpolated linearly: with so many the error lies at -114 dB. A quarter of them
+/// under cubic interpolation gives -117 dB for half as much work again. A power of two, so that finding a phase is exact in binary arithmetic.
+const PHASES: usize = 512;
 
 /// The largest change of rate, up or down. Corrections stay within 0.1 %; starting on a fraction of a frame takes
 /// up to one part in `TAPS`.
@@ -64,7 +65,7 @@ impl Resampler {
             // and rejects the images of all that.
             f_cutoff: Some(1.0),
             oversampling_factor: PHASES,
-            interpolation: SincInterpolationType::Cubic,
+            interpolation: SincInterpolationType::Linear,
             window: WindowFunction::BlackmanHarris,
         };
         let inner = Async::new_sinc(1.0, MAX_RATE, &parameters, Self::CHUNK, width, FixedAsync::Output)?;

@@ -53,7 +53,8 @@ fn a_device_that_stumbles_is_back_within_a_second_and_stumbles_once() {
 fn a_quantum_may_change_and_change_back() {
     let quanta = [64.0, 2_048.0, 256.0, 1_024.0, 64.0, 480.0].map(|frames: f64| frames / 48_000.0);
     let Outcome { track, back } = after("quantum 64..2048", WHEN, 9, |room| {
-        room.events = quanta.iter().enumerate().map(|(n, quantum)| (WHEN + 0.5 * n as f64, Event::Quantum(*quantum))).collect();
+        room.events =
+            quanta.iter().enumerate().map(|(n, quantum)| (WHEN + 0.5 * n as f64, Event::Quantum(*quantum))).collect();
     });
     assert_eq!((track.interruptions, track.stats.resyncs), (0, 0));
     assert!(back <= 1.0, "{back}");

@@ -53,7 +53,10 @@ fn starts_at_the_right_frame_and_fraction() {
             let (first, _) = sounds(&tape)[0];
             let due = (room.origin * room.clocks.card_rate()).ceil() as usize;
             // A nanosecond may decide which frame is the first, and that one has no gain yet.
-            assert!((due..=due + 2).contains(&first), "quantum {quantum}, {shift}, {card_ppm}: started at {first}, due at {due}");
+            assert!(
+                (due..=due + 2).contains(&first),
+                "quantum {quantum}, {shift}, {card_ppm}: started at {first}, due at {due}"
+            );
             for (n, frame) in tape.chunks_exact(WIDTH).enumerate().skip(first + 70).take(2_000) {
                 let at = n as f64 / room.clocks.card_rate();
                 let (behind, _) = heard(frame, room.expected(at));

@@ -92,8 +92,7 @@ fn two_hosts_with_clocks_and_cards_that_differ() {
 
 #[test]
 fn cards_that_wander() {
-    let rooms =
-        [room(10.0, 40.0, |room| room.wander_ppm = 2.5), room(-10.0, -40.0, |room| room.wander_ppm = -2.5)];
+    let rooms = [room(10.0, 40.0, |room| room.wander_ppm = 2.5), room(-10.0, -40.0, |room| room.wander_ppm = -2.5)];
     Scene { name: "cards wandering 5 ppm", sender_ppm: 0.0, latency: 0.08, rooms }.must_be_tight(3);
 }
 

@@ -1,8 +1,8 @@
-//! Keeping time, under simulated clocks: what is heard is measured by the pilot in the sound itself.
+//! Keeping time at 48 kHz with known clocks: what is heard is measured by the pilot in the sound itself. How clocks are learned
+//! besides is the matter of the scenarios.
 
 mod room;
 
-use audera_clock::{ClockFilter, Exchange};
 use room::{Clocks, Room, percentile};
 
 const OFF: Clocks = Clocks { sender_ppm: 35.0, player_ppm: -15.0, card_ppm: 100.0, graph_ppm: -20.0 };
@@ -34,7 +34,7 @@ fn a_card_off_by_100_ppm_is_held_within_microseconds() {
         );
         let stats = room.feeder.stats();
         assert_eq!((stats.resyncs, stats.underruns, stats.late_frames, stats.lost_frames), (0, 0, 0, 0));
-        assert!(p99 < 20.0, "{p99}");
+        assert!(p99 < 25.0, "{p99}");
         assert!(worst < 60.0, "{worst}");
     }
 }
@@ -112,70 +112,4 @@ fn an_output_delay_is_played_earlier() {
     room.run(3.0, 480, |_| ());
     let (error, _) = room.error();
     assert!((error + 7e-3).abs() < 1e-6, "{error}");
-}
-
-/// One exchange of timestamps with the sender at true time `at`, over ways that take a floor and up to `outward` and
-/// `homeward` seconds more.
-fn exchange(room: &mut Room, at: f64, outward: f64, homeward: f64) -> Exchange {
-    let received = at + 70e-6 + room.noise.between(0.0, outward);
-    let replied = received + 50e-6;
-    let returned = replied + 70e-6 + room.noise.between(0.0, homeward);
-    Exchange {
-        sent: room.clocks.player(at),
-        received: room.clocks.sender(received),
-        replied: room.clocks.sender(replied),
-        returned: room.clocks.player(returned),
-    }
-}
-
-/// Two rooms, each with a clock filter of its own, with ways of such jitter to the sender. Returns how far they were
-/// apart at every second after `skip` seconds, in microseconds, over some runs.
-fn rooms_apart(outward: f64, homeward: f64, skip: f64, seconds: f64, runs: u64) -> Vec<f64> {
-    let mut apart = Vec::new();
-    for run in 0..runs {
-        let mut rooms = [(100.0, 30.0), (-100.0, -20.0)].map(|(card_ppm, player_ppm)| {
-            let seed = 100 + 2 * run + u64::from(card_ppm > 0.0);
-            let mut room = Room::new(Clocks { sender_ppm: 30.0, player_ppm, card_ppm, graph_ppm: 0.0 }, seed);
-            room.origin = 0.3;
-            let mut filter = ClockFilter::new();
-            for n in 0..8 {
-                filter.update(exchange(&mut room, 0.02 * f64::from(n), outward, homeward));
-            }
-            room.now = 0.2;
-            (room, filter)
-        });
-        while rooms[0].0.now < seconds {
-            let errors = rooms.each_mut().map(|(room, filter)| {
-                let at = room.now;
-                filter.update(exchange(room, at, outward, homeward));
-                room.feeder.set_clock(filter.estimate().expect("an estimate").map);
-                room.jitter = 50e-6;
-                room.run(0.5, 480, |_| ());
-                room.error().0 * 1e6
-            });
-            if rooms[0].0.now > skip {
-                apart.push((errors[0] - errors[1]).abs());
-            }
-        }
-        for (room, _) in &rooms {
-            assert_eq!(room.feeder.stats().underruns, 0);
-        }
-    }
-    apart
-}
-
-#[test]
-fn two_rooms_on_a_wired_network() {
-    let mut apart = rooms_apart(30e-6, 30e-6, 2.3, 30.0, 4);
-    let (p50, p99) = (percentile(&mut apart, 0.5), percentile(&mut apart, 0.99));
-    println!("wired, after 2 s: p50 {p50:.1} us, p99 {p99:.1} us apart");
-    assert!(p99 < 25.0, "{p99}");
-}
-
-#[test]
-fn two_rooms_under_asymmetric_jitter() {
-    let mut apart = rooms_apart(5e-3, 20e-3, 120.0, 300.0, 2);
-    let (p50, p99) = (percentile(&mut apart, 0.5), percentile(&mut apart, 0.99));
-    println!("0-5/0-20 ms, after 2 min: p50 {p50:.1} us, p99 {p99:.1} us apart");
-    assert!(p99 < 250.0, "{p99}");
 }

@@ -29,7 +29,14 @@ pub(super) struct Way {
 impl Way {
     pub fn with_capacity(capacity: usize) -> Self {
         let new = || Vec::with_capacity(capacity);
-        Self { points: new(), hull: new(), scratch: Vec::with_capacity(capacity), excess: 0.0, weight: 0.0, centre: 0.0 }
+        Self {
+            points: new(),
+            hull: new(),
+            scratch: Vec::with_capacity(capacity),
+            excess: 0.0,
+            weight: 0.0,
+            centre: 0.0,
+        }
     }
 
     /// Takes other points. `round_trip` (ns) is what little is known of the delays before there are many.
