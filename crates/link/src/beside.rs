@@ -41,7 +41,7 @@ pub(crate) struct Beside {
 #[derive(Debug)]
 enum Way {
     /// A socket that is connected to the peer's listening port.
-    Own { socket: UdpSocket, opener: Opener },
+    Own { socket: UdpSocket, opener: Box<Opener> },
     /// The listening socket. Where the peer is shows when its first datagram comes.
     Shared { board: Arc<Switchboard>, id: ChannelId, source: SocketAddr, inbox: mpsc::Receiver<Arrived> },
 }
@@ -53,7 +53,7 @@ impl Beside {
         from.set_port(0);
         let socket = udp::bind(from, false)?;
         socket.connect(tcp.peer_addr()?).await?;
-        Ok(Self { sealer: channel.sealer, way: Way::Own { socket, opener: channel.opener } })
+        Ok(Self { sealer: channel.sealer, way: Way::Own { socket, opener: Box::new(channel.opener) } })
     }
 
     /// Beside a connection that was accepted on the address of `board`.

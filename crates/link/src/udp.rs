@@ -192,16 +192,16 @@ pub(crate) fn send_from(socket: &UdpSocket, bytes: &[u8], source: SocketAddr, to
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Writes the only control message of a message; returns the length of the control messages.
+/// Writes the only control message of a message whose control buffer is a whole [`Control`]; returns the length it takes.
 fn put<T: Copy>(message: &libc::msghdr, level: libc::c_int, kind: libc::c_int, data: T) -> usize {
     let size = size_of::<T>() as libc::c_uint;
     // SAFETY: the macro only computes.
     let space = unsafe { libc::CMSG_SPACE(size) } as usize;
-    if space > message.msg_controllen as usize {
+    if space > size_of::<Control>() {
         return 0;
     }
-    // SAFETY: control pointer and length of the message describe a buffer of the caller's that is aligned for a header and, as was
-    // just checked, has room for one header with this data; so the first header is within it, and its data too.
+    // SAFETY: control pointer and length of the message describe a `Control` of the caller's, which is aligned for a header and, as
+    // was just checked, has room for one header with this data; so the first header is within it, and its data too.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(message);
         (*header).cmsg_level = level;
