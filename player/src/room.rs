@@ -56,6 +56,8 @@ struct NowPlaying {
     samples: Vec<f32>,
     /// Tells one attempt to open the device from another.
     attempt: u64,
+    /// When it came.
+    begun: Instant,
     /// When the sender ended it, or was gone: what is buffered plays out.
     finished: Option<Instant>,
     full_blocks: u64,
@@ -167,6 +169,7 @@ impl Room {
             next_seq: None,
             samples: Vec::new(),
             attempt,
+            begun: Instant::now(),
             finished: None,
             full_blocks: 0,
         }));
@@ -249,14 +252,13 @@ impl Room {
         let mut clock = connection.clock.borrow_mut();
         // The verdict only matters to whoever watches the filter.
         let _ = clock.update(exchange);
-        if let Some(estimate) = clock.estimate() {
-            connection.session.borrow_mut().clock_estimated(&estimate);
-        }
         let mut now = self.now.borrow_mut();
-        let now = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection));
-        if let (Some(now), Some(estimate)) = (now, clock.estimate()) {
+        let Some(now) = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) else { return };
+        if let Some(estimate) = clock.estimate() {
             now.feeder.set_estimate(estimate);
         }
+        let age = i64::try_from(now.begun.elapsed().as_nanos()).map_or(Span::from_secs(60), Span::from_nanos);
+        connection.session.borrow_mut().set_pace(clock.pace(age));
     }
 
     /// A connection is gone: what it has sent plays out.

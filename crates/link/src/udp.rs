@@ -91,16 +91,19 @@ fn receive_now(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
             Ok(len)
         })?
     };
-    let arrived = arrival(stamp(&message));
+    // SAFETY: the message was filled by the call above, and `control`, to which it points, is still there.
+    let arrived = arrival(unsafe { stamp(&message) });
     let from = from.as_socket().ok_or(io::ErrorKind::InvalidData)?;
     Ok(Received { len, from, arrived })
 }
 
 /// The kernel's stamp among the control messages of a received message, by the wall clock.
-fn stamp(message: &libc::msghdr) -> Option<SystemTime> {
-    // SAFETY: the message was filled by a recvmsg that succeeded, so control pointer and length describe the control buffer, which
-    // the caller still holds. The macros keep within that length; data is read unaligned, as the headers' macros do not promise
-    // more, and only after its length was checked.
+///
+/// # Safety
+/// Control pointer and length of the message are as a recvmsg left them that has succeeded, and the buffer still exists.
+unsafe fn stamp(message: &libc::msghdr) -> Option<SystemTime> {
+    // SAFETY: control pointer and length describe what the kernel has written, by the contract of this function. The macros keep
+    // within that length; data is read unaligned, as the headers' macros do not promise more, and only after its length was checked.
     let time = unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         loop {
@@ -164,16 +167,14 @@ pub(crate) fn send_from(socket: &UdpSocket, bytes: &[u8], source: SocketAddr, to
     message.msg_namelen = to.len();
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len() as _;
-    let used = match (source.ip(), source) {
+    match (source.ip(), source) {
         (IpAddr::V4(ip), _) => {
             let info = libc::in_pktinfo {
                 ipi_ifindex: 0,
                 ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
                 ipi_addr: libc::in_addr { s_addr: 0 },
             };
-            put(&message, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+            put(&mut message, &mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
         }
         (IpAddr::V6(ip), SocketAddr::V6(addr)) => {
             let info = libc::in6_pktinfo {
@@ -181,27 +182,28 @@ pub(crate) fn send_from(socket: &UdpSocket, bytes: &[u8], source: SocketAddr, to
                 // Addresses that are valid on one interface only name it.
                 ipi6_ifindex: addr.scope_id() as _,
             };
-            put(&message, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+            put(&mut message, &mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
         }
-        (IpAddr::V6(_), SocketAddr::V4(_)) => 0,
-    };
-    message.msg_controllen = used as _;
+        (IpAddr::V6(_), SocketAddr::V4(_)) => {}
+    }
     // SAFETY: name, buffer and control of the message point to `to`, `bytes` and `control`, which live until after the call, with
     // their true sizes. The kernel only reads them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Writes the only control message of a message; returns the length of the control messages.
-fn put<T: Copy>(message: &libc::msghdr, level: libc::c_int, kind: libc::c_int, data: T) -> usize {
+/// Makes `data` the only control message of a message; its buffer is to outlive the message.
+fn put<T: Copy>(message: &mut libc::msghdr, control: &mut Control, level: libc::c_int, kind: libc::c_int, data: T) {
     let size = size_of::<T>() as libc::c_uint;
     // SAFETY: the macro only computes.
     let space = unsafe { libc::CMSG_SPACE(size) } as usize;
-    if space > message.msg_controllen {
-        return 0;
+    if space > control.0.len() {
+        return;
     }
-    // SAFETY: control pointer and length of the message describe a buffer of the caller's that is aligned for a header and, as was
-    // just checked, has room for one header with this data; so the first header is within it, and its data too.
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = space as _;
+    // SAFETY: control pointer and length of the message were just set to a buffer which is aligned for a header and, as was checked,
+    // has room for one header with this data; so the first header is within it, and its data too.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(message);
         (*header).cmsg_level = level;
@@ -209,7 +211,6 @@ fn put<T: Copy>(message: &libc::msghdr, level: libc::c_int, kind: libc::c_int, d
         (*header).cmsg_len = libc::CMSG_LEN(size) as _;
         libc::CMSG_DATA(header).cast::<T>().write_unaligned(data);
     }
-    space
 }
 
 #[cfg(test)]

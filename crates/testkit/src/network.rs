@@ -275,12 +275,12 @@ impl Host {
     /// When nftables is missing or refuses.
     pub fn block_udp(&self, blocked: bool) -> Result<(), Error> {
         let rules = if blocked {
-            "table inet udp {\n\
-             chain in { type filter hook input priority 0; meta l4proto udp udp dport != 5353 drop; }\n\
+            "table inet blocked {\n\
+             chain in { type filter hook input priority 0; udp dport != 5353 drop; }\n\
              }\n"
         } else {
             ""
         };
-        self.space.manage("nft", &["-f", "-"], &format!("table inet udp {{}}\ndelete table inet udp\n{rules}"))
+        self.space.manage("nft", &["-f", "-"], &format!("table inet blocked {{}}\ndelete table inet blocked\n{rules}"))
     }
 }

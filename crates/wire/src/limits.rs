@@ -64,7 +64,7 @@ pub const MAX_TIME_PENDING: usize = 16;
 pub const MAX_STAMP: i64 = (1 << 62) - 1;
 
 /// Datagrams with time requests that a sender answers on one connection: so many at once...
-pub const DATAGRAM_ALLOWANCE: u8 = 32;
+pub const DATAGRAM_ALLOWANCE: u8 = 64;
 
 /// ... and so many in a second on average.
-pub const DATAGRAM_RATE: i64 = 50;
+pub const DATAGRAM_RATE: i64 = 120;

@@ -173,14 +173,6 @@ impl Home {
         self.counts = (0, 0);
     }
 
-    /// Tells the session that chance leaves this much open.
-    fn know(&mut self, chance: Span) {
-        let round_trip = Span::from_micros(400);
-        let map = audera_clock::ClockMap::new(self.sender_now(), self.player_now(), 0.0);
-        let (bound, deviation) = (round_trip / 2 + chance, chance / 2);
-        let estimate = Estimate { map, bound, deviation, skew_ppm: 0.0, skew_deviation_ppm: 0.1, round_trip };
-        self.player.clock_estimated(&estimate);
-    }
 }
 
 /// Round trips of exchanges, us.
@@ -317,7 +309,7 @@ fn a_path_that_falls_silent_is_left_within_seconds() {
         let mut home = Home::smooth();
         home.start_when_ready();
         home.run_for(10 * SECOND);
-        home.know(if settled { Span::ZERO } else { Span::from_millis(1) });
+        home.player.set_pace(Span::from_millis(if settled { 500 } else { 100 }));
         home.run_for(5 * SECOND);
         home.clear();
         let cut = home.now;

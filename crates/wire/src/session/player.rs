@@ -189,10 +189,11 @@ impl PlayerSession {
         Some(Datagram::Request(request).encode())
     }
 
-    /// Tells how well the clock is known by now, after which the pace of the requests is chosen.
-    pub fn clock_estimated(&mut self, estimate: &Estimate) {
+    /// Sets the time between requests in datagrams while a stream is accepted, as [`ClockFilter::pace`](audera_clock::ClockFilter::pace)
+    /// wants it; 10 ms to 1 s.
+    pub fn set_pace(&mut self, pace: Span) {
         if let Some(requests) = &mut self.core.requests {
-            requests.estimated(estimate);
+            requests.set_pace(pace);
         }
     }
 

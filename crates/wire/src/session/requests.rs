@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use audera_clock::{Estimate, Exchange, PlayerTime, Span};
+use audera_clock::{Exchange, PlayerTime, Span};
 
 use crate::limits::MAX_TIME_PENDING;
 use crate::session::error::SessionError;
@@ -17,11 +17,15 @@ const BURST_INTERVAL: Span = Span::from_millis(20);
 /// The same in datagrams, which hold up no audio; some may be lost.
 const DATAGRAM_BURST: u8 = 12;
 /// Between datagrams of the burst.
-const DATAGRAM_BURST_INTERVAL: Span = Span::from_millis(15);
-/// Between requests while a stream is accepted and the clock is not known as well as it can be.
+const DATAGRAM_BURST_INTERVAL: Span = Span::from_millis(5);
+/// Between requests while a stream is accepted; in datagrams until the clock filter says how much it needs.
 const STREAMING_INTERVAL: Span = Span::from_millis(125);
-/// Mean time between datagrams while a stream is accepted and the clock is known: what is left is to follow its drift.
-const SETTLED_INTERVAL: Span = Span::from_millis(1_000);
+/// Datagrams are not sent more often than this while a stream is accepted, ...
+const LEAST_PACE: Span = Span::from_millis(10);
+/// ... nor more seldom.
+const MOST_PACE: Span = Span::from_millis(1_000);
+/// Datagrams at this pace or slower are spread about it.
+const SPREAD_FROM: Span = Span::from_millis(250);
 /// Between requests otherwise; in-band it keeps both ends within their idle limit, whatever datagrams do.
 const IDLE_INTERVAL: Span = Span::from_millis(2_000);
 
@@ -37,18 +41,14 @@ const SILENCE: Span = Span::from_millis(2_000);
 /// A datagram that the transport does not take for so long is not under way.
 const STUCK: Span = Span::from_millis(2_000);
 
-/// What chance leaves open of the clock's offset, beyond what the round trip does, when it counts as known.
-const SETTLED: Span = Span::from_micros(30);
-/// The same when it no longer does.
-const UNSETTLED: Span = Span::from_micros(60);
-
 /// Schedule and memory of time requests on both paths.
 #[derive(Debug)]
 pub(crate) struct Requests {
     begin: PlayerTime,
     in_band: Lane,
     datagrams: Option<DatagramLane>,
-    settled: bool,
+    /// Between datagrams while a stream is accepted.
+    pace: Span,
 }
 
 /// Requests on one path.
@@ -90,7 +90,7 @@ impl Requests {
             silent: false,
             stuck: false,
         });
-        Self { begin, in_band: Lane::new(BURST), datagrams, settled: false }
+        Self { begin, in_band: Lane::new(BURST), datagrams, pace: STREAMING_INTERVAL }
     }
 
     /// Asks in quick succession again.
@@ -118,24 +118,23 @@ impl Requests {
         (decided && datagrams.told.replace(path) != Some(path)).then_some(path)
     }
 
-    /// Learns how well the clock is known.
-    pub(crate) fn estimated(&mut self, estimate: &Estimate) {
-        let chance = estimate.bound - estimate.round_trip / 2;
-        self.settled = chance <= if self.settled { UNSETTLED } else { SETTLED };
+    /// Learns how often exchanges are wanted while a stream plays.
+    pub(crate) fn set_pace(&mut self, pace: Span) {
+        self.pace = pace.clamp(LEAST_PACE, MOST_PACE);
     }
 
     /// When the next request becomes due; `None` while all that are scheduled wait for the transport.
     pub(crate) fn timeout(&self, streaming: bool) -> Option<PlayerTime> {
         let in_band = (!self.in_band.due).then(|| self.in_band_scheduled(streaming));
         let datagram = self.datagrams.as_ref().filter(|datagrams| !datagrams.lane.due);
-        let datagram = datagram.map(|datagrams| datagrams.scheduled(self.begin, streaming, self.settled));
+        let datagram = datagram.map(|datagrams| datagrams.scheduled(self.begin, streaming, self.pace));
         in_band.into_iter().chain(datagram).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: PlayerTime, streaming: bool) {
         self.in_band.due |= now >= self.in_band_scheduled(streaming);
         if let Some(datagrams) = &mut self.datagrams {
-            let scheduled = datagrams.scheduled(self.begin, streaming, self.settled);
+            let scheduled = datagrams.scheduled(self.begin, streaming, self.pace);
             datagrams.lane.due |= now >= scheduled;
             datagrams.stuck |= now - scheduled >= STUCK;
             let lasting = datagrams.since.is_some_and(|since| now - since >= SILENCE);
@@ -260,13 +259,13 @@ impl Lane {
 }
 
 impl DatagramLane {
-    fn scheduled(&self, begin: PlayerTime, streaming: bool, settled: bool) -> PlayerTime {
+    fn scheduled(&self, begin: PlayerTime, streaming: bool, pace: Span) -> PlayerTime {
         if self.lane.burst_left > 0 {
             return self.lane.after(begin, DATAGRAM_BURST_INTERVAL);
         }
-        let regular = match (self.open, streaming, settled) {
-            (true, true, false) => STREAMING_INTERVAL,
-            (true, true, true) => self.spread(SETTLED_INTERVAL),
+        let regular = match (self.open, streaming) {
+            (true, true) if pace < SPREAD_FROM => pace,
+            (true, true) => self.spread(pace),
             _ => self.spread(IDLE_INTERVAL),
         };
         let regular = self.lane.after(begin, regular);
