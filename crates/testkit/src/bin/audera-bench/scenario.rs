@@ -9,8 +9,7 @@ pub(crate) struct Scenario {
     pub title: &'static str,
     pub hosts: &'static [HostPlan],
     pub rooms: &'static [RoomPlan],
-    /// From the application to the loudspeaker, in ms, as Audera is told; Snapcast is given its own default or this, whichever
-    /// is more, unless `snapcast_buffer` says otherwise.
+    /// From the application to the loudspeaker, as Audera is told, in ms. Snapcast keeps its default, 1000.
     pub latency_ms: u32,
     pub event: Event,
     pub target: Target,
