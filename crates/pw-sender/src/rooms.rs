@@ -30,6 +30,9 @@ pub struct RoomReport {
     /// What the room's clock estimate may be off by, in us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_bound_us: Option<f64>,
+    /// By how much the sender's clock is faster than the room's, by the room's estimate, in ppm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew_ppm: Option<f64>,
     /// Frames that came too late to be heard.
     pub late_frames: u64,
     /// Frames replaced by silence.
@@ -63,6 +66,7 @@ impl From<&Member> for RoomReport {
             sync_error_us: status.sync_error_us,
             ratio_ppm: status.ratio_ppm,
             clock_bound_us: status.clock_bound_us,
+            skew_ppm: status.skew_ppm,
             late_frames: status.late_frames,
             lost_frames: status.lost_frames,
             underruns: status.underruns,
