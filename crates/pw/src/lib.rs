@@ -52,11 +52,15 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # A device of its own
+//! A stream connected with [`Connect::driver`] can pace its graph as a sound card does: a descriptor given to
+//! [`Stream::drive_on`] says when, [`Process::drive`] tells the graph the time ([`Beat`]) and begins a cycle.
+//!
 //! # What runs where
 //! | loop or thread | what runs there |
 //! |---|---|
 //! | main loop (the host's, or a [`Thread`]'s) | `init`, the module's drop, every handler of events, timers, messages and wakes, every method of [`Stream`], [`Core`], [`Registry`], [`ModuleHost`]; dropping any of them, and of [`Process`] with its stream |
-//! | data loop (real-time) | [`Process::process`] and what it is given; [`Waker::wake`] and [`MonotonicTime::now`] may be called |
+//! | data loop (real-time) | [`Process::process`] and what it is given, [`Process::drive`]; [`Waker::wake`] and [`MonotonicTime::now`] may be called |
 //! | any thread | [`Waker`], [`Sender`], [`Topic`] (not the data loop), the methods of [`Thread`] |
 //!
 //! The types of the main loop are neither `Send` nor `Sync`, so the compiler keeps to this table. Handlers are called

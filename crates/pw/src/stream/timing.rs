@@ -45,9 +45,12 @@ impl Timing {
     }
 
     /// On playback: when the first frame written in this cycle leaves the device, as far as the ports on the way tell.
+    ///
+    /// What is on the way is counted in frames of the device, which are shorter when its crystal is fast.
     pub fn output_time(&self) -> MonotonicTime {
         let waiting = i64::try_from(self.queued.saturating_add(self.buffered)).unwrap_or(i64::MAX);
-        self.now.offset(self.delay).offset(frames_to_nanos(waiting, self.rate))
+        let nominal = self.delay.saturating_add(frames_to_nanos(waiting, self.rate));
+        self.now.offset(self.clock.map_or(nominal, |clock| clock.nanos(nominal)))
     }
 }
 
@@ -142,7 +145,27 @@ impl PositionArea {
     }
 }
 
+/// No crystal is further off than this. A driver that has yet to learn its device's rate may tell more for some seconds.
+const CRYSTAL: f64 = 500e-6;
+
 impl Clock {
+    /// How long what lasts `nominal` nanoseconds at the device's nominal rate takes by the host's clock.
+    fn nanos(&self, nominal: i64) -> i64 {
+        // The small part only goes through floating point.
+        nominal - (nominal as f64 * (self.off() / (1.0 + self.off()))).round() as i64
+    }
+
+    /// How long what takes `nanos` by the host's clock lasts at the device's nominal rate.
+    fn nominal(&self, nanos: i64) -> i64 {
+        nanos + (nanos as f64 * self.off()).round() as i64
+    }
+
+    /// By how much the device is fast, as a ratio; nought while that is not known.
+    fn off(&self) -> f64 {
+        let off = self.rate_diff - 1.0;
+        if off.abs() > CRYSTAL { 0.0 } else { off }
+    }
+
     fn from_raw(raw: &spa::spa_io_clock) -> Self {
         Self {
             id: raw.id,
@@ -160,21 +183,52 @@ impl Clock {
     }
 }
 
-/// Tells whether cycles follow on from each other.
+/// Tells whether cycles follow on from each other, and when frames are heard in the cycle in which the quantum changes.
 #[derive(Debug, Default)]
 pub(super) struct Continuity {
-    expected: Option<(u32, u64)>,
+    expected: Option<Expected>,
+}
+
+/// The cycle to come, by the one before it.
+#[derive(Debug)]
+struct Expected {
+    id: u32,
+    position: u64,
+    /// Frames in the cycle before.
+    duration: u64,
+    /// When its first frame is heard, if it follows on.
+    heard: MonotonicTime,
 }
 
 impl Continuity {
-    /// Whether `clock` is not where the cycle before said it would be.
-    pub(super) fn broken_by(&mut self, clock: Option<&Clock>) -> bool {
-        let broken = match (self.expected, clock) {
-            (Some(expected), Some(clock)) => expected != (clock.id, clock.position) || clock.jumped || clock.recovering,
+    /// Completes the times of a cycle by what is known from the one before.
+    ///
+    /// When the quantum changes, the ports' latencies are those of the new one at once, but what is on its way to the
+    /// device is a cycle of the old one: its frames follow on those before without a gap, and that is when they are heard.
+    pub(super) fn complete(&mut self, timing: &mut Timing) {
+        let expected = self.expected.take();
+        timing.discontinuous = match (&expected, &timing.clock) {
+            (Some(expected), Some(clock)) => expected.is_broken_by(clock),
             _ => true,
         };
-        self.expected = clock.map(|clock| (clock.id, clock.position.wrapping_add(clock.duration)));
-        broken
+        let Some(clock) = timing.clock else { return };
+        if let Some(expected) = expected.filter(|before| !timing.discontinuous && before.duration != clock.duration) {
+            let more = clock.nominal(expected.heard.since(timing.output_time()));
+            timing.delay = timing.delay.saturating_add(more);
+        }
+        let frames = i64::try_from(clock.duration).unwrap_or(i64::MAX);
+        self.expected = Some(Expected {
+            id: clock.id,
+            position: clock.position.wrapping_add(clock.duration),
+            duration: clock.duration,
+            heard: timing.output_time().offset(clock.nanos(frames_to_nanos(frames, clock.rate))),
+        });
+    }
+}
+
+impl Expected {
+    fn is_broken_by(&self, clock: &Clock) -> bool {
+        (self.id, self.position) != (clock.id, clock.position) || clock.jumped || clock.recovering
     }
 }
 
@@ -192,9 +246,8 @@ pub(super) unsafe fn read(
     let mut time: pw::pw_time = unsafe { std::mem::zeroed() };
     // SAFETY: live by contract; the size is that of the struct. A failure leaves it zero. The call is real-time safe.
     unsafe { pw::pw_stream_get_time_n(stream, &raw mut time, size_of::<pw::pw_time>()) };
-    let clock = area.read();
     let ticks_rate = per_second(time.rate);
-    Timing {
+    let mut timing = Timing {
         now: MonotonicTime::from_nanos(time.now),
         ticks: time.ticks,
         ticks_rate,
@@ -202,9 +255,11 @@ pub(super) unsafe fn read(
         queued: time.queued,
         buffered: time.buffered,
         rate,
-        clock,
-        discontinuous: continuity.broken_by(clock.as_ref()),
-    }
+        clock: area.read(),
+        discontinuous: false,
+    };
+    continuity.complete(&mut timing);
+    timing
 }
 
 fn from_unsigned(nanos: u64) -> MonotonicTime {
@@ -227,6 +282,7 @@ mod tests {
         raw.position = position;
         raw.duration = 256;
         raw.rate = spa::spa_fraction { num: 1, denom: 48_000 };
+        raw.rate_diff = 1.0;
         Clock::from_raw(&raw)
     }
 
@@ -247,19 +303,72 @@ mod tests {
         assert_eq!(timing.input_time().as_nanos(), 1_000_000_000);
     }
 
+    /// A cycle that begins at `nanos`, as a sink's ports tell it: heard one quantum later.
+    fn cycle(clock: Option<Clock>, nanos: i64) -> Timing {
+        let quantum = clock.map_or(0, |clock| clock.duration);
+        Timing {
+            now: MonotonicTime::from_nanos(nanos),
+            ticks: 0,
+            ticks_rate: 48_000,
+            delay: frames_to_nanos(quantum as i64, 48_000),
+            queued: 0,
+            buffered: 0,
+            rate: 48_000,
+            clock,
+            discontinuous: false,
+        }
+    }
+
     #[test]
     fn jumps_and_other_drivers_break_the_run() {
         let mut continuity = Continuity::default();
+        let mut broken = |clock| {
+            let mut timing = cycle(clock, 0);
+            continuity.complete(&mut timing);
+            timing.discontinuous
+        };
         let told: Vec<bool> =
             [clock(7, 0), clock(7, 256), clock(7, 1_024), clock(7, 1_280), clock(8, 1_536), clock(8, 1_792)]
-                .iter()
-                .map(|clock| continuity.broken_by(Some(clock)))
+                .into_iter()
+                .map(|clock| broken(Some(clock)))
                 .collect();
         assert_eq!(told, [true, false, true, false, true, false]);
-        assert!(continuity.broken_by(None));
-        assert!(continuity.broken_by(Some(&clock(8, 2_048))), "after a gap of knowledge");
-        let flagged = Clock { jumped: true, ..clock(8, 2_304) };
-        assert!(continuity.broken_by(Some(&flagged)));
+        assert!(broken(None));
+        assert!(broken(Some(clock(8, 2_048))), "after a gap of knowledge");
+        assert!(broken(Some(Clock { jumped: true, ..clock(8, 2_304) })));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_of_the_old_quantum() {
+        let mut continuity = Continuity::default();
+        let frames = |frames: i64| frames_to_nanos(frames, 48_000);
+        let of = |position, duration| Some(Clock { duration, rate_diff: 1.0, ..clock(7, position) });
+        // As a card does it: a cycle begins when just the quantum in use is left to play.
+        for (n, (quantum, begins, position)) in [
+            (480, 0, 0),
+            (480, 480, 480),
+            (4_800, 960, 960),
+            (4_800, 1_440, 5_760),
+            (48, 6_240, 10_560),
+            (48, 11_040, 10_608),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut timing = cycle(of(position, quantum), frames(begins));
+            continuity.complete(&mut timing);
+            assert_eq!(timing.discontinuous, n == 0);
+            let off = timing.output_time().as_nanos() - frames(position as i64 + 480);
+            assert!(off.abs() <= 4, "cycle {n} is told to be heard {off} ns late");
+        }
+    }
+
+    #[test]
+    fn delays_are_in_frames_of_the_crystal() {
+        let second = Timing { delay: 1_000_000_000, ..cycle(Some(Clock { rate_diff: 1.0001, ..clock(7, 0) }), 0) };
+        assert_eq!(second.output_time().as_nanos(), 999_900_010);
+        let unsettled = Timing { clock: Some(Clock { rate_diff: 1.01, ..clock(7, 0) }), ..second };
+        assert_eq!(unsettled.output_time().as_nanos(), 1_000_000_000);
     }
 
     #[test]

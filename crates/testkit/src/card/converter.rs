@@ -19,7 +19,7 @@ pub struct Cycle {
     pub begins: TrueTime,
     /// When the next one begins if the quantum stays.
     pub next: TrueTime,
-    /// The frame at which its first frame is to be heard.
+    /// Frames of the graph before it.
     pub position: u64,
     /// Frames between its beginning and that.
     pub delay: u64,
@@ -57,6 +57,8 @@ struct Run {
     fed: bool,
     /// Cycles and frames directly before `write` for which nothing has come.
     missing: (u64, u64),
+    /// Frames the converter has counted while the device stood still.
+    stood: u64,
 }
 
 impl Run {
@@ -101,7 +103,7 @@ impl Converter {
         let counted = self.clock.frame_at(now);
         let run = self.run.get_or_insert_with(|| {
             let wake = counted.max(0.0).ceil() as u64;
-            Run { wake, write: wake + quantum, pending: None, fed: false, missing: (0, 0) }
+            Run { wake, write: wake + quantum, pending: None, fed: false, missing: (0, 0), stood: 0 }
         });
         if let Some(quantum) = run.pending.take() {
             run.leave_silent(1, quantum);
@@ -120,11 +122,12 @@ impl Converter {
         run.pending = Some(quantum);
         let cycle = Cycle {
             begins: self.clock.time_of(run.wake as f64),
-            next: self.clock.time_of((run.wake + quantum) as f64),
-            position: run.write,
+            next: self.clock.time_of(run.write as f64),
+            position: run.write - run.stood,
             delay: run.write.saturating_sub(run.wake),
         };
-        run.wake += quantum;
+        // Then only this cycle is left in the buffer.
+        run.wake = run.write;
         self.counts.cycles += 1;
         cycle
     }
@@ -157,6 +160,18 @@ impl Converter {
         run.write += frames;
         run.fed = true;
         Some(Placed { at, late, missed })
+    }
+
+    /// An xrun: what waits in the buffer is still heard, then the device plays `frames` frames of silence, and goes on as if
+    /// nothing had been. The graph is told of no jump in position, only of a cycle that begins that much later. Gives the
+    /// silence; `None` while nothing runs.
+    pub fn stand_still(&mut self, frames: u64) -> Option<Missed> {
+        let run = self.run.as_mut()?;
+        let silence = Missed { frame: run.write, frames };
+        run.wake += frames;
+        run.write += frames;
+        run.stood += frames;
+        Some(silence)
     }
 
     /// The graph pauses or another driver has it. The crystal goes on.
@@ -252,6 +267,20 @@ mod tests {
         assert_eq!(placed.at, second.position);
         let third = converter.wake(second.next, 1024);
         assert_eq!((third.position, third.delay), (second.position + 1024, 1024));
+        assert_eq!(converter.counts().missed_cycles, 0);
+    }
+
+    #[test]
+    fn an_xrun_moves_what_follows() {
+        let mut converter = converter(0.0);
+        let first = converter.wake(START, 480);
+        converter.play(START, 480);
+        assert_eq!(converter.stand_still(960), Some(Missed { frame: 960, frames: 960 }));
+        assert_eq!(converter.next(), Some(later(first.next, 20_000_000)));
+        let second = converter.wake(later(first.next, 20_000_000), 480);
+        assert_eq!((second.position, second.delay), (first.position + 480, 480));
+        let placed = converter.play(second.begins, 480).unwrap();
+        assert_eq!((placed.at, placed.missed), (1920, None));
         assert_eq!(converter.counts().missed_cycles, 0);
     }
 

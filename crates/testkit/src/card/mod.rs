@@ -16,7 +16,7 @@ mod true_time;
 use std::path::{Path, PathBuf};
 
 pub use converter::{Converter, Cycle};
-pub use played::{Counts, MISSED_FILE, Missed, Played, REPORT_FILE, Report, SAMPLES_FILE, TIMES_FILE};
+pub use played::{Counts, MISSED_FILE, Missed, Played, REPORT_FILE, Report, SAMPLES_FILE, TIMES_FILE, XRUNS_FILE};
 pub use sample_clock::{SampleClock, Wander};
 pub use tape::{Recording, Tape};
 pub use true_time::{TrueTime, TrueTimer};
@@ -126,6 +126,11 @@ impl RunningCard {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Has the device stand still for 20 ms after what it has in its buffer, as in an xrun; [`Played::xruns`] tells where.
+    pub fn xrun(&self) {
+        self.process.signal(libc::SIGUSR1);
     }
 
     /// What it has played so far, up to some tenths of a second ago: the left channel.

@@ -13,6 +13,8 @@ pub const SAMPLES_FILE: &str = "played.f32";
 pub const TIMES_FILE: &str = "times.csv";
 /// Frames that were not played although sound was due: lines of `frame,frames`.
 pub const MISSED_FILE: &str = "missed.csv";
+/// Where the device stood still because it was told to: lines as in [`MISSED_FILE`].
+pub const XRUNS_FILE: &str = "xruns.csv";
 /// The card's [`Report`].
 pub const REPORT_FILE: &str = "card.json";
 
@@ -80,6 +82,8 @@ pub struct Played {
     pub samples: Vec<f32>,
     /// Where the card played silence because nothing had come in time.
     pub missed: Vec<Missed>,
+    /// Where it played silence in an xrun that was asked for.
+    pub xruns: Vec<Missed>,
     /// Frames and their true times in nanoseconds, both rising; never empty.
     times: Vec<(f64, f64)>,
     /// True time of frame 0: the times above count from here, so that floating point suffices.
@@ -123,10 +127,11 @@ impl Played {
             Some(Missed { frame: frame.try_into().ok()?, frames: frames.try_into().ok()? })
         };
         let missed = pairs(&text(MISSED_FILE)?).filter_map(span).collect();
+        let xruns = pairs(&text(XRUNS_FILE)?).filter_map(span).collect();
         let path = folder.join(SAMPLES_FILE);
         let samples = read_samples(&path, usize::from(report.channels), channel)
             .map_err(|source| Error::File { path, source })?;
-        Ok(Self { report, samples, missed, times, start })
+        Ok(Self { report, samples, missed, xruns, times, start })
     }
 
     /// A recording that was made by calculation: for tests of measures.
@@ -139,7 +144,14 @@ impl Played {
             let frame = n as f64 * step;
             (frame, clock.time_of(frame).since(clock.start()) as f64)
         };
-        Self { report, samples, missed: Vec::new(), times: (0..=lines).map(line).collect(), start: clock.start() }
+        Self {
+            report,
+            samples,
+            missed: Vec::new(),
+            xruns: Vec::new(),
+            times: (0..=lines).map(line).collect(),
+            start: clock.start(),
+        }
     }
 
     /// Frames a second, nominally.
@@ -237,6 +249,7 @@ mod tests {
         write(REPORT_FILE, serde_json::to_string(&report).unwrap().as_bytes());
         write(TIMES_FILE, b"frame,true_ns\n0,1000\n4800,100001000\n9600,2000");
         write(MISSED_FILE, b"frame,frames\n512,256\n");
+        write(XRUNS_FILE, b"frame,frames\n");
         let samples: Vec<u8> = [0.25f32, -0.25, 0.5, -0.5].iter().flat_map(|sample| sample.to_le_bytes()).collect();
         write(SAMPLES_FILE, &[&samples[..], &[1, 2, 3]].concat());
         let played = Played::read_channel(folder.path(), 1).unwrap();

@@ -15,7 +15,9 @@ use std::{
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::{Counts, MISSED_FILE, Missed, REPORT_FILE, Report, SAMPLES_FILE, SampleClock, TIMES_FILE, TrueTime};
+use super::{
+    Counts, MISSED_FILE, Missed, REPORT_FILE, Report, SAMPLES_FILE, SampleClock, TIMES_FILE, TrueTime, XRUNS_FILE,
+};
 use crate::Error;
 
 /// How much the disk may lag behind, in seconds.
@@ -33,6 +35,7 @@ enum Note {
         frames: u64,
     },
     Missed(Missed),
+    Xrun(Missed),
     Counts(Counts),
 }
 
@@ -63,6 +66,11 @@ impl Recording {
     /// Records that frames were silent which should not have been.
     pub fn missed(&mut self, missed: Missed) {
         self.note(Note::Missed(missed));
+    }
+
+    /// Records that the device stood still.
+    pub fn xrun(&mut self, silence: Missed) {
+        self.note(Note::Xrun(silence));
     }
 
     /// Records how the run goes.
@@ -148,6 +156,7 @@ struct Writer {
     sound: File,
     times: File,
     missed: File,
+    xruns: File,
     /// The first frame that is not in the file.
     end: u64,
     /// The first line that is not in the table.
@@ -176,6 +185,7 @@ impl Writer {
             sound: make(SAMPLES_FILE, "")?,
             times: make(TIMES_FILE, "frame,true_ns\n")?,
             missed: make(MISSED_FILE, "frame,frames\n")?,
+            xruns: make(XRUNS_FILE, "frame,frames\n")?,
             end: 0,
             line: 0,
             bytes: Vec::new(),
@@ -191,9 +201,13 @@ impl Writer {
         while let Ok(note) = self.notes.pop() {
             match note {
                 Note::Counts(counts) => self.report.counts = counts,
-                Note::Missed(Missed { frame, frames }) => {
-                    let line = format!("{frame},{frames}\n");
-                    self.missed.write_all(line.as_bytes()).map_err(|source| self.failed(MISSED_FILE, source))?;
+                Note::Missed(missed) => {
+                    self.missed
+                        .write_all(line(missed).as_bytes())
+                        .map_err(|source| self.failed(MISSED_FILE, source))?;
+                }
+                Note::Xrun(silence) => {
+                    self.xruns.write_all(line(silence).as_bytes()).map_err(|source| self.failed(XRUNS_FILE, source))?;
                 }
                 Note::Played { at, frames } => self.put(at, frames)?,
             }
@@ -247,6 +261,10 @@ impl Writer {
     }
 }
 
+fn line(Missed { frame, frames }: Missed) -> String {
+    format!("{frame},{frames}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +285,7 @@ mod tests {
         recording.play(10, &[0.5, -0.5, 0.25, -0.25]);
         recording.missed(Missed { frame: 12, frames: 3 });
         recording.play(15, &[1.0, -1.0]);
+        recording.xrun(Missed { frame: 16, frames: 7 });
         recording.counts(&Counts { cycles: 3, missed_cycles: 1, ..Counts::default() });
         tape.finish().unwrap();
         let played = Played::read(folder.path()).unwrap();
@@ -276,6 +295,7 @@ mod tests {
         );
         assert_eq!(played.first_sound(), Some(10));
         assert_eq!(played.missed, [Missed { frame: 12, frames: 3 }]);
+        assert_eq!(played.xruns, [Missed { frame: 16, frames: 7 }]);
         assert!(played.report.complete);
         assert_eq!((played.report.counts.cycles, played.report.counts.unrecorded_frames), (3, 0));
         assert!(played.time_of(4_000.0).since(clock.time_of(4_000.0)).abs() <= 1);

@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Restarts,
     /// The room's host is cut off for 5 s.
     Cut,
+    /// The room's card stands still for 20 ms.
+    Xrun,
     /// Every graph is given a quantum of 2048 frames, and later its own choice again.
     Quantum,
 }
@@ -82,7 +84,7 @@ pub(crate) struct Target {
 impl Event {
     /// Whether it concerns the last room only, so that the others ought not to notice.
     pub fn hits_last_room(self) -> bool {
-        matches!(self, Self::Joins | Self::Restarts | Self::Cut)
+        matches!(self, Self::Joins | Self::Restarts | Self::Cut | Self::Xrun)
     }
 }
 
@@ -193,6 +195,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         latency_ms: DEFAULT,
         event: Event::Cut,
         target: Target { back_s: Some(3.0), ..STRICT },
+    },
+    Scenario {
+        name: "xrun",
+        title: "the third room's card has an xrun of 20 ms",
+        hosts: &[TRUE_CLOCK],
+        rooms: THREE_CARDS,
+        latency_ms: DEFAULT,
+        event: Event::Xrun,
+        target: Target { back_s: Some(1.0), ..STRICT },
     },
     Scenario {
         name: "quantum",

@@ -8,8 +8,8 @@ use clap::Parser;
 /// A virtual sound card for PipeWire, with a crystal of its own.
 ///
 /// It is a sink that drives its graph at RATE * (1 + PPM) of true time and records what it plays into a folder: played.f32
-/// (raw 32-bit floats), times.csv (the true time of every 0.1 s), missed.csv (silence for want of sound) and card.json. It ends
-/// with SIGTERM or SIGINT.
+/// (raw 32-bit floats), times.csv (the true time of every 0.1 s), missed.csv (silence for want of sound), xruns.csv and
+/// card.json. It ends with SIGTERM or SIGINT; SIGUSR1 is an xrun of 20 ms.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {

@@ -10,9 +10,11 @@ use audera_testkit::card::{Converter, Recording, TrueTime, TrueTimer};
 
 use crate::host_clock::HostClock;
 
-/// What the data loop has to say to the main loop.
+/// What the data loop and the others have to say to each other.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
+    /// How many frames the device is to stand still.
+    pub xrun: AtomicU32,
     /// The rate of the graph, when it is not the card's.
     pub foreign_rate: AtomicU32,
 }
@@ -41,9 +43,13 @@ impl Process for Device {
             self.converter.stop();
             return None;
         }
+        let xrun = self.word.xrun.swap(0, Ordering::Relaxed);
+        if let Some(silence) = (xrun > 0).then(|| self.converter.stand_still(xrun.into())).flatten() {
+            self.recording.xrun(silence);
+        }
         let now = TrueTime::now();
         if let Some(next) = self.converter.next().filter(|&next| now < next) {
-            // Woken by the main loop, which does not know that all is under way.
+            // Woken by the main loop, which does not know that all is under way, or after an xrun.
             self.timer.arm(next);
             return None;
         }

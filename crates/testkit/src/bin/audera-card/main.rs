@@ -59,7 +59,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (ends, end) = mpsc::channel();
-    listen(ends.clone())?;
+    let word = Arc::new(Word::default());
+    listen(ends.clone(), word.clone(), arguments.rate / 1000 * XRUN_MS)?;
     let wander = arguments.wander.map(|wander| Wander { seed: arguments.seed, ..wander });
     let clock = SampleClock::new(arguments.rate, TrueTime::now(), arguments.ppm);
     let clock = wander.map_or(clock, |wander| clock.wandering(wander));
@@ -76,7 +77,6 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let (recording, tape) = Tape::start(&arguments.out, report, clock)?;
     let timer = TrueTimer::new().map_err(Failure::Timer)?;
-    let word = Arc::new(Word::default());
     let device = Device::new(Converter::new(clock), recording, timer.clone(), word.clone());
     let properties = Properties::new()
         .with("application.name", "audera-card")
@@ -96,20 +96,27 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Hears of SIGTERM and SIGINT, which then end nothing by themselves.
-fn listen(ends: Sender<End>) -> Result<(), Failure> {
+/// How long the device stands still at SIGUSR1, in milliseconds.
+const XRUN_MS: u32 = 20;
+
+/// Hears of SIGTERM and SIGINT, which then end nothing by themselves, and of SIGUSR1, an xrun of so many frames.
+fn listen(ends: Sender<End>, word: Arc<Word>, xrun: u32) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signals)?;
     let watch = {
         let _inside = runtime.enter();
-        [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).map_err(Failure::Signals))
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::user_defined1()];
+        kinds.map(|kind| signal(kind).map_err(Failure::Signals))
     };
-    let [terminate, interrupt] = watch;
-    let (mut terminate, mut interrupt) = (terminate?, interrupt?);
+    let [terminate, interrupt, stumble] = watch;
+    let (mut terminate, mut interrupt, mut stumble) = (terminate?, interrupt?, stumble?);
     thread::spawn(move || {
         runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = stumble.recv() => word.xrun.store(xrun, Ordering::Relaxed),
+                }
             }
         });
         // The main thread is ending already if it does not hear of this.
