@@ -3,6 +3,7 @@
 mod arguments;
 mod audera;
 mod failure;
+mod flaws;
 mod meter;
 mod outcome;
 mod report;

@@ -47,7 +47,7 @@ pub(crate) struct RoomPlan {
 pub(crate) enum Card {
     /// By this many ppm fast, always.
     Constant(f64),
-    /// About this many ppm fast, and up and down by so many more, once in so many seconds.
+    /// About this many ppm fast, wandering by up to so many more either way, there and back in so many seconds.
     Wandering { ppm: f64, swing_ppm: f64, period_s: f64 },
 }
 
@@ -146,7 +146,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "wandering",
         title: "cards wandering by 5 ppm over 10 minutes",
         hosts: &[TRUE_CLOCK],
-        rooms: &[wandering(KITCHEN, 20.0, 5.0, 600.0), wandering(LIVING_ROOM, -20.0, -5.0, 600.0)],
+        rooms: &[wandering(KITCHEN, 20.0, 5.0, 600.0), wandering(LIVING_ROOM, -20.0, 5.0, 600.0)],
         latency_ms: DEFAULT,
         event: Event::None,
         target: STRICT,
