@@ -63,6 +63,13 @@ pub(crate) struct Heard<'a> {
     pub latency: &'a Series,
 }
 
+impl Kind {
+    /// Whether nothing was heard.
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::Gap | Self::MissedCycle)
+    }
+}
+
 impl Heard<'_> {
     /// All flaws within a span, at times that are calm.
     pub fn flaws(&self, span: Range<f64>, is_calm: impl Fn(f64) -> bool) -> Flaws {
@@ -83,7 +90,9 @@ impl Heard<'_> {
         let near_hole = |at: usize| holes.iter().any(|gap| at + EDGE > gap.start && at < gap.start + gap.frames + EDGE);
         let clicks = clicks(samples).into_iter().filter(|click| click.excess_db >= CLICK && !near_hole(click.at));
         let clicks = clicks.map(|click| Flaw { kind: Kind::Click, at: at_of(click.at), size: click.excess_db });
-        let list = silences.chain(jumps).chain(clicks).filter(|flaw| is_calm(flaw.at)).collect();
+        // A silence that began with an event may outlast what is put down to the event.
+        let counts = |flaw: &Flaw| is_calm(flaw.at) || (flaw.kind.is_silence() && is_calm(flaw.at + flaw.size));
+        let list = silences.chain(jumps).chain(clicks).filter(counts).collect();
         Flaws { list, seconds: samples.len() as f64 / f64::from(RATE) }
     }
 

@@ -172,7 +172,7 @@ impl Outcome {
 
     /// Silence altogether, in seconds.
     pub fn silence(&self) -> f64 {
-        let silences = self.flaws().filter(|flaw| matches!(flaw.kind, Kind::Gap | Kind::MissedCycle));
+        let silences = self.flaws().filter(|flaw| flaw.kind.is_silence());
         silences.fold(0.0, |all, flaw| all + flaw.size)
     }
 
@@ -360,6 +360,20 @@ pub(crate) mod tests {
         assert_eq!(outcome.settled, Some(0.0), "the others do not wait for it");
         assert_eq!(outcome.count(Kind::Gap), 0);
         assert_eq!(outcome.misses(scenario), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_silence_that_outlasts_its_event_counts() {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == "quantum").unwrap();
+        let silent_for = |seconds: f64| {
+            let (from, to) = (12 * 48_000, 12 * 48_000 + (seconds * 48_000.0) as usize);
+            let mut take = take(|second| second[from..to].fill(0.0));
+            take.events = vec![(after(START, 12.0), after(START, 12.0))];
+            Outcome::of(scenario, take).unwrap()
+        };
+        assert_eq!(silent_for(1.0).count(Kind::Gap), 0);
+        assert_eq!(silent_for(5.0).count(Kind::Gap), 1);
+        assert!((silent_for(5.0).silence() - 5.0).abs() < 1e-3);
     }
 
     #[test]
