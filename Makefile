@@ -25,7 +25,7 @@ demo: build ## play two rooms on this machine: [FILE=music.flac] [OUTPUT=default
 	@$(TARGET_DIR)/release/audera-demo $(if $(FILE),--file "$(FILE)") $(if $(OUTPUT),--output "$(OUTPUT)") \
 		$(if $(SECONDS),--seconds "$(SECONDS)")
 
-bench: build ## measure how well rooms play in time, beside Snapcast: [SECONDS=30] [ONLY=cards,wifi] [OUT=build/bench]
+bench: build ## measure how well rooms play in time, beside Snapcast: [SECONDS=25] [ONLY=cards,wifi] [OUT=build/bench]
 	$(CARGO) build --locked --release --package audera-testkit --package audera-clock-shim
 	@$(TARGET_DIR)/release/audera-bench $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(ONLY),--only "$(ONLY)") \
 		--out "$(or $(OUT),build/bench)"

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use audera_clock::{Estimate, Exchange, Player, PlayerTime, SenderTime};
+use audera_clock::{Exchange, Player, PlayerTime, SenderTime, Span};
 
 use crate::audio::AudioPacket;
 use crate::close::CloseCode;

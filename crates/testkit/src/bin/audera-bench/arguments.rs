@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[command(version)]
 pub(crate) struct Arguments {
     /// Length of each run, 20 to 3600 s; what is to be reached is meant for 600.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(20..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u32).range(20..=3600))]
     pub seconds: u32,
     /// Run only these scenarios, by name, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

@@ -3,6 +3,7 @@
 mod arguments;
 mod audera;
 mod failure;
+mod flaws;
 mod meter;
 mod outcome;
 mod report;
@@ -119,8 +120,9 @@ fn circumstances(seconds: u32, snapcast: bool) -> Circumstances {
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     };
     let number = |text: &str| {
-        let word = text.split_whitespace().map(|word| word.trim_start_matches('v'));
-        word.filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).next_back().unwrap_or_default().to_owned()
+        let words = text.split_whitespace().rev().map(|word| word.trim_start_matches('v'));
+        let mut numbers = words.filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        numbers.next().unwrap_or_default().to_owned()
     };
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

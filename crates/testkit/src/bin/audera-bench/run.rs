@@ -143,6 +143,7 @@ fn cause(
             host.join()?;
             return Ok(Some((begin, TrueTime::now())));
         }
+        Event::Xrun => stage.xrun(last),
         Event::Quantum => {
             // Nought gives the choice back to the graph.
             let frames = if nth == 0 { "2048" } else { "0" };

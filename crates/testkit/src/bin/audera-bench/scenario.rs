@@ -9,8 +9,7 @@ pub(crate) struct Scenario {
     pub title: &'static str,
     pub hosts: &'static [HostPlan],
     pub rooms: &'static [RoomPlan],
-    /// From the application to the loudspeaker, in ms, as Audera is told; Snapcast is given its own default or this, whichever
-    /// is more, unless `snapcast_buffer` says otherwise.
+    /// From the application to the loudspeaker, as Audera is told, in ms. Snapcast keeps its default, 1000.
     pub latency_ms: u32,
     pub event: Event,
     pub target: Target,
@@ -48,7 +47,7 @@ pub(crate) struct RoomPlan {
 pub(crate) enum Card {
     /// By this many ppm fast, always.
     Constant(f64),
-    /// About this many ppm fast, and up and down by so many more, once in so many seconds.
+    /// About this many ppm fast, wandering by up to so many more either way, there and back in so many seconds.
     Wandering { ppm: f64, swing_ppm: f64, period_s: f64 },
 }
 
@@ -63,6 +62,8 @@ pub(crate) enum Event {
     Restarts,
     /// The room's host is cut off for 5 s.
     Cut,
+    /// The room's card stands still for 20 ms.
+    Xrun,
     /// Every graph is given a quantum of 2048 frames, and later its own choice again.
     Quantum,
 }
@@ -83,7 +84,7 @@ pub(crate) struct Target {
 impl Event {
     /// Whether it concerns the last room only, so that the others ought not to notice.
     pub fn hits_last_room(self) -> bool {
-        matches!(self, Self::Joins | Self::Restarts | Self::Cut)
+        matches!(self, Self::Joins | Self::Restarts | Self::Cut | Self::Xrun)
     }
 }
 
@@ -145,7 +146,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "wandering",
         title: "cards wandering by 5 ppm over 10 minutes",
         hosts: &[TRUE_CLOCK],
-        rooms: &[wandering(KITCHEN, 20.0, 5.0, 600.0), wandering(LIVING_ROOM, -20.0, -5.0, 600.0)],
+        rooms: &[wandering(KITCHEN, 20.0, 5.0, 600.0), wandering(LIVING_ROOM, -20.0, 5.0, 600.0)],
         latency_ms: DEFAULT,
         event: Event::None,
         target: STRICT,
@@ -194,6 +195,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         latency_ms: DEFAULT,
         event: Event::Cut,
         target: Target { back_s: Some(3.0), ..STRICT },
+    },
+    Scenario {
+        name: "xrun",
+        title: "the third room's card has an xrun of 20 ms",
+        hosts: &[TRUE_CLOCK],
+        rooms: THREE_CARDS,
+        latency_ms: DEFAULT,
+        event: Event::Xrun,
+        target: Target { back_s: Some(1.0), ..STRICT },
     },
     Scenario {
         name: "quantum",

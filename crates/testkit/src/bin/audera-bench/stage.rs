@@ -17,7 +17,7 @@ use crate::{
 pub(crate) const DESK: &str = "Desk";
 /// Its cycle, in frames: by so many its sound is later than the application's cycle.
 pub(crate) const DESK_QUANTUM: u32 = 512;
-/// What application and rooms run on until an event: no network, in cables or clocks, is the same twice.
+/// Cables and wandering crystals have neighbours of this, each its own.
 const SEED: u64 = 20_260_601;
 
 /// All that runs. Dropping it ends all of it.
@@ -69,6 +69,11 @@ impl Stage {
     /// The host with the application and the sender.
     pub fn sender(&self) -> &Session {
         &self.sessions[0]
+    }
+
+    /// Has a room's card stand still for a moment.
+    pub fn xrun(&self, room: usize) {
+        self.rooms[room].xrun();
     }
 
     /// Ends the cards and gives what they have played: the one beside the application, and the rooms.

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    outcome::{Kind, Outcome},
+    flaws::Kind,
+    outcome::Outcome,
     series::{Sight, Spread},
 };
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::Entry;
 use crate::{
-    outcome::{Kind, Outcome, Role, SETTLING, System},
+    flaws::Kind,
+    outcome::{Outcome, Role, SETTLING, System},
     scenario::Event,
 };
 
