@@ -7,7 +7,7 @@ use audera_testkit::{
     measure::{self, Click, Gap},
 };
 
-use crate::series::{RATE, Series, after};
+use crate::series::{RATE, Series, WINDOW, after};
 
 /// What could be heard to be wrong, in undisturbed times.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,8 +90,12 @@ impl Heard<'_> {
         let near_hole = |at: usize| holes.iter().any(|gap| at + EDGE > gap.start && at < gap.start + gap.frames + EDGE);
         let clicks = clicks(samples).into_iter().filter(|click| click.excess_db >= CLICK && !near_hole(click.at));
         let clicks = clicks.map(|click| Flaw { kind: Kind::Click, at: at_of(click.at), size: click.excess_db });
-        // A silence that began with an event may outlast what is put down to the event.
-        let counts = |flaw: &Flaw| is_calm(flaw.at) || (flaw.kind.is_silence() && is_calm(flaw.at + flaw.size));
+        // A silence that began with an event may outlast what is put down to the event, and end with the next one.
+        let counts = |flaw: &Flaw| {
+            let length = if flaw.kind.is_silence() { flaw.size } else { 0.0 };
+            let looks = (length / WINDOW) as usize + 1;
+            (0..=looks).any(|look| is_calm(flaw.at + length * look as f64 / looks as f64))
+        };
         let list = silences.chain(jumps).chain(clicks).filter(counts).collect();
         Flaws { list, seconds: samples.len() as f64 / f64::from(RATE) }
     }

@@ -368,7 +368,7 @@ pub(crate) mod tests {
         let silent_for = |seconds: f64| {
             let (from, to) = (12 * 48_000, 12 * 48_000 + (seconds * 48_000.0) as usize);
             let mut take = take(|second| second[from..to].fill(0.0));
-            take.events = vec![(after(START, 12.0), after(START, 12.0))];
+            take.events = [12.0, 17.5].map(|at| (after(START, at), after(START, at))).to_vec();
             Outcome::of(scenario, take).unwrap()
         };
         assert_eq!(silent_for(1.0).count(Kind::Gap), 0);
