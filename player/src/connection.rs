@@ -27,6 +27,8 @@ pub struct Connection {
     pub refused: Cell<Option<StreamId>>,
     /// Its clock as seen from here.
     pub clock: RefCell<ClockFilter>,
+    /// Whether it has been told that UDP does not pass.
+    pub udp_missed: Cell<bool>,
 }
 
 impl Connection {
@@ -41,6 +43,7 @@ impl Connection {
             outdated: Cell::new(false),
             refused: Cell::new(None),
             clock: RefCell::new(ClockFilter::new()),
+            udp_missed: Cell::new(false),
         })
     }
 

@@ -319,7 +319,9 @@ impl Protocol for Socket {
     }
 
     fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
-        let arrived = now() - Span::from(arrived.elapsed());
+        // In this order: what comes between the two readings makes the arrival later, which is but delay, and never earlier.
+        let age = Span::from(arrived.elapsed());
+        let arrived = now() - age;
         self.connection.session.borrow_mut().receive_datagram(arrived, payload);
         self.deliver();
     }
@@ -374,8 +376,11 @@ impl Socket {
         let sender = self.connection.name.borrow();
         match path {
             TimePath::Udp => tracing::debug!(%sender, "its clock is followed over UDP"),
-            TimePath::InBand => tracing::info!(
-                %sender,
+            // One line for each connection, however often a bad network opens and shuts.
+            TimePath::InBand if self.connection.udp_missed.replace(true) => {
+                tracing::debug!(%sender, "its clock is followed in-band");
+            }
+            TimePath::InBand => tracing::info!(                %sender,
                 "UDP does not pass (a firewall?): its clock is followed in-band, which is less precise beside other traffic"
             ),
         }

@@ -123,7 +123,7 @@ impl Room {
         if connection.refused.get() != Some(start.id) {
             tracing::info!(sender = %connection.name.borrow(), title = %start.title, format = %start.format, latency = %start.latency, "starts to play");
         }
-        self.open(connection.clone(), start, prepared, false);
+        self.open(connection.clone(), start, prepared, None);
     }
 
     /// Decides between the stream that plays and a new one.
@@ -149,9 +149,9 @@ impl Room {
 
     /// Gives the room to a stream and asks for the device. Audio is taken at once: it waits in the playout.
     ///
-    /// A device that cannot play at the beginning refuses the stream; one that has played (`again`) is waited for, since it may be
+    /// A device that cannot play at the beginning refuses the stream; one that has played (`again`, when it came) is waited for, since it may be
     /// plugged in again, or its server restarted.
-    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: bool) {
+    fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: Option<Instant>) {
         let StreamFormat { rate, channels, .. } = start.format;
         let Prepared { decoder, mut feeder, puller } = prepared;
         feeder.set_output_delay(self.config.borrow().output_delay);
@@ -169,7 +169,7 @@ impl Room {
             next_seq: None,
             samples: Vec::new(),
             attempt,
-            begun: Instant::now(),
+            begun: again.unwrap_or_else(Instant::now),
             finished: None,
             full_blocks: 0,
         }));
@@ -178,7 +178,7 @@ impl Room {
         let room = self.clone();
         tokio::task::spawn_local(async move {
             let Err(reason) = room.speaker.play(rate, channels.into(), Box::new(puller)).await else { return };
-            if again {
+            if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
                 return room.try_again(attempt).await;
             }
@@ -205,7 +205,7 @@ impl Room {
         }
         let Some(now) = self.now.take().filter(|now| now.finished.is_none()) else { return self.fall_silent() };
         match Prepared::new(now.start.format) {
-            Ok(prepared) => self.open(now.connection, now.start, prepared, true),
+            Ok(prepared) => self.open(now.connection, now.start, prepared, Some(now.begun)),
             Err(reason) => {
                 now.connection.refuse(now.start.id, &reason);
                 self.fall_silent();

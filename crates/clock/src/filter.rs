@@ -147,7 +147,8 @@ impl ClockFilter {
     #[must_use]
     pub fn pace(&self, age: Span) -> Span {
         let Some(estimate) = self.estimate.filter(|_| self.window.len() >= Self::BURST) else {
-            return Span::from_millis(5);
+            // A clock that is set again and again does not become known by asking more.
+            return Span::from_millis(if age < Span::from_secs(3) { 5 } else { 50 });
         };
         // Chance a second from now: a skew that is not known yet counts as well.
         let chance_us = (estimate.deviation.as_nanos() as f64 * 1e-3).hypot(estimate.skew_deviation_ppm);

@@ -12,6 +12,8 @@ use crate::{Span, Time};
 pub enum Observed {
     /// The observation was filtered in; times stay smooth.
     Steady,
+    /// The map was young and had begun on a wake-up that came late: it was set anew on this observation. The device has not jumped.
+    Corrected,
     /// The map was set anew on this observation: the device jumped.
     Reanchored {
         /// By how much later this observation came than the map had predicted. Zero where there was no prediction,
@@ -22,8 +24,9 @@ pub enum Observed {
 
 /// A filtered map of frame index to time on the clock `S`.
 ///
-/// The first observation may be a late wake-up; the map is to be relied on when it [is sure](Self::is_sure). Later, one wake-up that comes a few milliseconds late does not disturb it; a lasting shift does, and one of more than
-/// [`JUMP`](Self::JUMP) is reported as a discontinuity. From `JUMP` to [`LATE_WAKE_UP`](Self::LATE_WAKE_UP) it
+/// The first observation may be a late wake-up; the map is to be relied on when it [is sure](Self::is_sure), and is corrected within
+/// its first observations only. Later, one wake-up that comes a few milliseconds late does not disturb it; a lasting shift does, and one of
+/// more than [`JUMP`](Self::JUMP) is reported as a discontinuity. From `JUMP` to [`LATE_WAKE_UP`](Self::LATE_WAKE_UP) it
 /// takes observations that agree, two if they are early and three if they are late, to tell a jump from a late wake-up.
 #[derive(Clone, Debug)]
 pub struct FrameClock<S> {
@@ -34,8 +37,10 @@ pub struct FrameClock<S> {
     suspect: Option<Suspect>,
     /// Consecutive observations beyond the gate on one side: positive late, negative early.
     streak: i32,
-    /// Observations that agreed with the map since it was anchored, up to [`YOUNG`].
+    /// Observations that agreed with the map since it was anchored or corrected, up to [`YOUNG`].
     agreed: u32,
+    /// Observations since it was anchored, up to [`YOUTH`].
+    seen: u32,
 }
 
 /// Observations in a row that would be a jump if they were true, by how much, and how many of them agree.
@@ -99,6 +104,9 @@ const AGREEMENT: Span = Span::from_micros(500);
 /// A map on so few observations is young: it may rest on a late wake-up itself.
 const YOUNG: u32 = 8;
 
+/// However little agrees: a device that tells its time coarsely never does, and a map that is not young bears it.
+const YOUTH: u32 = 16;
+
 /// A young map is wrong after so many observations beyond the gate on one side.
 const YOUNG_STREAK: i32 = 3;
 
@@ -117,7 +125,7 @@ impl<S> FrameClock<S> {
     pub fn new(rate: u32) -> Self {
         let nominal_ns = 1e9 / f64::from(rate.clamp(8, 768_000));
         let crystal = Crystal { stretch: 0.0, variance: PRIOR_STRETCH * PRIOR_STRETCH };
-        Self { nominal_ns, anchor: None, crystal, suspect: None, streak: 0, agreed: 0 }
+        Self { nominal_ns, anchor: None, crystal, suspect: None, streak: 0, agreed: 0, seen: 0 }
     }
 
     /// Takes the observation that frame `position` is due at `at`. Positions rise from call to call.
@@ -134,7 +142,8 @@ impl<S> FrameClock<S> {
         predicted.advance(position, self.nominal_ns);
         let off = at - predicted.at;
         let gate = predicted.gate();
-        let young = self.agreed < YOUNG;
+        self.seen = (self.seen + 1).min(YOUTH);
+        let young = self.agreed < YOUNG && self.seen < YOUTH;
         if off.abs() > Self::JUMP && !(young && off.is_negative()) {
             let count = match self.suspect {
                 Some(before) if (off - before.off).abs() <= AGREEMENT => before.count + 1,
@@ -167,7 +176,7 @@ impl<S> FrameClock<S> {
             self.agreed = 0;
             let crystal = Crystal { stretch: predicted.stretch, variance: predicted.var_stretch };
             self.anchor = Some(Anchor::new(position, at, crystal));
-            return Observed::Reanchored { jump: off };
+            return Observed::Corrected;
         }
         if self.streak.abs() >= STREAK {
             predicted.open(innovation);
@@ -182,7 +191,7 @@ impl<S> FrameClock<S> {
     /// wake-up can be late.
     #[must_use]
     pub fn is_sure(&self) -> bool {
-        self.agreed > 0
+        self.agreed > 0 || self.seen >= YOUTH
     }
 
     /// When frame `position` is due, by the filtered map; earlier and later frames than those observed alike.
@@ -225,6 +234,7 @@ impl<S> FrameClock<S> {
         self.suspect = None;
         self.streak = 0;
         self.agreed = 0;
+        self.seen = 0;
     }
 
     fn reanchor(&mut self, position: u64, at: Time<S>) {

@@ -241,3 +241,38 @@ fn it_says_how_well_it_knows() {
         assert!(beyond * 50 < cycles, "{beyond} of {cycles}");
     }
 }
+
+/// Devices that tell their position in steps, or with much noise, are no devices that jump.
+#[test]
+fn coarse_devices_do_not_jump() {
+    let told = |card: &mut Card, quantum: u64, step: u64| {
+        card.position += quantum;
+        card.seconds += quantum as f64 / RATE;
+        // Its position was true when the step was begun.
+        let late = (card.position % step) as f64 / RATE;
+        let noise = card.noise.between(-card.jitter, card.jitter);
+        card.clock.observe(card.position, card.at(card.seconds + late + noise))
+    };
+    for (quantum, step, jitter) in
+        [(480, 128, 0.0), (512, 48, 0.0), (480, 1, 500e-6), (480, 1, 1e-3), (4096, 1, 300e-6), (480, 16, 0.0)]
+    {
+        for seed in 1..10 {
+            let mut card = Card::new(0.0, jitter, seed);
+            let (mut jumps, mut corrections) = (0, 0);
+            let mut last = 0.0;
+            while card.seconds < 1_020.0 {
+                match told(&mut card, quantum, step) {
+                    Observed::Steady => {}
+                    Observed::Corrected => {
+                        corrections += 1;
+                        last = card.seconds - 1_000.0;
+                    }
+                    Observed::Reanchored { .. } => jumps += 1,
+                }
+            }
+            assert_eq!(jumps, 0, "quantum {quantum}, steps of {step}, {jitter} s");
+            assert!(corrections < 16 && last < 20.0 * quantum as f64 / RATE, "{corrections} until {last} s");
+            assert!(card.clock.is_sure() && card.error_us().abs() < 3_000.0, "{}", card.error_us());
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,9 +59,10 @@ impl Beside {
     /// Beside a connection that was accepted on the address of `board`.
     pub(crate) fn accepted(tcp: &TcpStream, channel: Channel, board: &Arc<Switchboard>) -> io::Result<Self> {
         let source = tcp.local_addr()?;
+        let host = tcp.peer_addr()?.ip().to_canonical();
         let Channel { id, sealer, opener } = channel;
         let (letterbox, inbox) = mpsc::channel(WAITING);
-        board.lines().insert(id, Line { opener, peer: None, inbox: letterbox });
+        board.lines().insert(id, Line { opener, host, peer: None, inbox: letterbox });
         Ok(Self { sealer, way: Way::Shared { board: Arc::clone(board), id, source, inbox } })
     }
 
@@ -131,6 +132,8 @@ pub(crate) struct Switchboard {
 #[derive(Debug)]
 struct Line {
     opener: Opener,
+    /// Where the connection is from. A datagram that is repeated from elsewhere would draw the answers there.
+    host: IpAddr,
     /// Where its newest datagram came from.
     peer: Option<SocketAddr>,
     inbox: mpsc::Sender<Arrived>,
@@ -160,7 +163,8 @@ impl Switchboard {
     fn hand_out(&self, buffer: &Buffer, received: &Received) {
         let Some((id, datagram)) = buffer.get(..received.len).and_then(addressed) else { return };
         let mut lines = self.lines();
-        let Some(line) = lines.get_mut(&id) else { return };
+        let from = received.from.ip().to_canonical();
+        let Some(line) = lines.get_mut(&id).filter(|line| line.host == from) else { return };
         let Some(opened) = line.opener.open(datagram) else { return };
         if opened.newest {
             line.peer = Some(received.from);

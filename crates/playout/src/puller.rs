@@ -106,7 +106,7 @@ impl Puller {
         if let Some(clocks) = self.shared.clock.newer_than(&mut self.clocks_seen) {
             self.clocks = Some(clocks);
         }
-        let jumped = matches!(self.device.observe(self.position, at), Observed::Reanchored { .. });
+        let jumped = self.device.observe(self.position, at) != Observed::Steady;
 
         let frames = out.len() / self.width;
         let (out, incomplete) = out.split_at_mut(frames * self.width);

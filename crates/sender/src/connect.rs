@@ -150,7 +150,9 @@ impl Protocol for Socket {
 
     fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
         if let Some(session) = self.player.session.borrow_mut().as_mut() {
-            session.receive_datagram(now() - Span::from(arrived.elapsed()), payload);
+            // In this order: what comes between the two readings makes the arrival later, which is but delay, and never earlier.
+            let age = Span::from(arrived.elapsed());
+            session.receive_datagram(now() - age, payload);
         }
     }
 

@@ -63,6 +63,10 @@ pub const MAX_TIME_PENDING: usize = 16;
 /// Largest time stamp on the wire, ns; stamps are 0 or more. Differences of two stamps thus never overflow.
 pub const MAX_STAMP: i64 = (1 << 62) - 1;
 
+/// Time requests in datagrams that a player remembers: those of two and a half seconds at the quickest pace, so that a path with such a
+/// round trip still counts as open.
+pub const MAX_DATAGRAMS_PENDING: usize = 256;
+
 /// Datagrams with time requests that a sender answers on one connection: so many at once...
 pub const DATAGRAM_ALLOWANCE: u8 = 64;
 

@@ -43,8 +43,14 @@ impl Way {
     pub fn renew(&mut self, points: impl Iterator<Item = (f64, f64)>, slope: f64, round_trip: f64) {
         self.points.clear();
         self.points.extend(points);
-        // Replies overtake each other now and then; nearly sorted is quickly sorted.
-        self.points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        // Replies overtake a few others at most, which insertion sorts in few steps.
+        for index in 1..self.points.len() {
+            let mut place = index;
+            while place > 0 && self.points[place - 1].0 > self.points[place].0 {
+                self.points.swap(place - 1, place);
+                place -= 1;
+            }
+        }
         self.renew_hull();
         self.weigh(slope, round_trip);
     }

@@ -152,12 +152,12 @@ impl Clock {
     /// How long what lasts `nominal` nanoseconds at the device's nominal rate takes by the host's clock.
     fn nanos(&self, nominal: i64) -> i64 {
         // The small part only goes through floating point.
-        nominal - (nominal as f64 * (self.off() / (1.0 + self.off()))).round() as i64
+        nominal.saturating_sub((nominal as f64 * (self.off() / (1.0 + self.off()))).round() as i64)
     }
 
     /// How long what takes `nanos` by the host's clock lasts at the device's nominal rate.
     fn nominal(&self, nanos: i64) -> i64 {
-        nanos + (nanos as f64 * self.off()).round() as i64
+        nanos.saturating_add((nanos as f64 * self.off()).round() as i64)
     }
 
     /// By how much the device is fast, as a ratio; nought while that is not known.

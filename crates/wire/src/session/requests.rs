@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use audera_clock::{Exchange, PlayerTime, Span};
 
-use crate::limits::MAX_TIME_PENDING;
+use crate::limits::{MAX_DATAGRAMS_PENDING, MAX_TIME_PENDING};
 use crate::session::error::SessionError;
 use crate::status::TimePath;
 use crate::time::{TimeReply, TimeRequest};
@@ -56,10 +56,12 @@ pub(crate) struct Requests {
 struct Lane {
     burst_left: u8,
     last: Option<PlayerTime>,
-    /// A request is due and waits for the transport; it is stamped when it leaves.
-    due: bool,
+    /// Since when a request is due and waits for the transport; it is stamped when it leaves.
+    due: Option<PlayerTime>,
     next_number: u32,
     outstanding: VecDeque<(u32, PlayerTime)>,
+    /// So many are remembered; the oldest are forgotten.
+    most_outstanding: usize,
 }
 
 /// Requests in datagrams, and whether they are answered.
@@ -82,7 +84,7 @@ impl Requests {
     /// Begins with a burst. `datagrams` says whether the transport of both ends takes them.
     pub(crate) fn new(begin: PlayerTime, datagrams: bool) -> Self {
         let datagrams = datagrams.then(|| DatagramLane {
-            lane: Lane::new(DATAGRAM_BURST),
+            lane: Lane::new(DATAGRAM_BURST, MAX_DATAGRAMS_PENDING),
             open: false,
             told: None,
             unanswered: 0,
@@ -90,7 +92,7 @@ impl Requests {
             silent: false,
             stuck: false,
         });
-        Self { begin, in_band: Lane::new(BURST), datagrams, pace: STREAMING_INTERVAL }
+        Self { begin, in_band: Lane::new(BURST, MAX_TIME_PENDING), datagrams, pace: STREAMING_INTERVAL }
     }
 
     /// Asks in quick succession again.
@@ -125,18 +127,22 @@ impl Requests {
 
     /// When the next request becomes due; `None` while all that are scheduled wait for the transport.
     pub(crate) fn timeout(&self, streaming: bool) -> Option<PlayerTime> {
-        let in_band = (!self.in_band.due).then(|| self.in_band_scheduled(streaming));
-        let datagram = self.datagrams.as_ref().filter(|datagrams| !datagrams.lane.due);
+        let in_band = self.in_band.due.is_none().then(|| self.in_band_scheduled(streaming));
+        let datagram = self.datagrams.as_ref().filter(|datagrams| datagrams.lane.due.is_none());
         let datagram = datagram.map(|datagrams| datagrams.scheduled(self.begin, streaming, self.pace));
         in_band.into_iter().chain(datagram).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: PlayerTime, streaming: bool) {
-        self.in_band.due |= now >= self.in_band_scheduled(streaming);
+        if now >= self.in_band_scheduled(streaming) {
+            self.in_band.due.get_or_insert(now);
+        }
         if let Some(datagrams) = &mut self.datagrams {
             let scheduled = datagrams.scheduled(self.begin, streaming, self.pace);
-            datagrams.lane.due |= now >= scheduled;
-            datagrams.stuck |= now - scheduled >= STUCK;
+            if now >= scheduled {
+                let due = *datagrams.lane.due.get_or_insert(now);
+                datagrams.stuck |= now - due >= STUCK;
+            }
             let lasting = datagrams.since.is_some_and(|since| now - since >= SILENCE);
             datagrams.silent |= lasting && datagrams.unanswered >= MOST_UNANSWERED;
             datagrams.open &= !datagrams.silent && !datagrams.stuck;
@@ -169,7 +175,7 @@ impl Requests {
         match self.in_band.settle(reply) {
             Settled::Unknown => Ok(Completed::Stale),
             Settled::Mismatch => Err(unasked),
-            Settled::Yes if self.path() == TimePath::Udp => Ok(Completed::Heartbeat),
+            Settled::Yes if self.path() == TimePath::Udp && !self.is_overdue(now) => Ok(Completed::Heartbeat),
             Settled::Yes => Ok(Completed::Exchange(exchange(reply, now))),
         }
     }
@@ -189,6 +195,12 @@ impl Requests {
         }
         // An arrival before the departure is a clock that was set meanwhile: the path is open, the times are of no use.
         if arrived < reply.sent { Completed::Stale } else { Completed::Exchange(exchange(reply, arrived)) }
+    }
+
+    /// Whether a datagram should have been answered by now: what comes in-band is welcome then.
+    fn is_overdue(&self, now: PlayerTime) -> bool {
+        let since = self.datagrams.as_ref().and_then(|datagrams| datagrams.since);
+        since.is_some_and(|since| now - since >= OVERDUE)
     }
 
     fn in_band_scheduled(&self, streaming: bool) -> PlayerTime {
@@ -221,8 +233,8 @@ enum Settled {
 }
 
 impl Lane {
-    fn new(burst_left: u8) -> Self {
-        Self { burst_left, last: None, due: false, next_number: 0, outstanding: VecDeque::new() }
+    fn new(burst_left: u8, most_outstanding: usize) -> Self {
+        Self { burst_left, last: None, due: None, next_number: 0, outstanding: VecDeque::new(), most_outstanding }
     }
 
     fn after(&self, begin: PlayerTime, interval: Span) -> PlayerTime {
@@ -230,15 +242,12 @@ impl Lane {
     }
 
     fn take(&mut self, now: PlayerTime) -> Option<TimeRequest> {
-        if !self.due {
-            return None;
-        }
+        self.due.take()?;
         let request = TimeRequest { number: self.next_number, sent: now };
-        self.due = false;
         self.last = Some(now);
         self.burst_left = self.burst_left.saturating_sub(1);
         self.next_number = self.next_number.wrapping_add(1);
-        if self.outstanding.len() == MAX_TIME_PENDING {
+        if self.outstanding.len() == self.most_outstanding {
             self.outstanding.pop_front();
         }
         self.outstanding.push_back((request.number, request.sent));
