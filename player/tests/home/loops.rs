@@ -31,13 +31,15 @@ fn whatever_the_default_is_the_player_plays_to_a_real_output() {
 
     // The desktop's default is the room itself, and an application plays to the default.
     set_default(&house, "audera.Kitchen");
+    // Not pw-play, which is moved to and fro here: that of PipeWire 0.3.65 was seen to write over the graph's memory when its buffers
+    // were made anew.
     let file = house.long_noise(1);
-    let mut command = session.command("pw-play");
-    command.args(["--properties", "{ node.name = application }"]).arg(&file);
+    let mut command = session.command("paplay");
+    command.arg(&file);
     let application = session.spawn(command).unwrap();
     session
         .wait_for_graph("the application's link", |graph| {
-            (graph.plays_to("application") == ["audera.Kitchen"]).then_some(())
+            (graph.plays_to("paplay") == ["audera.Kitchen"]).then_some(())
         })
         .unwrap();
     session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
@@ -52,7 +54,9 @@ fn whatever_the_default_is_the_player_plays_to_a_real_output() {
     // An application that asks for the room by name. WirePlumber lets those follow the default that asked for what was it.
     drop(application);
     set_default(&house, "Speakers");
-    let _application = house.make_noise("audera.Kitchen", 1);
+    let mut command = session.command("paplay");
+    command.arg("--device=audera.Kitchen").arg(&file);
+    let _application = session.spawn(command).unwrap();
     session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
     wait_for_target(&house, "Speakers");
 
@@ -67,28 +71,16 @@ fn whatever_the_default_is_the_player_plays_to_a_real_output() {
     assert!(!onto_room(&links.output()), "{}", links.output());
 
     // Somebody moves its stream onto the room.
-    let number = session
-        .poll("the player among the sink inputs", || {
-            let inputs = session.run("pactl", &["list", "sink-inputs"]).ok()?;
-            let ours = inputs.split("Sink Input #").find(|input| input.contains(PLAYER))?;
-            ours.split_whitespace().next().map(str::to_owned)
-        })
-        .unwrap();
+    let inputs = session.run("pactl", &["list", "sink-inputs"]).unwrap();
+    let ours = inputs.split("Sink Input #").find(|input| input.contains(PLAYER)).expect(&inputs);
+    let number = ours.split_whitespace().next().unwrap();
     // The desktop's way, which may be refused, then the session manager's, then none that asks anybody.
-    let _ = session.run("pactl", &["move-sink-input", &number, "audera.Kitchen"]);
+    let _ = session.run("pactl", &["move-sink-input", number, "audera.Kitchen"]);
     wait_for_target(&house, &real);
-    let node = session.wait_for_graph("the player's node", |graph| Some(graph.node(PLAYER)?.id.to_string())).unwrap();
+    let node = session.graph().unwrap().node(PLAYER).unwrap().id.to_string();
     session.run("pw-metadata", &["-n", "default", &node, "target.object", "audera.Kitchen"]).unwrap();
     wait_for_target(&house, &real);
-    let moved_back = |log: &str| log.lines().filter(|line| line.contains("moved back")).count();
-    let before = moved_back(&player.output());
-    session
-        .poll("the player to leave the room it was linked to", || {
-            // Its ports may just be on their way to another sink.
-            let _ = session.link(&format!("{PLAYER}:output_FL"), "audera.Kitchen:playback_FL");
-            (moved_back(&player.output()) > before).then_some(())
-        })
-        .unwrap();
+    session.link(&format!("{PLAYER}:output_FL"), "audera.Kitchen:playback_FL").unwrap();
     wait_for_line(&mut player, 0, &["moved onto an Audera room", "moved back"]);
     wait_for_target(&house, &real);
     session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
@@ -98,9 +90,6 @@ fn whatever_the_default_is_the_player_plays_to_a_real_output() {
     let _source = house.tap("Tap", "Input", "audera.start = always audera.rooms = [ Kitchen ]").unwrap();
     session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
     wait_for_target(&house, &real);
-    let recorder = house.recorder(&[&real, "Input"]);
-    house.wait_until_heard(&recorder, &[true, true]);
-    drop(recorder);
     let recorded = house.listen(&[&real, "Input"], 4.0);
     let late = |channel: usize| &recorded.channels[channel][48_000..];
     assert!(likeness(late(1), late(0)) > 0.5);

@@ -56,7 +56,8 @@ pub fn long_noise(session: &Session) -> PathBuf {
     if !file.exists() {
         let long: Vec<f32> =
             (1..=60).flat_map(|seed| sound::noise(48_000, 1, 4.0, 0.5, seed).channels.remove(0)).collect();
-        Sound { rate: 48_000, channels: vec![long.clone(), long] }.write(&file, Samples::S16).unwrap();
+        // As floats: with 16-bit files PipeWire 0.3.65's pw-play, when its buffers are made anew, writes into memory that is the graph's by then.
+        Sound { rate: 48_000, channels: vec![long.clone(), long] }.write(&file, Samples::F32).unwrap();
     }
     file
 }
@@ -153,7 +154,7 @@ pub fn wait_until_playing(session: &Session, name: &str, wanted: &[&str]) -> Vec
         .unwrap()
 }
 
-/// How far an application has read its file, in frames of 16-bit stereo.
+/// How far an application has read its file, in frames of stereo floats.
 pub fn position(application: &Process, file: &Path) -> u64 {
     let pid = application.pid();
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
@@ -162,7 +163,7 @@ pub fn position(application: &Process, file: &Path) -> u64 {
             let number = entry.file_name().into_string().unwrap();
             let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
             let line = info.lines().find_map(|line| line.strip_prefix("pos:")).unwrap();
-            return line.trim().parse::<u64>().unwrap() / 4;
+            return line.trim().parse::<u64>().unwrap() / 8;
         }
     }
     panic!("{} is not open in process {pid}", file.display());
