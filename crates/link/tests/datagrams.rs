@@ -125,8 +125,8 @@ impl Protocol for Player {
     }
 
     fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
-        let arrived = PlayerTime::from_nanos(nanos()) - Span::from(arrived.elapsed());
-        self.session.borrow_mut().receive_datagram(arrived, payload);
+        let age = Span::from(arrived.elapsed());
+        self.session.borrow_mut().receive_datagram(PlayerTime::from_nanos(nanos()) - age, payload);
         self.note();
     }
 
@@ -154,7 +154,8 @@ impl Protocol for Player {
 enum Network {
     Passes,
     Blocks,
-    /// Passes each, and with it some that the ends did not send: changed in one bit, of before, from the other end, of any bytes.
+    /// Passes each, and with it some that the ends did not send: changed in one bit, of before, from the other end, of any bytes; and
+    /// before each that the listening end is to get, the very same from another host, which would like to have the answers.
     Forges,
 }
 
@@ -195,6 +196,7 @@ type Counts = (Rc<Cell<Network>>, Rc<Cell<usize>>, Rc<Cell<usize>>);
 async fn relay_datagrams(near: UdpSocket, target: SocketAddr, (network, passed, forged): Counts) {
     let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     far.connect(target).await.unwrap();
+    let elsewhere = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     let mut dialler = None;
     let mut old: VecDeque<Vec<u8>> = VecDeque::new();
     let (mut one, mut other) = ([0; 2048], [0; 2048]);
@@ -217,6 +219,9 @@ async fn relay_datagrams(near: UdpSocket, target: SocketAddr, (network, passed, 
             continue;
         }
         if network.get() == Network::Forges {
+            if outward {
+                drop(elsewhere.send_to(&bytes, target).await);
+            }
             let mut changed = bytes.clone();
             let bit = 8 * 8 + passed.get() * 7 % (8 * (changed.len() - 8));
             changed[bit / 8] ^= 1 << (bit % 8);

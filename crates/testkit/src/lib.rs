@@ -127,7 +127,7 @@ impl Error {
 }
 
 /// `None`, and a line that says why, where the machine does not permit simulated hosts; the value otherwise. With
-/// `AUDERA_NO_SKIP` set, as in CI, nothing is skipped.
+/// `AUDERA_NO_SKIP` set nothing is skipped.
 ///
 /// # Panics
 /// On every other error: a test has failed then.

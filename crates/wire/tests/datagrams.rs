@@ -321,6 +321,43 @@ fn a_path_that_falls_silent_is_left_within_seconds() {
     }
 }
 
+#[test]
+fn a_slow_path_that_answers_all_stays_open() {
+    // Half a second there and back, asked at the quickest pace: fifty requests are under way.
+    let slow: Fate = Box::new(|_, _| vec![250_000_000]);
+    let mut home = Home::new((true, true), (true, false), slow);
+    home.start_when_ready();
+    home.player.set_pace(Span::from_millis(10));
+    home.run_for(10 * SECOND);
+    assert!(matches!(home.paths[..], [(_, TimePath::Udp)]), "{:?}", home.paths);
+    home.clear();
+    home.run_for(10 * SECOND);
+    assert_eq!((home.paths.len(), home.player.time_path()), (0, TimePath::Udp));
+    // Where one is overdue the next ones do not wait: they follow at the pace that is set, and each is answered.
+    assert!(home.exchanges.len() > 900, "{} exchanges", home.exchanges.len());
+}
+
+#[test]
+fn a_stream_that_begins_after_a_long_pause_does_not_leave_the_path() {
+    let later: Fate = Box::new(|_, _| vec![15_000_000]);
+    let mut home = Home::new((true, true), (true, false), later);
+    home.run_until(10 * SECOND);
+    assert_eq!(home.player.time_path(), TimePath::Udp);
+    // Requests at rest lie up to 2.5 s apart; 2.2 s after one, a burst would have been due for longer than a stuck one may be.
+    let mut asked = (home.counts.0, home.now);
+    while home.now - asked.1 < 2_200 * MS {
+        home.run_for(10 * MS);
+        if home.counts.0 != asked.0 {
+            asked = (home.counts.0, home.now);
+        }
+    }
+    home.clear();
+    home.start();
+    home.run_for(SECOND);
+    assert_eq!((&home.paths[..], home.player.time_path()), (&[][..], TimePath::Udp));
+    assert!(home.exchanges.len() >= 12, "{} exchanges", home.exchanges.len());
+}
+
 impl Home {
     fn start_when_ready(&mut self) {
         self.run_until(100 * MS);

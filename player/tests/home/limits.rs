@@ -61,8 +61,8 @@ fn bad_peers_are_closed_with_one_line_each_and_the_room_plays_on() {
     let turned = |word: &str| log.iter().filter(|line| line.contains("turned away") && line.contains(word)).count();
     println!("{} timed out, {} refused at once", turned("no complete TLS handshake"), turned("refused, because"));
     assert_eq!(turned("no complete TLS handshake") + turned("refused, because"), 50, "{log:#?}");
-    // 32 at once have the time for a handshake; where the machine stands still for so long, others have their places then.
-    assert!(turned("no complete TLS handshake") >= 25);
+    // 32 at once have the time for a handshake. Others are refused, but for those that come so late that places are free again.
+    assert!(turned("no complete TLS handshake") >= 25 && turned("refused, because") > 0, "{log:#?}");
 
     wait_for_line(&mut player, said, &["connection lost", "peer"]);
 

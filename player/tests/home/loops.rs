@@ -31,8 +31,8 @@ fn whatever_the_default_is_the_player_plays_to_a_real_output() {
 
     // The desktop's default is the room itself, and an application plays to the default.
     set_default(&house, "audera.Kitchen");
-    // Not pw-play, which is moved to and fro here: that of PipeWire 0.3.65 was seen to write over the graph's memory when its buffers
-    // were made anew.
+    // Not pw-play: with that of PipeWire 0.3.65, moved to and fro as here, the graph was seen to stand still, its shared memory written
+    // over.
     let file = house.long_noise(1);
     let mut command = session.command("paplay");
     command.arg(&file);

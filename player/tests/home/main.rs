@@ -71,7 +71,7 @@ impl House {
         let file = self.session.dir().join(format!("long-noise-{seed}.wav"));
         let one = sound::noise(RATE, 1, 4.0, 0.5, seed).channels.remove(0);
         let long = one.repeat(45);
-        // As floats: with 16-bit files PipeWire 0.3.65's pw-play, when its buffers are made anew, writes into memory that is the graph's by then.
+        // As floats: samples of a 16-bit file were seen all over the graph's shared memory when PipeWire 0.3.65's pw-play played it.
         Sound { rate: RATE, channels: vec![long.clone(), long] }.write(&file, Samples::F32).unwrap();
         file
     }

@@ -56,7 +56,7 @@ pub fn long_noise(session: &Session) -> PathBuf {
     if !file.exists() {
         let long: Vec<f32> =
             (1..=60).flat_map(|seed| sound::noise(48_000, 1, 4.0, 0.5, seed).channels.remove(0)).collect();
-        // As floats: with 16-bit files PipeWire 0.3.65's pw-play, when its buffers are made anew, writes into memory that is the graph's by then.
+        // As floats: samples of a 16-bit file were seen all over the graph's shared memory when PipeWire 0.3.65's pw-play played it.
         Sound { rate: 48_000, channels: vec![long.clone(), long] }.write(&file, Samples::F32).unwrap();
     }
     file
