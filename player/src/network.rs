@@ -360,6 +360,7 @@ impl Socket {
                     self.room.audio(&self.connection, id, seq, stamp, &payload);
                 }
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
+                PlayerEvent::Watch(on) => self.room.watch(&self.connection, on),
                 PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
                 PlayerEvent::TimePath(path) => self.tell_of_path(path),
                 PlayerEvent::Closed { code, reason } => {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
+use crate::monotonic;
 use crate::speaker::Speaker;
 
 /// Audio that fits between network and device: the longest latency, and as much again for what comes early.
@@ -20,7 +21,9 @@ const CAPACITY: Span = Span::from_millis(4000);
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
 const MAX_CONCEALED: u32 = 5;
-const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// Looks whether the state has changed; every so many of them the status is told anyway.
+const STATUS_LOOK: Duration = Duration::from_millis(100);
+const STATUS_LOOKS: u32 = 10;
 /// What is buffered has played out by then, or never will.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -61,6 +64,7 @@ struct NowPlaying {
     /// When the sender ended it, or was gone: what is buffered plays out.
     finished: Option<Instant>,
     full_blocks: u64,
+    lost_packets: u64,
 }
 
 /// The room. Lives on the network thread.
@@ -68,13 +72,21 @@ pub struct Room {
     config: RefCell<Config>,
     speaker: Speaker,
     now: RefCell<Option<NowPlaying>>,
+    /// Who wants to be told how the room fares, whoever plays.
+    watchers: RefCell<Vec<Rc<Connection>>>,
     attempts: Cell<u64>,
 }
 
 impl Room {
     /// A silent room.
     pub fn new(config: Config, speaker: Speaker) -> Rc<Self> {
-        Rc::new(Room { config: RefCell::new(config), speaker, now: RefCell::default(), attempts: Cell::new(0) })
+        Rc::new(Room {
+            config: RefCell::new(config),
+            speaker,
+            now: RefCell::default(),
+            watchers: RefCell::default(),
+            attempts: Cell::new(0),
+        })
     }
 
     /// Tells how the stream fares, frees the device from what has played out, and asks anew for one that failed, for as long as
@@ -172,6 +184,7 @@ impl Room {
             begun: again.unwrap_or_else(Instant::now),
             finished: None,
             full_blocks: 0,
+            lost_packets: 0,
         }));
         // Taken now, so that audio comes while the device opens; a device that cannot play is told as soon as that is known.
         connection.speak(|session| session.accept(id));
@@ -230,6 +243,7 @@ impl Room {
         let mut now = self.now.borrow_mut();
         let Some(now) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
         let missing = now.next_seq.map_or(0, |expected| seq.wrapping_sub(expected));
+        now.lost_packets += u64::from(missing);
         now.next_seq = Some(seq.wrapping_add(1));
         let length = now.start.format.packet_duration();
         if (1..=MAX_CONCEALED).contains(&missing) {
@@ -261,8 +275,19 @@ impl Room {
         connection.session.borrow_mut().set_pace(clock.pace(age));
     }
 
+    /// A peer wants to be told how the room fares, whoever plays; or no longer.
+    pub fn watch(&self, connection: &Rc<Connection>, on: bool) {
+        self.watchers.borrow_mut().retain(|watcher| !Rc::ptr_eq(watcher, connection));
+        if on {
+            self.watchers.borrow_mut().push(connection.clone());
+            let status = self.status_for(connection);
+            connection.speak(|session| session.status(status));
+        }
+    }
+
     /// A connection is gone: what it has sent plays out.
     pub fn gone(&self, connection: &Rc<Connection>) {
+        self.watch(connection, false);
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
         }
@@ -291,19 +316,31 @@ impl Room {
             State::Draining => PlayerState::Draining,
             State::Waiting | State::Drained => PlayerState::Waiting,
         };
-        let micros = |span: Span| span.as_secs_f64() * 1e6;
+        let micros = |span: Span| span.as_nanos() as f64 / 1e3;
         status.stream = Some(now.start.id);
         status.codec = Some(now.start.format.coding);
-        status.sync_error_us = Some(micros(stats.sync_error));
+        let sounds = matches!(stats.state, State::Playing | State::Draining);
+        status.sync_error_us = sounds.then(|| micros(stats.sync_error));
+        status.sync_p99_us = stats.sync_p99.map(micros);
         status.ratio_ppm = Some(stats.ratio_ppm);
+        if stats.card_deviation_ppm > 0.0 {
+            status.card_ppm = Some(stats.card_ppm);
+            status.card_deviation_ppm = Some(stats.card_deviation_ppm);
+        }
+        status.output_delay_ms = Some(self.config.borrow().output_delay.as_secs_f64() * 1e3);
         status.buffered_ms = (stats.buffered.as_nanos() / 1_000_000).max(0) as u32;
         status.played_frames = stats.played_frames;
         status.late_frames = stats.late_frames;
         status.lost_frames = stats.lost_frames;
+        status.late_packets = stats.late_packets;
+        status.lost_packets = now.lost_packets;
         status.underruns = stats.underruns;
         status.resyncs = stats.resyncs;
         status.time_path = Some(now.connection.session.borrow().time_path());
         if let Some(estimate) = now.connection.clock.borrow().estimate() {
+            let here = monotonic::now();
+            let there = estimate.map.to_sender(here);
+            status.clock_offset_us = Some((there.as_nanos() - here.as_nanos()) as f64 / 1e3);
             status.clock_bound_us = Some(micros(estimate.bound));
             status.round_trip_us = Some(micros(estimate.round_trip));
             status.skew_ppm = Some(estimate.skew_ppm);
@@ -311,16 +348,52 @@ impl Room {
         status
     }
 
-    /// Tells the sender once a second how its stream fares.
+    /// The status as a peer is told it: whose stream plays is news to the others only, and what the stream is called among the two
+    /// concerns nobody else.
+    fn status_for(&self, connection: &Rc<Connection>) -> PlayerStatus {
+        let mut status = self.status();
+        let now = self.now.borrow();
+        if let Some(now) = now.as_ref().filter(|now| !Rc::ptr_eq(&now.connection, connection)) {
+            status.stream = None;
+            status.sender = Some(now.connection.name.borrow().clone());
+            status.title = Some(now.start.title.clone());
+        }
+        status
+    }
+
+    /// Tells the sender, and who watches, how the room fares: once a second, and when its state or its stream has changed.
     async fn report(self: Rc<Self>) {
-        let mut period = tokio::time::interval(STATUS_PERIOD);
+        let mut look = tokio::time::interval(STATUS_LOOK);
+        let (mut looks, mut told) = (0, None);
         loop {
-            period.tick().await;
-            let connection = self.now.borrow().as_ref().map(|now| now.connection.clone());
-            if let Some(connection) = connection {
-                let status = self.status();
-                connection.speak(|session| session.status(status));
+            look.tick().await;
+            looks += 1;
+            let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.stats().state));
+            let second_over = looks >= STATUS_LOOKS;
+            if !second_over && present == told {
+                continue;
             }
+            if second_over {
+                looks = 0;
+                if let Some(now) = &mut *self.now.borrow_mut() {
+                    now.feeder.close_second();
+                }
+            }
+            told = present;
+            self.tell();
+        }
+    }
+
+    /// Tells everybody who is to know how the room fares.
+    fn tell(&self) {
+        let sender = self.now.borrow().as_ref().map(|now| now.connection.clone());
+        let mut peers = self.watchers.borrow().clone();
+        let watches = |sender: &Rc<Connection>| peers.iter().any(|watcher| Rc::ptr_eq(watcher, sender));
+        let sender = sender.filter(|sender| !watches(sender));
+        peers.extend(sender);
+        for peer in peers {
+            let status = self.status_for(&peer);
+            peer.speak(|session| session.status(status));
         }
     }
 

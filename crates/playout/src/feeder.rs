@@ -7,6 +7,7 @@ use audera_clock::{ClockMap, Estimate, SenderTime, Span};
 use rtrb::Producer;
 
 use crate::config::Config;
+use crate::errors::LastMinute;
 use crate::shared::{Shared, State, Stats};
 use crate::source::Packet;
 
@@ -26,6 +27,7 @@ pub struct Feeder {
     pushed: i64,
     /// Where the next packet belongs if it follows on the last without a gap.
     due: Option<SenderTime>,
+    sync_errors: LastMinute,
     /// The last packet came wholly twice, so that the next is likely to come in part.
     doubled: bool,
 }
@@ -40,7 +42,7 @@ const LOUDEST: f32 = 8.0;
 
 impl Feeder {
     pub(crate) fn new(samples: Producer<f32>, packets: Producer<Packet>, shared: Arc<Shared>, config: Config) -> Self {
-        Self { samples, packets, shared, config, pushed: 0, due: None, doubled: false }
+        Self { samples, packets, shared, config, pushed: 0, due: None, sync_errors: LastMinute::new(), doubled: false }
     }
 
     /// Appends a packet of interleaved `samples` whose first frame is to be heard at `stamp`.
@@ -119,10 +121,15 @@ impl Feeder {
         self.shared.state() == State::Drained
     }
 
+    /// Closes a second of what [`Stats::sync_p99`] is about; to be called once a second.
+    pub fn close_second(&mut self) {
+        self.sync_errors.close_second(&self.shared.sync_errors);
+    }
+
     /// The present figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.stats(self.pushed, self.config.rate)
+        Stats { sync_p99: self.sync_errors.p99(), ..self.shared.stats(self.pushed, self.config.rate) }
     }
 
     fn count_late(&self, frames: usize) {

@@ -39,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod errors;
 mod fade;
 mod feeder;
 mod puller;

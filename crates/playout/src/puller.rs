@@ -34,6 +34,8 @@ pub struct Puller {
     finished: bool,
     /// Silence now is a hole in something that was being played.
     interrupted: bool,
+    /// The first frame of the packet that was counted as late last.
+    counted_late: i64,
     /// Frames given to the device so far.
     position: u64,
     /// Frames since the servo was last updated.
@@ -84,6 +86,7 @@ impl Puller {
             clocks_seen: 0,
             finished: false,
             interrupted: false,
+            counted_late: -1,
             position: 0,
             since_update: 0,
             step: 1.0,
@@ -174,6 +177,7 @@ impl Puller {
         }
         self.since_update = 0;
         self.shared.sync_error.store(error.as_nanos(), Ordering::Relaxed);
+        self.shared.sync_errors.count(error);
     }
 
     /// The rate at which the clocks, the device and the stamps have the stream be consumed, in ppm above nominal.
@@ -264,6 +268,10 @@ impl Puller {
             let position = Position::of(first).plus(missed);
             let skipped = position.frame.min(front.end()) - first;
             self.shared.late_frames.fetch_add(skipped.max(0) as u64, Ordering::Relaxed);
+            if skipped > 0 && front.first != self.counted_late {
+                self.counted_late = front.first;
+                self.shared.late_packets.fetch_add(1, Ordering::Relaxed);
+            }
             resume = first + skipped;
             if position.frame < front.end() {
                 break Some((0, position));

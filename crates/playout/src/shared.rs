@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fe
 
 use audera_clock::{ClockMap, Estimate, PlayerTime, SenderTime, Span};
 
+use crate::errors::Histogram;
+
 /// What a playout is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -37,6 +39,8 @@ pub struct Stats {
     pub state: State,
     /// How far the sound is behind its time (negative: ahead), as the servo saw it last.
     pub sync_error: Span,
+    /// The size that 99 % of the sync errors did not exceed in the last minute, by [`Feeder::close_second`](crate::Feeder::close_second).
+    pub sync_p99: Option<Span>,
     /// How much sound lies ahead of what is being played.
     pub buffered: Span,
     /// How much faster than nominal the stream is consumed, in ppm: the difference of the clocks and the servo's
@@ -48,6 +52,8 @@ pub struct Stats {
     pub card_deviation_ppm: f64,
     /// Frames that were skipped because their time had passed, or had been filled by earlier packets.
     pub late_frames: u64,
+    /// Packets of which frames were skipped for this.
+    pub late_packets: u64,
     /// Frames of silence between two sounds: gaps in the stamps, and waiting for late packets.
     pub lost_frames: u64,
     /// How often the buffer ran dry while playing.
@@ -68,6 +74,8 @@ pub(crate) struct Shared {
     pub finished: AtomicBool,
     state: AtomicU8,
     pub sync_error: AtomicI64,
+    /// Every error that the servo saw.
+    pub sync_errors: Histogram,
     /// Bits of an `f64`.
     pub ratio_ppm: AtomicU64,
     /// Bits of an `f64`.
@@ -78,6 +86,7 @@ pub(crate) struct Shared {
     pub position: AtomicI64,
     /// Both halves add to this one.
     pub late_frames: AtomicU64,
+    pub late_packets: AtomicU64,
     pub lost_frames: AtomicU64,
     pub underruns: AtomicU64,
     pub resyncs: AtomicU64,
@@ -92,11 +101,13 @@ impl Shared {
             finished: AtomicBool::new(false),
             state: AtomicU8::new(State::Waiting as u8),
             sync_error: AtomicI64::new(0),
+            sync_errors: Histogram::new(),
             ratio_ppm: AtomicU64::new(0),
             card_ppm: AtomicU64::new(0),
             card_deviation_ppm: AtomicU64::new(0),
             position: AtomicI64::new(0),
             late_frames: AtomicU64::new(0),
+            late_packets: AtomicU64::new(0),
             lost_frames: AtomicU64::new(0),
             underruns: AtomicU64::new(0),
             resyncs: AtomicU64::new(0),
@@ -119,11 +130,13 @@ impl Shared {
         Stats {
             state: self.state(),
             sync_error: Span::from_nanos(self.sync_error.load(Ordering::Relaxed)),
+            sync_p99: None,
             buffered: Span::from_frames(ahead, rate),
             ratio_ppm: f64::from_bits(count(&self.ratio_ppm)),
             card_ppm: f64::from_bits(count(&self.card_ppm)),
             card_deviation_ppm: f64::from_bits(count(&self.card_deviation_ppm)),
             late_frames: count(&self.late_frames),
+            late_packets: count(&self.late_packets),
             lost_frames: count(&self.lost_frames),
             underruns: count(&self.underruns),
             resyncs: count(&self.resyncs),

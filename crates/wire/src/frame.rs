@@ -29,6 +29,8 @@ pub enum FrameType {
     Preempt,
     /// Player: how it fares.
     Status,
+    /// Sender: wants to be told how the player fares, or no longer.
+    Watch,
     /// Sender: one packet of audio.
     Audio,
     /// Player: asks for the sender's time.
@@ -52,6 +54,7 @@ impl FrameType {
             Self::Refuse => 0x13,
             Self::Preempt => 0x14,
             Self::Status => 0x15,
+            Self::Watch => 0x16,
             Self::Audio => 0x20,
             Self::TimeRequest => 0x30,
             Self::TimeReply => 0x31,
@@ -71,6 +74,7 @@ impl FrameType {
             0x13 => Self::Refuse,
             0x14 => Self::Preempt,
             0x15 => Self::Status,
+            0x16 => Self::Watch,
             0x20 => Self::Audio,
             0x30 => Self::TimeRequest,
             0x31 => Self::TimeReply,
@@ -103,6 +107,7 @@ impl fmt::Display for FrameType {
             Self::Refuse => "refuse",
             Self::Preempt => "preempt",
             Self::Status => "status",
+            Self::Watch => "watch",
             Self::Audio => "audio",
             Self::TimeRequest => "time request",
             Self::TimeReply => "time reply",

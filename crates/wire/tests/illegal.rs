@@ -165,8 +165,13 @@ fn each_role_has_its_own_messages() {
         assert_eq!(player_fails(&[sender_hello(), message]), protocol(&reason));
     }
     let reply = TimeReply { number: 0, sent: PLAYER_NOW, received: SENDER_NOW, replied: SENDER_NOW };
-    let of_senders =
-        [start(2, 0), run(|id, run| Message::Stop { id, run }), audio(0, &[0; 64]), Message::TimeReply(reply)];
+    let of_senders = [
+        start(2, 0),
+        run(|id, run| Message::Stop { id, run }),
+        audio(0, &[0; 64]),
+        Message::TimeReply(reply),
+        Message::Watch { on: true },
+    ];
     for message in of_senders {
         let reason = format!("a player must not send {}", message.kind());
         assert_eq!(sender_fails(&[player_hello(), message]), protocol(&reason));

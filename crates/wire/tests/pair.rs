@@ -266,6 +266,25 @@ fn a_stream_is_started_played_and_stopped() {
 }
 
 #[test]
+fn who_watches_is_told_without_a_stream() {
+    let mut pair = Pair::new(5 * MS);
+    assert!(!pair.sender.watch(true), "not before the player's hello");
+    pair.run_until(100 * MS);
+    pair.player_said();
+    pair.sender_said();
+    assert!(pair.sender.watch(true));
+    pair.run_for(5 * MS);
+    assert_eq!(pair.player_said(), [PlayerEvent::Watch(true)]);
+    let status = PlayerStatus { sender: Some("tablet".into()), ..PlayerStatus::default() };
+    pair.player.status(status.clone());
+    pair.run_for(5 * MS);
+    assert_eq!(pair.sender_said(), [SenderEvent::Status(status)]);
+    assert!(pair.sender.watch(false));
+    pair.run_for(5 * MS);
+    assert_eq!(pair.player_said(), [PlayerEvent::Watch(false)]);
+}
+
+#[test]
 fn audio_under_way_when_the_stream_is_preempted_is_ignored() {
     let mut pair = playing(5 * MS);
     pair.play(StreamId(1), 0);

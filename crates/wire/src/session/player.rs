@@ -43,6 +43,8 @@ pub enum PlayerEvent {
     },
     /// The stream has ended: play out what is there.
     Stop(StreamId),
+    /// The sender wants to be told the status, whoever plays here, at once and from now on; or (`false`) only while its own stream plays.
+    Watch(bool),
     /// A time exchange for the clock filter.
     Exchange(Exchange),
     /// Time exchanges take another path from now on; the first time, it is known which one. Does not come when either end takes no
@@ -331,6 +333,7 @@ impl Core {
                 }
             }
             Message::Audio(packet) => self.audio(&packet)?,
+            Message::Watch { on } => self.events.push_back(PlayerEvent::Watch(on)),
             Message::TimeReply(reply) => {
                 let requests = self.requests.as_mut().ok_or(SessionError::TimeReply { number: reply.number })?;
                 let completed = requests.complete(&reply, now)?;

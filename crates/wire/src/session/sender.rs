@@ -41,7 +41,7 @@ pub enum SenderEvent {
         /// Name of the other sender.
         by: String,
     },
-    /// How the player fares, once a second.
+    /// How the player fares, once a second and when its state changes.
     Status(PlayerStatus),
     /// The session is over; always the last event. The code is the peer's if it said bye, else the own one.
     Closed {
@@ -205,6 +205,16 @@ impl SenderSession {
         }
     }
 
+    /// Asks to be told how the player fares, whether or not it plays a stream of ours; or no longer. False before the player's hello
+    /// and after the end.
+    pub fn watch(&mut self, on: bool) -> bool {
+        let ready = self.core.life.is_ready();
+        if ready {
+            self.core.send(&Message::Watch { on });
+        }
+        ready
+    }
+
     /// Says bye. The session is over, its last bytes wait in [`poll_transmit`](Self::poll_transmit). Nothing happens when it is over already.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.core.close(code, reason, true);
@@ -295,7 +305,11 @@ impl Core {
                 self.asked.push_back((request, now));
             }
             Message::Extension { .. } => self.counters.extensions += 1,
-            Message::Start { .. } | Message::Stop { .. } | Message::Audio(_) | Message::TimeReply(_) => {
+            Message::Start { .. }
+            | Message::Stop { .. }
+            | Message::Audio(_)
+            | Message::TimeReply(_)
+            | Message::Watch { .. } => {
                 return Err(SessionError::NotForRole { role: Role::Player, kind });
             }
         }

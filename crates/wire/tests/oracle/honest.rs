@@ -128,7 +128,10 @@ impl Pair {
                 self.player.refuse(id, &script.text());
             }
             14 => self.player.status(script.status()),
-            _ => match script.below(32) {
+            _ => match script.below(33) {
+                32 => {
+                    self.sender.watch(script.below(2) == 0);
+                }
                 0 => {
                     self.closing = true;
                     self.sender.close(CloseCode::Shutdown, "sender ends");
@@ -246,6 +249,7 @@ impl Pair {
                 PlayerEvent::SenderReady(_)
                 | PlayerEvent::Start(_)
                 | PlayerEvent::Stop(_)
+                | PlayerEvent::Watch(_)
                 | PlayerEvent::TimePath(_) => {}
             }
         }

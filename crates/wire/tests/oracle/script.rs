@@ -94,6 +94,7 @@ impl<'a> Script<'a> {
             stream: (self.below(2) == 0).then(|| self.id()),
             codec: (self.below(2) == 0).then_some(Coding::Opus),
             sync_error_us: (self.below(2) == 0).then(|| f64::from(self.short()) / f64::from(self.below(3))),
+            title: (self.below(2) == 0).then(|| self.text()),
             buffered_ms: self.number(),
             xruns: u64::from(self.number()) << self.below(32),
             ..PlayerStatus::default()
@@ -137,7 +138,7 @@ impl<'a> Script<'a> {
     pub fn message(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let payload;
-        let message = match self.below(16) {
+        let message = match self.below(17) {
             0 => Message::Hello(Hello::Sender(self.sender_hello())),
             1 => Message::Hello(Hello::Player(self.player_hello())),
             2 => Message::Bye(Bye { code: CloseCode::Shutdown, reason: self.text() }),
@@ -157,6 +158,7 @@ impl<'a> Script<'a> {
             }
             13 => Message::TimeRequest(self.request()),
             14 => Message::TimeReply(self.reply()),
+            15 => Message::Watch { on: self.below(2) == 0 },
             _ => {
                 let len = usize::from(self.byte());
                 Message::Extension { byte: 0x80 | self.byte(), payload: self.bytes(len) }
