@@ -31,6 +31,12 @@ pub enum FrameType {
     Status,
     /// Sender: wants to be told how the player fares, or no longer.
     Watch,
+    /// Player: the state of the room.
+    Room,
+    /// Sender: changes the state of the room.
+    Set,
+    /// Player: does not change it so.
+    SetRefused,
     /// Sender: one packet of audio.
     Audio,
     /// Player: asks for the sender's time.
@@ -55,6 +61,9 @@ impl FrameType {
             Self::Preempt => 0x14,
             Self::Status => 0x15,
             Self::Watch => 0x16,
+            Self::Room => 0x17,
+            Self::Set => 0x18,
+            Self::SetRefused => 0x19,
             Self::Audio => 0x20,
             Self::TimeRequest => 0x30,
             Self::TimeReply => 0x31,
@@ -75,6 +84,9 @@ impl FrameType {
             0x14 => Self::Preempt,
             0x15 => Self::Status,
             0x16 => Self::Watch,
+            0x17 => Self::Room,
+            0x18 => Self::Set,
+            0x19 => Self::SetRefused,
             0x20 => Self::Audio,
             0x30 => Self::TimeRequest,
             0x31 => Self::TimeReply,
@@ -108,6 +120,9 @@ impl fmt::Display for FrameType {
             Self::Preempt => "preempt",
             Self::Status => "status",
             Self::Watch => "watch",
+            Self::Room => "room",
+            Self::Set => "set",
+            Self::SetRefused => "set refused",
             Self::Audio => "audio",
             Self::TimeRequest => "time request",
             Self::TimeReply => "time reply",

@@ -34,11 +34,13 @@ mod frame;
 mod hello;
 mod limits;
 mod message;
+mod room;
 mod session;
 mod status;
 mod stream;
 mod text;
 mod time;
+mod volume;
 
 pub use audio::{AudioError, AudioPacket, encode_audio};
 pub use close::{Bye, CloseCode};
@@ -52,10 +54,12 @@ pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
 pub use hello::{Hello, PlayerHello, Role, SenderHello};
 pub use limits::*;
 pub use message::{Message, MessageError};
+pub use room::{ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomKey, RoomRefusal, RoomState, UnknownChannelMode};
 pub use session::{Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError};
 pub use status::{PlayerState, PlayerStatus, TimePath};
 pub use stream::{Start, StartInvalid, StreamId};
 pub use time::{TimeReply, TimeRequest};
+pub use volume::Volume;
 
 /// The ALPN protocol name; both ends offer exactly this one.
 pub const ALPN: &[u8] = b"audera/1";

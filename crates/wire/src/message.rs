@@ -10,6 +10,7 @@ use crate::format::StreamFormat;
 use crate::frame::{Frame, FrameType, write_frame};
 use crate::hello::Hello;
 use crate::limits::{MAX_NAME, MAX_NESTING, MAX_REASON, MAX_STAMP, MAX_TITLE};
+use crate::room::{RoomChange, RoomRefusal, RoomState};
 use crate::status::PlayerStatus;
 use crate::stream::{Start, StartInvalid, StreamId};
 use crate::text;
@@ -71,6 +72,29 @@ pub enum Message<'a> {
         /// Whether it wants to.
         on: bool,
     },
+    /// Player: the state of the room.
+    Room {
+        /// Counts the changes of the state since the player has started.
+        revision: u64,
+        /// Number of the last `set` of this connection that is done, if any is.
+        answers: Option<u32>,
+        /// The state.
+        state: RoomState,
+    },
+    /// Sender: changes the state of the room.
+    Set {
+        /// Count of these messages before this one on the connection (modulo 2^32).
+        number: u32,
+        /// The change.
+        change: RoomChange,
+    },
+    /// Player: has not made a change.
+    SetRefused {
+        /// Number of the `set`.
+        number: u32,
+        /// Why.
+        refusal: RoomRefusal,
+    },
     /// Sender: audio.
     Audio(AudioPacket<'a>),
     /// Player: asks for the time.
@@ -125,6 +149,26 @@ struct WatchBody {
     on: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+struct RoomBody {
+    revision: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answers: Option<u32>,
+    state: RoomState,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetBody {
+    number: u32,
+    change: RoomChange,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetRefusedBody {
+    number: u32,
+    refusal: RoomRefusal,
+}
+
 impl<'a> Message<'a> {
     /// Type of the frame that carries it.
     #[must_use]
@@ -139,6 +183,9 @@ impl<'a> Message<'a> {
             Self::Preempt { .. } => FrameType::Preempt,
             Self::Status(_) => FrameType::Status,
             Self::Watch { .. } => FrameType::Watch,
+            Self::Room { .. } => FrameType::Room,
+            Self::Set { .. } => FrameType::Set,
+            Self::SetRefused { .. } => FrameType::SetRefused,
             Self::Audio(_) => FrameType::Audio,
             Self::TimeRequest(_) => FrameType::TimeRequest,
             Self::TimeReply(_) => FrameType::TimeReply,
@@ -173,6 +220,18 @@ impl<'a> Message<'a> {
             }
             Self::Status(status) => write_frame(out, kind, |out| write_cbor(out, &status.fit_for_wire())),
             Self::Watch { on } => write_frame(out, kind, |out| write_cbor(out, &WatchBody { on: *on })),
+            Self::Room { revision, answers, state } => {
+                let body = RoomBody { revision: *revision, answers: *answers, state: state.fit_for_wire() };
+                write_frame(out, kind, |out| write_cbor(out, &body));
+            }
+            Self::Set { number, change } => {
+                let body = SetBody { number: *number, change: change.fit_for_wire() };
+                write_frame(out, kind, |out| write_cbor(out, &body));
+            }
+            Self::SetRefused { number, refusal } => {
+                let body = SetRefusedBody { number: *number, refusal: refusal.fit_for_wire() };
+                write_frame(out, kind, |out| write_cbor(out, &body));
+            }
             Self::Audio(packet) => {
                 // An error leaves `out` as it was, which is what is promised above.
                 let _ = packet.encode(out);
@@ -218,6 +277,18 @@ impl<'a> Message<'a> {
             FrameType::Watch => {
                 let WatchBody { on } = read_cbor(kind, payload)?;
                 Self::Watch { on }
+            }
+            FrameType::Room => {
+                let RoomBody { revision, answers, state } = read_cbor(kind, payload)?;
+                Self::Room { revision, answers, state }
+            }
+            FrameType::Set => {
+                let SetBody { number, change } = read_cbor(kind, payload)?;
+                Self::Set { number, change }
+            }
+            FrameType::SetRefused => {
+                let SetRefusedBody { number, refusal } = read_cbor(kind, payload)?;
+                Self::SetRefused { number, refusal }
             }
             FrameType::Audio => Self::Audio(AudioPacket::decode(payload)?),
             FrameType::TimeRequest => Self::TimeRequest(TimeRequest::decode(payload)?),

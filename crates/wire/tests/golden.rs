@@ -3,7 +3,8 @@
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
     AudioPacket, Bye, CloseCode, Coding, Datagram, Formats, FrameReader, Hello, Message, PlayerHello, PlayerState,
-    PlayerStatus, SenderHello, Start, StreamFormat, StreamId, TimePath, TimeReply, TimeRequest,
+    PlayerStatus, RoomChange, RoomKey, RoomRefusal, RoomState, SenderHello, Start, StreamFormat, StreamId, TimePath,
+    TimeReply, TimeRequest, Volume,
 };
 
 const ID: StreamId = StreamId(7);
@@ -115,6 +116,54 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
              74730069756e64657272756e730067726573796e637300657872756e7300",
         ),
         ("watch", Message::Watch { on: true }, "0000000516000000a1626f6ef5"),
+        (
+            "room",
+            Message::Room {
+                revision: 5,
+                answers: Some(2),
+                state: RoomState {
+                    volume: Volume::nearest(40.0),
+                    output_delay_ms: -12.5,
+                    groups: vec!["Downstairs".into()],
+                    max_volume: Volume::nearest(80.0),
+                    startup_volume: Volume::new(25.0),
+                    pinned: vec![RoomKey::MaxVolume],
+                    ..RoomState::new("Kitchen")
+                },
+            },
+            "000000a517000000a3687265766973696f6e0567616e737765727302657374617465a9646e616d65674b69746368656e\
+             66766f6c756d65f95100646d757465f46c6368616e6e656c5f6d6f64656673746572656f6f6f75747075745f64656c61\
+             795f6d73f9ca406667726f757073816a446f776e7374616972736a6d61785f766f6c756d65f955006e73746172747570\
+             5f766f6c756d65f94e406670696e6e6564816a6d61785f766f6c756d65",
+        ),
+        (
+            "set",
+            Message::Set {
+                number: 2,
+                change: RoomChange {
+                    volume: Some(40.0),
+                    mute: Some(false),
+                    channel_mode: Some("mono".into()),
+                    startup_volume: Some(None),
+                    ..RoomChange::default()
+                },
+            },
+            "0000004318000000a2666e756d62657202666368616e6765a466766f6c756d65f95100646d757465f46c6368616e6e65\
+             6c5f6d6f6465646d6f6e6f6e737461727475705f766f6c756d65f6",
+        ),
+        (
+            "set refused",
+            Message::SetRefused {
+                number: 3,
+                refusal: RoomRefusal {
+                    key: "volume".into(),
+                    value: "101".into(),
+                    accepted: "0 to 100 (percent)".into(),
+                },
+            },
+            "0000004319000000a2666e756d62657203677265667573616ca3636b657966766f6c756d656576616c75656331303168\
+             6163636570746564723020746f20313030202870657263656e7429",
+        ),
         (
             "audio",
             Message::Audio(AudioPacket { id: ID, seq: 42, stamp, payload: &[0xfc, 0xff, 0xfe] }),

@@ -3,8 +3,8 @@
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
     AudioPacket, Bye, CloseCode, Coding, FrameReader, FrameType, Hello, Message, PlayerEvent, PlayerHello,
-    PlayerSession, PlayerStatus, SenderEvent, SenderHello, SenderSession, Start, StreamFormat, StreamId, TimeReply,
-    TimeRequest,
+    PlayerSession, PlayerStatus, RoomChange, RoomRefusal, RoomState, SenderEvent, SenderHello, SenderSession, Start,
+    StreamFormat, StreamId, TimeReply, TimeRequest,
 };
 
 const ID: StreamId = StreamId(1);
@@ -27,6 +27,19 @@ fn sender_hello() -> Message<'static> {
 
 fn player_hello() -> Message<'static> {
     Message::Hello(Hello::Player(PlayerHello::new("Kitchen", "test 1")))
+}
+
+fn room(answers: Option<u32>) -> Message<'static> {
+    Message::Room { revision: 0, answers, state: RoomState::new("Kitchen") }
+}
+
+fn set(number: u32) -> Message<'static> {
+    Message::Set { number, change: RoomChange::volume(40.0) }
+}
+
+fn set_refused(number: u32) -> Message<'static> {
+    let refusal = RoomRefusal { key: "volume".into(), value: "101".into(), accepted: "0 to 100".into() };
+    Message::SetRefused { number, refusal }
 }
 
 fn bytes(messages: &[Message<'_>]) -> Vec<u8> {
@@ -158,6 +171,8 @@ fn each_role_has_its_own_messages() {
         run(|id, run| Message::Refuse { id, run, reason: String::new() }),
         run(|id, run| Message::Preempt { id, run, by: String::new() }),
         Message::Status(PlayerStatus::default()),
+        room(None),
+        set_refused(0),
         Message::TimeRequest(TimeRequest { number: 0, sent: PLAYER_NOW }),
     ];
     for message in of_players {
@@ -171,11 +186,55 @@ fn each_role_has_its_own_messages() {
         audio(0, &[0; 64]),
         Message::TimeReply(reply),
         Message::Watch { on: true },
+        set(0),
     ];
     for message in of_senders {
         let reason = format!("a player must not send {}", message.kind());
         assert_eq!(sender_fails(&[player_hello(), message]), protocol(&reason));
     }
+}
+
+#[test]
+fn changes_of_the_room_are_counted_and_answers_are_to_what_was_asked() {
+    assert_eq!(player_fails(&[sender_hello(), set(1)]), protocol("peer sent change 1 of the room where 0 is next"));
+    let twice = player_fails(&[sender_hello(), set(0), set(0)]);
+    assert_eq!(twice, protocol("peer sent change 0 of the room where 1 is next"));
+    let reason = |kind| format!("peer sent {kind} as an answer to change 3, which is not under way");
+    assert_eq!(sender_fails(&[player_hello(), room(None), room(Some(3))]), protocol(&reason("room")));
+    assert_eq!(sender_fails(&[player_hello(), set_refused(3)]), protocol(&reason("set refused")));
+}
+
+/// {"number": 0, "change": {KEY: VALUE}} as a frame, with the value as CBOR.
+fn set_of(key: &str, value: &[u8]) -> Vec<u8> {
+    let mut payload = b"\xa2\x66number\x00\x66change\xa1".to_vec();
+    payload.push(0x60 + u8::try_from(key.len()).unwrap());
+    payload.extend_from_slice(key.as_bytes());
+    payload.extend_from_slice(value);
+    let mut frame = vec![0, 0, 0, u8::try_from(payload.len()).unwrap(), 0x18, 0, 0, 0];
+    frame.extend_from_slice(&payload);
+    frame
+}
+
+#[test]
+fn a_change_of_a_wrong_type_ends_the_session_and_unknown_keys_do_not() {
+    let receive = |frame: Vec<u8>| {
+        let mut session = PlayerSession::new(PlayerHello::new("Kitchen", "test 1"), PLAYER_NOW);
+        session.receive(PLAYER_NOW, &bytes(&[sender_hello()])).unwrap();
+        session.receive(PLAYER_NOW, &frame).map_err(|error| error.to_string())
+    };
+    // Text, NaN and a list where a number belongs; a number where a truth belongs; 33 groups; a name too long.
+    for (key, value) in [
+        ("volume", b"\x62up".to_vec()),
+        ("volume", b"\xf9\x7e\x00".to_vec()),
+        ("startup_volume", b"\xf9\x7c\x00".to_vec()),
+        ("volume_step", b"\x80".to_vec()),
+        ("mute", b"\x01".to_vec()),
+        ("groups", [&b"\x98\x21"[..], &b"\x61a".repeat(33)].concat()),
+    ] {
+        assert!(receive(set_of(key, &value)).unwrap_err().starts_with("set message cannot be read: "), "{key}");
+    }
+    assert_eq!(receive(set_of("colour", b"\x63red")), Ok(()));
+    assert_eq!(receive(set_of("startup_volume", b"\xf6")), Ok(()));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use audera_clock::{Exchange, PlayerTime, SenderTime, Span};
 use audera_wire::{
-    Bye, CloseCode, Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderEvent,
-    SenderHello, SenderSession, SessionError, Start, StreamFormat, StreamId, encode_audio,
+    Bye, CloseCode, Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, RoomChange, RoomState,
+    SenderEvent, SenderHello, SenderSession, SessionError, Start, StreamFormat, StreamId, encode_audio,
 };
 
 const MS: i64 = 1_000_000;
@@ -282,6 +282,126 @@ fn who_watches_is_told_without_a_stream() {
     assert!(pair.sender.watch(false));
     pair.run_for(5 * MS);
     assert_eq!(pair.player_said(), [PlayerEvent::Watch(false)]);
+}
+
+/// Two senders at one player, which keeps its room as the player does.
+struct Household {
+    pairs: [Pair; 2],
+    revision: u64,
+    room: RoomState,
+}
+
+impl Household {
+    fn new(delays: [i64; 2]) -> Self {
+        let mut household = Household { pairs: delays.map(Pair::new), revision: 0, room: RoomState::new("Kitchen") };
+        household.tell();
+        household.run_for(100 * MS);
+        household
+    }
+
+    fn tell(&mut self) {
+        for pair in &mut self.pairs {
+            pair.player.room(self.revision, self.room.clone());
+        }
+    }
+
+    /// In steps of a millisecond, as the changes of one are to be told to the other.
+    fn run_for(&mut self, span: i64) {
+        for _ in 0..span / MS {
+            for index in 0..self.pairs.len() {
+                self.pairs[index].run_for(MS);
+                for event in self.pairs[index].player_said() {
+                    let PlayerEvent::Set { number, change } = event else { continue };
+                    match self.room.changed(&change) {
+                        Ok(room) => {
+                            (self.revision, self.room) = (self.revision + 1, room);
+                            self.tell();
+                            self.pairs[index].player.changed(number);
+                        }
+                        Err(refusal) => self.pairs[index].player.not_changed(number, refusal),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a sender was told since it was asked last: volumes, and whether its own changes were all in.
+    fn told(&mut self, index: usize) -> Vec<(f64, bool)> {
+        let said = self.pairs[index].sender_said();
+        said.into_iter()
+            .filter_map(|event| match event {
+                SenderEvent::Room { state, settled, .. } => Some((state.volume.percent(), settled)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn the_room_is_told_at_the_beginning_and_what_one_changes_the_other_sees() {
+    let mut household = Household::new([5 * MS, 20 * MS]);
+    assert_eq!([household.told(0), household.told(1)], [vec![(100.0, true)], vec![(100.0, true)]]);
+    assert!(household.pairs[0].sender.set(RoomChange::volume(40.0)));
+    household.run_for(40 * MS);
+    assert_eq!([household.told(0), household.told(1)], [vec![(40.0, true)], vec![(40.0, true)]]);
+}
+
+#[test]
+fn nothing_is_set_before_the_room_is_known() {
+    let mut pair = Pair::new(5 * MS);
+    assert!(!pair.sender.set(RoomChange::volume(40.0)));
+    pair.run_until(100 * MS);
+    assert!(!pair.sender.set(RoomChange::volume(40.0)), "a player that has no room to tell of");
+}
+
+#[test]
+fn two_sliders_at_once_end_alike_and_nobody_sees_an_echo_of_itself() {
+    let mut household = Household::new([3 * MS, 25 * MS]);
+    household.told(0);
+    household.told(1);
+    // Both are drawn for a second, a hundred times each.
+    for step in 0..100 {
+        for (index, begin) in [20.0, 60.0].into_iter().enumerate() {
+            let set = household.pairs[index].sender.set(RoomChange::volume(begin + f64::from(step) / 10.0));
+            assert!(set);
+        }
+        household.run_for(10 * MS);
+    }
+    household.run_for(200 * MS);
+    let (near, far) = (household.told(0), household.told(1));
+    let end = household.room.volume.percent();
+    assert!([29.9, 69.9].contains(&end), "{end} is what neither has set last");
+    assert_eq!((near.last(), far.last()), (Some(&(end, true)), Some(&(end, true))));
+    // The far one has at most one change under way: a round trip is 50 ms.
+    let sets = household.revision;
+    assert!(sets <= 200 && household.pairs[1].player.counters().stale == 0, "{sets} changes");
+    // While a change of its own is under way, what a sender is told is not settled.
+    assert!(far.iter().filter(|(_, settled)| *settled).count() <= 2, "{far:?}");
+}
+
+#[test]
+fn a_flood_of_changes_becomes_few() {
+    let mut household = Household::new([10 * MS, 10 * MS]);
+    for change in 0..10_000 {
+        household.pairs[0].sender.set(RoomChange::volume(f64::from(change % 100)));
+    }
+    household.run_for(100 * MS);
+    assert_eq!((household.revision, household.room.volume.percent()), (1, 99.0));
+}
+
+#[test]
+fn a_refusal_comes_back_and_changes_nothing() {
+    let mut household = Household::new([5 * MS, 5 * MS]);
+    household.told(0);
+    household.pairs[0].sender.set(RoomChange { mute: Some(true), volume: Some(101.0), ..RoomChange::default() });
+    household.run_for(20 * MS);
+    let said = household.pairs[0].sender_said();
+    let refused = |event: &SenderEvent| matches!(event, SenderEvent::SetRefused(refusal) if refusal.key == "volume");
+    assert!(said.iter().any(refused), "{said:?}");
+    assert_eq!((household.revision, household.room.mute), (0, false));
+    household.pairs[0].sender.set(RoomChange::mute(true));
+    household.run_for(20 * MS);
+    assert!(household.room.mute, "the next one is made");
 }
 
 #[test]

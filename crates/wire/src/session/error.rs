@@ -99,6 +99,22 @@ pub enum SessionError {
         /// Number of the request.
         number: u32,
     },
+    /// An answer to a change of the room that was never sent.
+    #[error("peer sent {kind} as an answer to change {number}, which is not under way")]
+    SetNumber {
+        /// What it sent.
+        kind: FrameType,
+        /// Number of the change.
+        number: u32,
+    },
+    /// Changes of the room that are not numbered one after the other.
+    #[error("peer sent change {number} of the room where {expected} is next")]
+    SetOrder {
+        /// Number it had.
+        number: u32,
+        /// Number that was next.
+        expected: u32,
+    },
     /// No hello in time.
     #[error("no hello within {} s of the connection: is the peer an Audera program?", HELLO_LIMIT.as_secs_f64())]
     HelloTimeout,

@@ -3,6 +3,7 @@
 mod answers;
 mod error;
 mod life;
+mod orders;
 mod player;
 mod requests;
 mod sender;

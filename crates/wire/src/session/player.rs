@@ -12,6 +12,7 @@ use crate::frame::FrameReader;
 use crate::hello::{Hello, PlayerHello, Role, SenderHello};
 use crate::limits::{MAX_REASON, MAX_STREAMS};
 use crate::message::Message;
+use crate::room::{RoomChange, RoomRefusal, RoomState};
 use crate::session::Counters;
 use crate::session::error::SessionError;
 use crate::session::life::Life;
@@ -45,6 +46,13 @@ pub enum PlayerEvent {
     Stop(StreamId),
     /// The sender wants to be told the status, whoever plays here, at once and from now on; or (`false`) only while its own stream plays.
     Watch(bool),
+    /// The sender wants the room's state changed; answer with [`PlayerSession::changed`] or [`PlayerSession::not_changed`].
+    Set {
+        /// Number of the change.
+        number: u32,
+        /// The change.
+        change: RoomChange,
+    },
     /// A time exchange for the clock filter.
     Exchange(Exchange),
     /// Time exchanges take another path from now on; the first time, it is known which one. Does not come when either end takes no
@@ -81,6 +89,12 @@ struct Core {
     requests: Option<Requests>,
     /// The newest status that is not written yet; older ones are of no use.
     status: Option<PlayerStatus>,
+    /// The state of the room, with its revision, and whether it is still to be told.
+    room: Option<(u64, RoomState)>,
+    room_due: bool,
+    /// Number of the next change that the sender asks for, and of the last that is done.
+    next_set: u32,
+    answers: Option<u32>,
     events: VecDeque<PlayerEvent>,
     counters: Counters,
 }
@@ -109,6 +123,10 @@ impl PlayerSession {
             next_run: 0,
             requests: None,
             status: None,
+            room: None,
+            room_due: false,
+            next_set: 0,
+            answers: None,
             events: VecDeque::new(),
             counters: Counters::default(),
         };
@@ -158,6 +176,11 @@ impl PlayerSession {
         }
         if let Some(status) = self.core.status.take() {
             Message::Status(status).encode(out);
+            any = true;
+        }
+        if let Some((revision, state)) = self.core.room.as_ref().filter(|_| self.core.room_due) {
+            Message::Room { revision: *revision, answers: self.core.answers, state: state.clone() }.encode(out);
+            self.core.room_due = false;
             any = true;
         }
         let streaming = self.core.is_streaming();
@@ -259,6 +282,25 @@ impl PlayerSession {
         }
     }
 
+    /// Tells the state of the room, from the beginning and at each change; `revision` counts the changes. It replaces one that is not
+    /// written yet.
+    pub fn room(&mut self, revision: u64, state: RoomState) {
+        self.core.room_due = true;
+        self.core.room = Some((revision, state));
+    }
+
+    /// A change was made: the state told last by [`room`](Self::room) has it.
+    pub fn changed(&mut self, number: u32) {
+        self.core.answers = Some(number);
+        self.core.room_due = true;
+    }
+
+    /// A change was not made.
+    pub fn not_changed(&mut self, number: u32, refusal: RoomRefusal) {
+        self.core.answers = Some(number);
+        self.core.send(&Message::SetRefused { number, refusal });
+    }
+
     /// Says bye. The session is over, its last bytes wait in [`poll_transmit`](Self::poll_transmit). Nothing happens when it is over already.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.core.close(code, reason, true);
@@ -334,6 +376,13 @@ impl Core {
             }
             Message::Audio(packet) => self.audio(&packet)?,
             Message::Watch { on } => self.events.push_back(PlayerEvent::Watch(on)),
+            Message::Set { number, change } => {
+                if number != self.next_set {
+                    return Err(SessionError::SetOrder { number, expected: self.next_set });
+                }
+                self.next_set = number.wrapping_add(1);
+                self.events.push_back(PlayerEvent::Set { number, change });
+            }
             Message::TimeReply(reply) => {
                 let requests = self.requests.as_mut().ok_or(SessionError::TimeReply { number: reply.number })?;
                 let completed = requests.complete(&reply, now)?;
@@ -344,6 +393,8 @@ impl Core {
             | Message::Refuse { .. }
             | Message::Preempt { .. }
             | Message::Status(_)
+            | Message::Room { .. }
+            | Message::SetRefused { .. }
             | Message::TimeRequest(_) => {
                 return Err(SessionError::NotForRole { role: Role::Sender, kind });
             }
@@ -441,6 +492,7 @@ impl Core {
         self.life.close(bye.then_some((code, reason.as_str())));
         self.streams.clear();
         self.status = None;
+        self.room = None;
         self.requests = None;
         self.events.push_back(PlayerEvent::Closed { code, reason });
     }

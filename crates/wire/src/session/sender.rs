@@ -10,10 +10,12 @@ use crate::frame::{FrameReader, FrameType};
 use crate::hello::{Hello, PlayerHello, Role, SenderHello};
 use crate::limits::{MAX_REASON, MAX_STREAMS, MAX_TIME_PENDING};
 use crate::message::Message;
+use crate::room::{RoomChange, RoomRefusal, RoomState};
 use crate::session::Counters;
 use crate::session::answers::Answers;
 use crate::session::error::{SessionError, StartError};
 use crate::session::life::Life;
+use crate::session::orders::Orders;
 use crate::status::PlayerStatus;
 use crate::stream::{Start, StreamId};
 use crate::text;
@@ -43,6 +45,17 @@ pub enum SenderEvent {
     },
     /// How the player fares, once a second and when its state changes.
     Status(PlayerStatus),
+    /// The state of the room: after the hello, and when it has changed, whoever changed it.
+    Room {
+        /// Counts the changes of the state since the player has started.
+        revision: u64,
+        /// The state.
+        state: RoomState,
+        /// Whether all own changes are in it, or were refused. While they are not, the state says less than is known already.
+        settled: bool,
+    },
+    /// The player has not made a change that was asked for with [`SenderSession::set`].
+    SetRefused(RoomRefusal),
     /// The session is over; always the last event. The code is the peer's if it said bye, else the own one.
     Closed {
         /// Why.
@@ -71,6 +84,9 @@ struct Core {
     player: Option<PlayerHello>,
     streams: Vec<Stream>,
     next_run: u32,
+    orders: Orders,
+    /// Whether the player has told its room's state.
+    room_known: bool,
     /// Requests that wait for their reply, with the time of their arrival.
     asked: VecDeque<(TimeRequest, SenderTime)>,
     events: VecDeque<SenderEvent>,
@@ -96,6 +112,8 @@ impl SenderSession {
             player: None,
             streams: Vec::new(),
             next_run: 0,
+            orders: Orders::default(),
+            room_known: false,
             asked: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -141,6 +159,10 @@ impl SenderSession {
     /// Time replies are stamped with `now`: call it when the transport can take the bytes at once.
     pub fn poll_transmit(&mut self, now: SenderTime, out: &mut Vec<u8>) -> bool {
         let mut any = self.core.life.transmit(out);
+        if let Some((number, change)) = self.core.take_order() {
+            Message::Set { number, change }.encode(out);
+            any = true;
+        }
         for (request, received) in self.core.asked.drain(..) {
             let TimeRequest { number, sent } = request;
             Message::TimeReply(TimeReply { number, sent, received, replied: now.max(received) }).encode(out);
@@ -211,6 +233,16 @@ impl SenderSession {
         let ready = self.core.life.is_ready();
         if ready {
             self.core.send(&Message::Watch { on });
+        }
+        ready
+    }
+
+    /// Changes the state of the room. What is asked for while a change is under way waits and becomes one with it: the last one is never
+    /// lost, those before it may be. False before the player has told its state, and after the end.
+    pub fn set(&mut self, change: RoomChange) -> bool {
+        let ready = self.core.room_known && self.core.life.is_ready();
+        if ready {
+            self.core.orders.add(change);
         }
         ready
     }
@@ -297,6 +329,17 @@ impl Core {
                 }
             }
             Message::Status(status) => self.events.push_back(SenderEvent::Status(status)),
+            Message::Room { revision, answers, state } => {
+                if let Some(number) = answers {
+                    self.orders.answered(kind, number)?;
+                }
+                self.room_known = true;
+                self.events.push_back(SenderEvent::Room { revision, state, settled: self.orders.is_settled() });
+            }
+            Message::SetRefused { number, refusal } => {
+                self.orders.answered(kind, number)?;
+                self.events.push_back(SenderEvent::SetRefused(refusal));
+            }
             Message::TimeRequest(request) => {
                 // The oldest reply would be the worst one by now.
                 if self.asked.len() == MAX_TIME_PENDING {
@@ -309,6 +352,7 @@ impl Core {
             | Message::Stop { .. }
             | Message::Audio(_)
             | Message::TimeReply(_)
+            | Message::Set { .. }
             | Message::Watch { .. } => {
                 return Err(SessionError::NotForRole { role: Role::Player, kind });
             }
@@ -351,6 +395,10 @@ impl Core {
         self.streams.push(Stream { id, run, accepted: false });
         self.send(&Message::Start { run, start });
         Ok(())
+    }
+
+    fn take_order(&mut self) -> Option<(u32, RoomChange)> {
+        if self.life.is_ready() { self.orders.take() } else { None }
     }
 
     fn send(&mut self, message: &Message<'_>) {

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
-    CloseCode, DATAGRAM_LEN, PlayerEvent, PlayerHello, PlayerSession, SenderEvent, SenderHello, SenderSession,
-    StreamId, encode_audio,
+    CloseCode, DATAGRAM_LEN, PlayerEvent, PlayerHello, PlayerSession, RoomChange, RoomRefusal, RoomState, SenderEvent,
+    SenderHello, SenderSession, StreamId, encode_audio,
 };
 
 use super::script::Script;
@@ -32,6 +32,9 @@ struct Pair {
     got_audio: u64,
     next_seq: u32,
     last_seq: Option<u32>,
+    /// The state of the room, its revision, and what the sender was told of it.
+    room: (u64, RoomState),
+    room_told: Option<(u64, RoomState, bool)>,
     /// A bye was said on purpose, by whom does not matter.
     closing: bool,
     sender_closed: Option<(CloseCode, String)>,
@@ -61,10 +64,13 @@ pub fn pair(bytes: &[u8]) {
         got_audio: 0,
         next_seq: 0,
         last_seq: None,
+        room: (0, RoomState::new("Kitchen")),
+        room_told: None,
         closing: false,
         sender_closed: None,
         player_closed: None,
     };
+    pair.player.room(0, pair.room.1.clone());
     while !script.is_over() {
         pair.step(&mut script);
     }
@@ -129,6 +135,14 @@ impl Pair {
             }
             14 => self.player.status(script.status()),
             _ => match script.below(33) {
+                16..=27 => {
+                    self.sender.set(script.change());
+                }
+                28..=31 => {
+                    // Somebody else has changed it.
+                    let change = script.change();
+                    let _ = self.change(&change);
+                }
                 32 => {
                     self.sender.watch(script.below(2) == 0);
                 }
@@ -144,6 +158,13 @@ impl Pair {
             },
         }
         self.gather();
+    }
+
+    /// Changes the room as its player does; whether that was possible.
+    fn change(&mut self, change: &RoomChange) -> Result<(), RoomRefusal> {
+        self.room = (self.room.0 + 1, self.room.1.changed(change)?);
+        self.player.room(self.room.0, self.room.1.clone());
+        Ok(())
     }
 
     fn sender_now(&self) -> SenderTime {
@@ -211,6 +232,8 @@ impl Pair {
             }
             self.deliver_to_player(usize::MAX);
             self.deliver_to_sender(usize::MAX);
+            // What the player answers is under way as well.
+            self.gather();
         }
         self.quiet = self.now;
         self.gather();
@@ -219,6 +242,10 @@ impl Pair {
     fn gather(&mut self) {
         while let Some(event) = self.sender.poll_event() {
             assert_eq!(self.sender_closed, None, "an event after the end");
+            if let SenderEvent::Room { revision, state, settled } = &event {
+                let before = self.room_told.replace((*revision, state.clone(), *settled));
+                assert!(before.is_none_or(|(before, ..)| before <= *revision), "the state went back");
+            }
             if let SenderEvent::Closed { code, reason } = event {
                 assert!(self.closing, "nobody wanted to close: {code} {reason}");
                 self.sender_closed = Some((code, reason));
@@ -246,6 +273,10 @@ impl Pair {
                     ];
                     assert!(order.is_sorted(), "an effect before its cause: {order:?}");
                 }
+                PlayerEvent::Set { number, change } => match self.change(&change) {
+                    Ok(()) => self.player.changed(number),
+                    Err(refusal) => self.player.not_changed(number, refusal),
+                },
                 PlayerEvent::SenderReady(_)
                 | PlayerEvent::Start(_)
                 | PlayerEvent::Stop(_)
@@ -268,6 +299,9 @@ impl Pair {
         if !self.closing {
             let ignored = self.player.counters().ignored_audio;
             assert_eq!(self.sent_audio, self.got_audio + ignored, "audio was lost between two ends");
+            let (revision, state) = self.room.clone();
+            let told = self.room_told.as_ref().map(|(revision, state, _)| (*revision, state.clone()));
+            assert_eq!(told, Some((revision, state)), "the ends disagree about the room");
         }
     }
 }

@@ -61,7 +61,8 @@ impl Watch {
 
 /// A sender's session.
 pub fn sender(bytes: &[u8]) {
-    const OWN: &[FrameType] = &[FrameType::Start, FrameType::Stop, FrameType::TimeReply, FrameType::Watch];
+    const OWN: &[FrameType] =
+        &[FrameType::Start, FrameType::Stop, FrameType::TimeReply, FrameType::Watch, FrameType::Set];
     let mut script = Script::new(bytes);
     let mut now = SenderTime::from_nanos(0);
     let mut session = SenderSession::new(script.sender_hello(), now);
@@ -103,6 +104,7 @@ pub fn sender(bytes: &[u8]) {
                 }
             }
             13 => {
+                let _ = session.set(script.change());
                 let on = script.below(2) == 0;
                 assert!(!session.watch(on) || session.player().is_some());
             }

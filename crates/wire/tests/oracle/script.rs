@@ -2,8 +2,8 @@
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
-    AudioPacket, Bye, CloseCode, Coding, Datagram, Hello, Message, PlayerHello, PlayerStatus, SenderHello, Start,
-    StreamFormat, StreamId, TimeReply, TimeRequest,
+    AudioPacket, Bye, CloseCode, Coding, Datagram, Hello, Message, PlayerHello, PlayerStatus, RoomChange, RoomRefusal,
+    RoomState, SenderHello, Start, StreamFormat, StreamId, TimeReply, TimeRequest,
 };
 
 /// What is left of the bytes; reads zeros at the end.
@@ -134,11 +134,25 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// A change of the room, often one that is refused.
+    pub fn change(&mut self) -> RoomChange {
+        let mut change = RoomChange::default();
+        match self.below(6) {
+            0 => change.volume = Some(f64::from(self.byte())),
+            1 => change.volume_step = Some(f64::from(self.byte()) - 128.0),
+            2 => change.mute = Some(self.below(2) == 0),
+            3 => change.name = Some(self.text()),
+            4 => change.groups = Some(vec![self.text(), "Up".to_owned()]),
+            _ => change.max_volume = Some(f64::from(self.byte())),
+        }
+        change
+    }
+
     /// Any message, encoded; not necessarily legal where it comes.
     pub fn message(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let payload;
-        let message = match self.below(17) {
+        let message = match self.below(20) {
             0 => Message::Hello(Hello::Sender(self.sender_hello())),
             1 => Message::Hello(Hello::Player(self.player_hello())),
             2 => Message::Bye(Bye { code: CloseCode::Shutdown, reason: self.text() }),
@@ -159,6 +173,15 @@ impl<'a> Script<'a> {
             13 => Message::TimeRequest(self.request()),
             14 => Message::TimeReply(self.reply()),
             15 => Message::Watch { on: self.below(2) == 0 },
+            16 => {
+                let state = RoomState::new(self.text());
+                Message::Room { revision: self.number().into(), answers: Some(u32::from(self.below(4))), state }
+            }
+            17 => Message::Set { number: u32::from(self.below(3)), change: self.change() },
+            18 => {
+                let refusal = RoomRefusal { key: self.text(), value: self.text(), accepted: self.text() };
+                Message::SetRefused { number: u32::from(self.below(3)), refusal }
+            }
             _ => {
                 let len = usize::from(self.byte());
                 Message::Extension { byte: 0x80 | self.byte(), payload: self.bytes(len) }

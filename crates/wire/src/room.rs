@@ -1,0 +1,515 @@
+//! The state that belongs to a room, and changes to it: one definition for the player, which owns it, and for all who see and set it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::limits::{MAX_GROUPS, MAX_NAME, MAX_REASON};
+use crate::text;
+use crate::volume::Volume;
+
+/// Largest delay behind the device that can be made up for, either way, ms.
+pub const MAX_OUTPUT_DELAY_MS: f64 = 500.0;
+
+/// Which channel of a stereo stream is heard from which loudspeaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChannelMode {
+    /// As it is.
+    #[default]
+    Stereo,
+    /// The left channel from both loudspeakers.
+    Left,
+    /// The right channel from both loudspeakers.
+    Right,
+    /// The mean of all channels from all loudspeakers.
+    Mono,
+    /// Left and right exchanged.
+    Swapped,
+}
+
+impl ChannelMode {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Stereo, Self::Left, Self::Right, Self::Mono, Self::Swapped];
+
+    /// Name on the wire, in configuration and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stereo => "stereo",
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Mono => "mono",
+            Self::Swapped => "swapped",
+        }
+    }
+}
+
+impl fmt::Display for ChannelMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What is accepted as a channel mode, for error texts.
+const CHANNEL_MODES: &str = "stereo, left, right, mono or swapped";
+
+/// A text that names no channel mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("accepted: {CHANNEL_MODES}")]
+pub struct UnknownChannelMode;
+
+impl FromStr for ChannelMode {
+    type Err = UnknownChannelMode;
+
+    fn from_str(name: &str) -> Result<Self, UnknownChannelMode> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or(UnknownChannelMode)
+    }
+}
+
+/// One part of a room's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RoomKey {
+    /// Its name.
+    Name,
+    /// Its volume.
+    Volume,
+    /// Whether it is mute.
+    Mute,
+    /// Its channel mode.
+    ChannelMode,
+    /// Its output delay.
+    OutputDelay,
+    /// Its groups.
+    Groups,
+    /// Its largest volume.
+    MaxVolume,
+    /// Its volume when the player starts.
+    StartupVolume,
+}
+
+impl RoomKey {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Name,
+        Self::Volume,
+        Self::Mute,
+        Self::ChannelMode,
+        Self::OutputDelay,
+        Self::Groups,
+        Self::MaxVolume,
+        Self::StartupVolume,
+    ];
+
+    /// Name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Volume => "volume",
+            Self::Mute => "mute",
+            Self::ChannelMode => "channel_mode",
+            Self::OutputDelay => "output_delay_ms",
+            Self::Groups => "groups",
+            Self::MaxVolume => "max_volume",
+            Self::StartupVolume => "startup_volume",
+        }
+    }
+}
+
+impl fmt::Display for RoomKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Serialize for RoomKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// The state of a room, as its player has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoomState {
+    /// Name of the room, 1 to [`MAX_NAME`] bytes.
+    #[serde(deserialize_with = "text::text::<_, MAX_NAME>")]
+    pub name: String,
+    /// Its volume; `max_volume` at most.
+    pub volume: Volume,
+    /// Whether it is mute; the volume stays beside it.
+    pub mute: bool,
+    /// Which channel is heard where.
+    #[serde(serialize_with = "write_mode", deserialize_with = "read_mode")]
+    pub channel_mode: ChannelMode,
+    /// Delay behind the device, by which all is played earlier, ms: -500 to 500.
+    pub output_delay_ms: f64,
+    /// Groups the room is in, each 1 to [`MAX_NAME`] bytes, [`MAX_GROUPS`] at most.
+    #[serde(deserialize_with = "text::texts::<_, MAX_GROUPS, MAX_NAME>")]
+    pub groups: Vec<String>,
+    /// The volume that is never exceeded, whoever sets it.
+    pub max_volume: Volume,
+    /// The volume when the player starts; `None`: as it was left.
+    #[serde(default)]
+    pub startup_volume: Option<Volume>,
+    /// What the player's configuration holds fast: it cannot be set.
+    #[serde(default, deserialize_with = "read_pinned")]
+    pub pinned: Vec<RoomKey>,
+}
+
+/// A change of any part of a room's state. What it does not mention stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoomChange {
+    /// New name.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::optional_text::<_, MAX_REASON>")]
+    pub name: Option<String>,
+    /// New volume, percent.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub volume: Option<f64>,
+    /// What is added to the volume, percentage points, after `volume` was set; the sum is kept within 0 and the largest volume. Two
+    /// people who press "louder" at once both have their way.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub volume_step: Option<f64>,
+    /// Mute or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mute: Option<bool>,
+    /// Name of the new channel mode.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::optional_text::<_, MAX_NAME>")]
+    pub channel_mode: Option<String>,
+    /// New output delay, ms.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub output_delay_ms: Option<f64>,
+    /// All groups from now on.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_groups")]
+    pub groups: Option<Vec<String>>,
+    /// New largest volume, percent. A volume above it comes down with it.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub max_volume: Option<f64>,
+    /// New volume at the player's start, percent; `Some(None)`, null on the wire: as it was left.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub startup_volume: Option<Option<f64>>,
+}
+
+impl RoomChange {
+    /// A change of the volume alone.
+    #[must_use]
+    pub fn volume(percent: f64) -> Self {
+        Self { volume: Some(percent), ..Self::default() }
+    }
+
+    /// A change of mute alone.
+    #[must_use]
+    pub fn mute(mute: bool) -> Self {
+        Self { mute: Some(mute), ..Self::default() }
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes a later change in, so that both in one do what one after the other would have done.
+    pub fn merge(&mut self, later: Self) {
+        if let Some(volume) = later.volume {
+            (self.volume, self.volume_step) = (Some(volume), None);
+        }
+        if let Some(step) = later.volume_step {
+            self.volume_step = Some(self.volume_step.unwrap_or(0.0) + step);
+        }
+        self.name = later.name.or(self.name.take());
+        self.mute = later.mute.or(self.mute);
+        self.channel_mode = later.channel_mode.or(self.channel_mode.take());
+        self.output_delay_ms = later.output_delay_ms.or(self.output_delay_ms);
+        self.groups = later.groups.or(self.groups.take());
+        self.max_volume = later.max_volume.or(self.max_volume);
+        self.startup_volume = later.startup_volume.or(self.startup_volume);
+    }
+
+    /// The keys that it sets.
+    fn keys(&self) -> impl Iterator<Item = RoomKey> + use<> {
+        let set = [
+            (RoomKey::Name, self.name.is_some()),
+            (RoomKey::Volume, self.volume.is_some() || self.volume_step.is_some()),
+            (RoomKey::Mute, self.mute.is_some()),
+            (RoomKey::ChannelMode, self.channel_mode.is_some()),
+            (RoomKey::OutputDelay, self.output_delay_ms.is_some()),
+            (RoomKey::Groups, self.groups.is_some()),
+            (RoomKey::MaxVolume, self.max_volume.is_some()),
+            (RoomKey::StartupVolume, self.startup_volume.is_some()),
+        ];
+        set.into_iter().filter_map(|(key, set)| set.then_some(key))
+    }
+
+    /// The same with texts cut so that no peer fails to read it, and with figures that are no numbers left out.
+    pub(crate) fn fit_for_wire(&self) -> Self {
+        let finite = |figure: Option<f64>| figure.filter(|figure| figure.is_finite());
+        Self {
+            name: self.name.as_deref().map(|name| text::clip(name, MAX_REASON)),
+            volume: finite(self.volume),
+            volume_step: finite(self.volume_step),
+            mute: self.mute,
+            channel_mode: self.channel_mode.as_deref().map(|mode| text::clip(mode, MAX_NAME)),
+            output_delay_ms: finite(self.output_delay_ms),
+            groups: self
+                .groups
+                .as_ref()
+                .map(|groups| groups.iter().take(MAX_GROUPS).map(|group| text::clip(group, MAX_NAME)).collect()),
+            max_volume: finite(self.max_volume),
+            startup_volume: self.startup_volume.map(finite),
+        }
+    }
+}
+
+/// Why a change was not made. Nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{key} cannot be {value:?}; accepted: {accepted}")]
+pub struct RoomRefusal {
+    /// The key.
+    #[serde(deserialize_with = "text::text::<_, MAX_NAME>")]
+    pub key: String,
+    /// The value that was to be set.
+    #[serde(deserialize_with = "text::text::<_, MAX_REASON>")]
+    pub value: String,
+    /// What is accepted.
+    #[serde(deserialize_with = "text::text::<_, MAX_REASON>")]
+    pub accepted: String,
+}
+
+impl RoomRefusal {
+    fn new(key: RoomKey, value: impl fmt::Display, accepted: impl Into<String>) -> Self {
+        Self { key: key.name().to_owned(), value: value.to_string(), accepted: accepted.into() }
+    }
+
+    pub(crate) fn fit_for_wire(&self) -> Self {
+        Self {
+            key: text::clip(&self.key, MAX_NAME),
+            value: text::clip(&self.value, MAX_REASON),
+            accepted: text::clip(&self.accepted, MAX_REASON),
+        }
+    }
+}
+
+impl RoomState {
+    /// A room of this name with everything as it is without settings: full volume, which leaves samples as they are.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            volume: Volume::FULL,
+            mute: false,
+            channel_mode: ChannelMode::Stereo,
+            output_delay_ms: 0.0,
+            groups: Vec::new(),
+            max_volume: Volume::FULL,
+            startup_volume: None,
+            pinned: Vec::new(),
+        }
+    }
+
+    /// The state after a change.
+    ///
+    /// A volume above the largest one is brought down to it, silently: a slider that is drawn too far stops there.
+    ///
+    /// # Errors
+    /// The first key with a value that is not accepted.
+    pub fn changed(&self, change: &RoomChange) -> Result<Self, RoomRefusal> {
+        if let Some(key) = change.keys().find(|key| self.pinned.contains(key)) {
+            return Err(RoomRefusal::new(key, "changed", "nothing: the player's configuration pins it"));
+        }
+        let mut new = self.clone();
+        if let Some(name) = &change.name {
+            if !is_label(name) {
+                let accepted = "1 to 63 bytes without control characters, and no blank at either end";
+                return Err(RoomRefusal::new(RoomKey::Name, name, accepted));
+            }
+            new.name.clone_from(name);
+        }
+        if let Some(max) = change.max_volume {
+            new.max_volume = percent(RoomKey::MaxVolume, max)?;
+        }
+        if let Some(volume) = change.volume {
+            new.volume = percent(RoomKey::Volume, volume)?;
+        }
+        if let Some(step) = change.volume_step {
+            if !(-100.0..=100.0).contains(&step) {
+                return Err(RoomRefusal::new(RoomKey::Volume, format_args!("{step:+}"), "steps of -100 to +100"));
+            }
+            // Hundredths, so that many steps forth and back end where they began.
+            new.volume = Volume::nearest(((new.volume.percent() + step) * 100.0).round() / 100.0);
+        }
+        if let Some(startup) = change.startup_volume {
+            new.startup_volume = startup.map(|startup| percent(RoomKey::StartupVolume, startup)).transpose()?;
+        }
+        new.volume = new.volume.min(new.max_volume);
+        new.mute = change.mute.unwrap_or(new.mute);
+        if let Some(mode) = &change.channel_mode {
+            new.channel_mode = mode.parse().map_err(|_| RoomRefusal::new(RoomKey::ChannelMode, mode, CHANNEL_MODES))?;
+        }
+        if let Some(delay) = change.output_delay_ms {
+            if !(-MAX_OUTPUT_DELAY_MS..=MAX_OUTPUT_DELAY_MS).contains(&delay) {
+                return Err(RoomRefusal::new(RoomKey::OutputDelay, delay, "-500 to 500"));
+            }
+            new.output_delay_ms = delay;
+        }
+        if let Some(groups) = &change.groups {
+            let unfit = |group: &&String| !is_label(group) || group.contains(',');
+            if let Some(group) = groups.iter().find(unfit) {
+                let accepted = "1 to 63 bytes without control characters and commas, and no blank at either end";
+                return Err(RoomRefusal::new(RoomKey::Groups, group, accepted));
+            }
+            if groups.len() > MAX_GROUPS {
+                let accepted = format!("at most {MAX_GROUPS} groups");
+                return Err(RoomRefusal::new(RoomKey::Groups, format_args!("{} groups", groups.len()), accepted));
+            }
+            new.groups.clear();
+            for group in groups {
+                // The same group twice is one.
+                if !new.groups.contains(group) {
+                    new.groups.push(group.clone());
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    /// The same with texts cut to their limits, and with figures that are no numbers made nought.
+    pub(crate) fn fit_for_wire(&self) -> Self {
+        let groups = self.groups.iter().take(MAX_GROUPS).map(|group| text::clip(group, MAX_NAME)).collect();
+        let output_delay_ms = if self.output_delay_ms.is_finite() { self.output_delay_ms } else { 0.0 };
+        Self { name: text::clip(&self.name, MAX_NAME), groups, output_delay_ms, ..self.clone() }
+    }
+}
+
+fn percent(key: RoomKey, percent: f64) -> Result<Volume, RoomRefusal> {
+    Volume::new(percent).ok_or_else(|| RoomRefusal::new(key, percent, "0 to 100 (percent)"))
+}
+
+/// Whether a text can name a room, which is a label of DNS-SD.
+fn is_label(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+}
+
+fn write_mode<S: Serializer>(mode: &ChannelMode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(mode.name())
+}
+
+/// A mode; one of a newer version is shown as stereo.
+fn read_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ChannelMode, D::Error> {
+    Ok(text::text::<D, MAX_NAME>(deserializer)?.parse().unwrap_or_default())
+}
+
+/// Keys; those of a newer version are left out.
+fn read_pinned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RoomKey>, D::Error> {
+    let names = text::texts::<D, MAX_GROUPS, MAX_NAME>(deserializer)?;
+    Ok(RoomKey::ALL.into_iter().filter(|key| names.iter().any(|name| name == key.name())).collect())
+}
+
+fn read_groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    text::texts::<D, MAX_GROUPS, MAX_NAME>(deserializer).map(Some)
+}
+
+/// A number or null, either of which is something.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    text::finite(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kitchen() -> RoomState {
+        RoomState { volume: Volume::new(40.0).unwrap(), ..RoomState::new("Kitchen") }
+    }
+
+    #[test]
+    fn a_change_changes_what_it_mentions() {
+        let change = RoomChange {
+            name: Some("Salon".into()),
+            volume: Some(55.5),
+            channel_mode: Some("swapped".into()),
+            output_delay_ms: Some(-12.5),
+            groups: Some(vec!["Up".into(), "Up".into(), "All of it".into()]),
+            startup_volume: Some(Some(20.0)),
+            ..RoomChange::default()
+        };
+        let new = kitchen().changed(&change).unwrap();
+        let wanted = RoomState {
+            volume: Volume::new(55.5).unwrap(),
+            channel_mode: ChannelMode::Swapped,
+            output_delay_ms: -12.5,
+            groups: vec!["Up".into(), "All of it".into()],
+            startup_volume: Volume::new(20.0),
+            ..RoomState::new("Salon")
+        };
+        assert_eq!(new, wanted);
+        assert_eq!(kitchen().changed(&RoomChange::default()).unwrap(), kitchen());
+        let left = new.changed(&RoomChange { startup_volume: Some(None), ..RoomChange::default() }).unwrap();
+        assert_eq!(left.startup_volume, None);
+    }
+
+    #[test]
+    fn nothing_is_louder_than_the_limit() {
+        let limited = kitchen().changed(&RoomChange { max_volume: Some(30.0), ..RoomChange::default() }).unwrap();
+        assert_eq!(limited.volume.percent(), 30.0);
+        assert_eq!(limited.changed(&RoomChange::volume(90.0)).unwrap().volume.percent(), 30.0);
+        let louder = RoomChange { volume_step: Some(5.0), ..RoomChange::default() };
+        assert_eq!(limited.changed(&louder).unwrap().volume.percent(), 30.0);
+        assert_eq!(
+            limited.changed(&RoomChange::volume(10.0)).unwrap().changed(&louder).unwrap().volume.percent(),
+            15.0
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_key_value_and_what_is_accepted() {
+        let cases = [
+            (RoomChange::volume(100.5), "volume cannot be \"100.5\"; accepted: 0 to 100 (percent)"),
+            (
+                RoomChange { volume_step: Some(101.0), ..RoomChange::default() },
+                "volume cannot be \"+101\"; accepted: steps of -100 to +100",
+            ),
+            (
+                RoomChange { channel_mode: Some("both".into()), ..RoomChange::default() },
+                "channel_mode cannot be \"both\"; accepted: stereo, left, right, mono or swapped",
+            ),
+            (
+                RoomChange { output_delay_ms: Some(-500.5), ..RoomChange::default() },
+                "output_delay_ms cannot be \"-500.5\"; accepted: -500 to 500",
+            ),
+            (
+                RoomChange { groups: Some(vec!["a,b".into()]), ..RoomChange::default() },
+                "groups cannot be \"a,b\"; accepted: 1 to 63 bytes without control characters and commas, and no blank at either end",
+            ),
+            (
+                RoomChange { name: Some(" ".into()), mute: Some(true), ..RoomChange::default() },
+                "name cannot be \" \"; accepted: 1 to 63 bytes without control characters, and no blank at either end",
+            ),
+        ];
+        for (change, wanted) in cases {
+            assert_eq!(kitchen().changed(&change).unwrap_err().to_string(), wanted);
+        }
+        let pinned = RoomState { pinned: vec![RoomKey::Volume], ..kitchen() };
+        let step = RoomChange { volume_step: Some(1.0), ..RoomChange::default() };
+        assert!(pinned.changed(&step).unwrap_err().to_string().contains("configuration pins it"));
+        assert!(pinned.changed(&RoomChange::mute(true)).unwrap().mute);
+    }
+
+    #[test]
+    fn merged_changes_do_what_they_would_do_in_turn() {
+        let step = |points| RoomChange { volume_step: Some(points), ..RoomChange::default() };
+        let turns = [step(5.0), RoomChange::volume(20.0), step(10.0), step(-3.0), RoomChange::mute(true)];
+        let mut merged = RoomChange::default();
+        let mut state = kitchen();
+        for change in turns {
+            state = state.changed(&change).unwrap();
+            merged.merge(change);
+        }
+        assert_eq!(kitchen().changed(&merged).unwrap(), state);
+        assert_eq!(
+            merged,
+            RoomChange { volume: Some(20.0), volume_step: Some(7.0), mute: Some(true), ..RoomChange::default() }
+        );
+    }
+}
