@@ -34,6 +34,12 @@ impl Announced {
         Ok(Announced { publication, name, port, id })
     }
 
+    /// The name that is announced, as far as it goes by us.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Brings the announcement in line with a new configuration.
     ///
     /// # Errors

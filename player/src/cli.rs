@@ -84,6 +84,38 @@ pub enum Command {
     /// Exit status: 0 when it was told, 1 when this user's identity cannot be had, 2 when the command line or the configuration is
     /// wrong, 3 when there is no player or none that can be reached, 4 when the player does not trust this user and host.
     Status(StatusArgs),
+    /// Change the state of a room, and print it: its volume, mute, name and so on. Without a setting it is only printed.
+    ///
+    /// Settings: name=TEXT, volume=40% (also +5%, -5%, +3dB, -3dB), mute=on|off, channel-mode=stereo|left|right|mono|swapped,
+    /// output-delay=MS, groups=A,B, max-volume=80%, startup-volume=25%|none.
+    ///
+    /// Exit status: 0 when all was set, 1 when this user's identity cannot be had, 2 when a setting, the command line or the
+    /// configuration is wrong and nothing was set, 3 when there is no player or none that can be reached, 4 when the player does not trust
+    /// this user and host.
+    Set(SetArgs),
+}
+
+/// Arguments of `audera-player set`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SetArgs {
+    /// The player [default: the one on this machine], then what to set.
+    #[arg(value_name = "[HOST[:PORT]] KEY=VALUE")]
+    pub words: Vec<String>,
+
+    /// Read this file instead of the machine's and the user's.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Take the identity from here.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl SetArgs {
+    /// The command line of a player that reads the same configuration.
+    pub(crate) fn as_player(&self) -> Cli {
+        Cli { config: self.config.clone(), state_dir: self.state_dir.clone(), ..Cli::default() }
+    }
 }
 
 /// Arguments of `audera-player status`.

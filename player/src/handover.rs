@@ -4,6 +4,7 @@ use audera_clock::PlayerTime;
 use audera_playout::Puller;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use crate::level::Leveller;
 use crate::output::Pull;
 
 /// Successors that may wait: streams do not follow each other faster than the device pulls.
@@ -22,17 +23,20 @@ pub struct Switch {
 #[derive(Debug)]
 pub struct Turnstile {
     channels: usize,
+    leveller: Leveller,
     now: Option<Box<Puller>>,
     next: Consumer<Option<Box<Puller>>>,
     past: Producer<Box<Puller>>,
 }
 
-/// Makes both ends for a device with `channels` channels, with `first` already at its turn.
-pub fn handover(channels: usize, first: Box<Puller>) -> (Switch, Turnstile) {
+/// Makes both ends for a device with `channels` channels, with `first` already at its turn; what it plays comes to the device at the level
+/// of `leveller`.
+pub fn handover(channels: usize, leveller: Leveller, first: Box<Puller>) -> (Switch, Turnstile) {
     let (next_in, next_out) = RingBuffer::new(WAITING);
     // Holds all that can be handed over before the network thread frees any.
     let (past_in, past_out) = RingBuffer::new(WAITING + 1);
-    (Switch { next: next_in, past: past_out }, Turnstile { channels, now: Some(first), next: next_out, past: past_in })
+    let turnstile = Turnstile { channels, leveller, now: Some(first), next: next_out, past: past_in };
+    (Switch { next: next_in, past: past_out }, turnstile)
 }
 
 impl Switch {
@@ -89,6 +93,7 @@ impl Turnstile {
             }
             None => out.fill(0.0),
         }
+        self.leveller.apply(out);
     }
 }
 
@@ -110,7 +115,10 @@ mod tests {
     use audera_clock::{ClockMap, Player, PlayerTime, SenderTime, Span, Time};
     use audera_playout::{Config, Feeder, Puller, playout};
 
+    use audera_wire::RoomState;
+
     use super::*;
+    use crate::level::Level;
 
     const RATE: u32 = 48_000;
     const BLOCK: usize = 480;
@@ -124,6 +132,10 @@ mod tests {
         (feeder, Box::new(puller))
     }
 
+    fn full() -> Leveller {
+        Leveller::new(Level::new(&RoomState::new("Kitchen")), 1, RATE)
+    }
+
     fn pull(turnstile: &mut Turnstile, block: i64) -> Vec<f32> {
         let mut out = vec![0.0; BLOCK];
         let at = PlayerTime::from_nanos(0) + Span::from_frames(block * BLOCK as i64, RATE);
@@ -135,7 +147,7 @@ mod tests {
     fn the_device_goes_from_one_stream_to_the_next_and_to_silence_without_a_step() {
         let (_first_feeder, first) = playing(0.5);
         let (_second_feeder, second) = playing(-0.25);
-        let (mut switch, mut turnstile) = handover(1, first);
+        let (mut switch, mut turnstile) = handover(1, full(), first);
         let mut heard = Vec::new();
         for block in 0..30 {
             match block {
@@ -159,7 +171,7 @@ mod tests {
     #[test]
     fn a_device_that_does_not_pull_gives_the_playouts_back() {
         let (_feeder, first) = playing(0.5);
-        let (mut switch, _turnstile) = handover(1, first);
+        let (mut switch, _turnstile) = handover(1, full(), first);
         let (taken, refused): (Vec<_>, Vec<_>) =
             (0..WAITING + 1).map(|_| switch.turn_to(None)).partition(Result::is_ok);
         assert_eq!((taken.len(), refused.len()), (WAITING, 1));

@@ -1,9 +1,9 @@
 //! The Audera player: turns streams into the sound of a room.
 //!
 //! `cli` and `config` say what the player was told and `run` is its life. `network` holds the connections, `room` decides
-//! which stream plays, `speaker` keeps the device between streams, `output` is where the sound leaves. `announce`, `notify`
+//! which stream plays and minds the room's `state`, `level` is its volume on the samples, `speaker` keeps the device between streams, `output` is where the sound leaves. `announce`, `notify`
 //! and `log` are its lines to the network, to the service manager and to people. `status` asks a player, this or another one, how
-//! it fares.
+//! it fares, and `set` changes the state of its room.
 
 pub mod announce;
 #[allow(
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod handover;
+pub mod level;
 pub mod log;
 pub mod monotonic;
 pub mod network;
@@ -21,7 +22,9 @@ pub mod notify;
 pub mod output;
 pub mod room;
 pub mod run;
+pub mod set;
 pub mod speaker;
+pub mod state;
 pub mod status;
 
 /// Ends a test at once when code under `assert_no_alloc` allocates or frees.

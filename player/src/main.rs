@@ -4,17 +4,22 @@ use std::process::ExitCode;
 
 use audera_player::cli::{Cli, Command, exit};
 use audera_player::config::Config;
-use audera_player::{log, run, status};
+use audera_player::{log, run, set, status};
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Status(args)) = &cli.command {
-        return match status::run(args) {
+    let asked = match &cli.command {
+        Some(Command::Status(args)) => Some(status::run(args).map_err(|error| (error.exit_code(), error.to_string()))),
+        Some(Command::Set(args)) => Some(set::run(args).map_err(|error| (error.exit_code(), error.to_string()))),
+        None => None,
+    };
+    if let Some(outcome) = asked {
+        return match outcome {
             Ok(()) => ExitCode::from(exit::OK),
-            Err(error) => {
-                eprintln!("audera-player: {error}");
-                ExitCode::from(error.exit_code())
+            Err((code, why)) => {
+                eprintln!("audera-player: {why}");
+                ExitCode::from(code)
             }
         };
     }

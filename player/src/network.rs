@@ -75,7 +75,7 @@ impl Network {
         }
     }
 
-    /// The room's name or groups have changed: who is connected must hear it, and hellos are said only once.
+    /// The room's name has changed: who is connected must hear it, and hellos are said only once.
     pub fn hello_changed(&self) {
         for connection in self.connections.borrow().iter() {
             connection.outdated.set(true);
@@ -101,7 +101,7 @@ impl Network {
             if self.room.plays_from(connection) {
                 stay = true;
             } else {
-                connection.speak(|session| session.close(CloseCode::Other, "the room's name or groups have changed"));
+                connection.speak(|session| session.close(CloseCode::Other, "the room's name has changed"));
             }
         }
         stay
@@ -287,6 +287,7 @@ struct Entry {
 impl Entry {
     fn new(network: &Rc<Network>, connection: &Rc<Connection>) -> Self {
         network.connections.borrow_mut().push(connection.clone());
+        network.room.joined(connection);
         Entry { network: network.clone(), connection: connection.clone() }
     }
 }
@@ -360,6 +361,7 @@ impl Socket {
                     self.room.audio(&self.connection, id, seq, stamp, &payload);
                 }
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
+                PlayerEvent::Set { number, change } => self.room.set(&self.connection, number, &change),
                 PlayerEvent::Watch(on) => self.room.watch(&self.connection, on),
                 PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
                 PlayerEvent::TimePath(path) => self.tell_of_path(path),

@@ -2,18 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
 use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
 use audera_wire::{PlayerHello, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
+use audera_wire::{RoomChange, RoomState};
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
+use crate::level::Level;
 use crate::monotonic;
 use crate::speaker::Speaker;
+use crate::state::{self, RoomStore};
 
 /// Audio that fits between network and device: the longest latency, and as much again for what comes early.
 const CAPACITY: Span = Span::from_millis(4000);
@@ -29,6 +35,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Between attempts to open a device that failed while a stream plays.
 const RETRY_DEVICE: Duration = Duration::from_secs(1);
+
+/// Between two writings of the room's state, while a slider moves.
+const KEEP_PAUSE: Duration = Duration::from_secs(1);
+/// Before the next attempt to write it where it could not be.
+const KEEP_RETRY: Duration = Duration::from_secs(10);
 
 /// What a stream needs besides a device.
 struct Prepared {
@@ -71,6 +82,17 @@ struct NowPlaying {
 pub struct Room {
     config: RefCell<Config>,
     speaker: Speaker,
+    store: RefCell<RoomStore>,
+    /// The part of the state that the audio thread applies.
+    level: Arc<Level>,
+    /// All peers: they are told the state.
+    peers: RefCell<Vec<Rc<Connection>>>,
+    /// Rung when the state is to be kept.
+    unkept: Notify,
+    /// Whether the file says less than the state.
+    is_unkept: Cell<bool>,
+    /// Name and groups, for those who announce them.
+    announced: watch::Sender<(String, Vec<String>)>,
     now: RefCell<Option<NowPlaying>>,
     /// Who wants to be told how the room fares, whoever plays.
     watchers: RefCell<Vec<Rc<Connection>>>,
@@ -79,8 +101,16 @@ pub struct Room {
 
 impl Room {
     /// A silent room.
-    pub fn new(config: Config, speaker: Speaker) -> Rc<Self> {
+    pub fn new(config: Config, store: RoomStore, level: Arc<Level>, speaker: Speaker) -> Rc<Self> {
+        let announced = watch::channel(announced_of(store.state())).0;
+        level.set(store.state());
         Rc::new(Room {
+            store: RefCell::new(store),
+            level,
+            peers: RefCell::default(),
+            unkept: Notify::new(),
+            is_unkept: Cell::new(false),
+            announced,
             config: RefCell::new(config),
             speaker,
             now: RefCell::default(),
@@ -92,29 +122,132 @@ impl Room {
     /// Tells how the stream fares, frees the device from what has played out, and asks anew for one that failed, for as long as
     /// the player runs.
     pub async fn live(self: Rc<Self>) {
-        tokio::join!(self.clone().report(), self.clone().release_drained(), self.mind_device());
+        tokio::join!(
+            self.clone().report(),
+            self.clone().release_drained(),
+            self.clone().keep_state(),
+            self.mind_device()
+        );
     }
 
     /// What the room says of itself to a sender.
     pub fn hello(&self) -> PlayerHello {
-        let config = self.config.borrow();
-        let mut hello = PlayerHello::new(config.name.as_str(), SOFTWARE);
-        hello.groups = config.groups.iter().map(|group| group.as_str().to_owned()).collect();
+        let store = self.store.borrow();
+        let mut hello = PlayerHello::new(&store.state().name, SOFTWARE);
+        hello.groups.clone_from(&store.state().groups);
         hello
     }
 
     /// Takes a new configuration; what plays goes on.
     pub fn reconfigure(&self, config: Config) {
         self.speaker.set_idle_release(config.idle_release);
-        if let Some(now) = &mut *self.now.borrow_mut() {
-            now.feeder.set_output_delay(config.output_delay);
-        }
+        let changed = self.store.borrow_mut().reconfigure(&config);
         self.config.replace(config);
+        if changed {
+            self.state_changed();
+        }
     }
 
-    /// The configuration in force.
+    /// A peer has come: it is told the state of the room, now and whenever it changes.
+    pub fn joined(&self, connection: &Rc<Connection>) {
+        self.peers.borrow_mut().push(connection.clone());
+        self.tell_state_to(connection);
+    }
+
+    /// A peer wants the state of the room changed.
+    pub fn set(&self, connection: &Rc<Connection>, number: u32, change: &RoomChange) {
+        let outcome = self.store.borrow_mut().set(change);
+        match outcome {
+            Ok(changes) => {
+                tracing::debug!(sender = %connection.name.borrow(), ?change, "sets the room");
+                connection.speak(|session| session.changed(number));
+                if changes {
+                    self.state_changed();
+                }
+            }
+            Err(refusal) => {
+                tracing::debug!(sender = %connection.name.borrow(), "refused: {refusal}");
+                connection.speak(|session| session.not_changed(number, refusal));
+            }
+        }
+    }
+
+    /// Brings everything in line with the state that has changed.
+    fn state_changed(&self) {
+        let store = self.store.borrow();
+        self.level.set(store.state());
+        if let Some(now) = &mut *self.now.borrow_mut() {
+            now.feeder.set_output_delay(output_delay(store.state()));
+        }
+        self.announced.send_if_modified(|before| {
+            let now = announced_of(store.state());
+            *before != now && {
+                *before = now;
+                true
+            }
+        });
+        drop(store);
+        self.is_unkept.set(true);
+        self.unkept.notify_one();
+        for peer in self.peers.borrow().iter() {
+            self.tell_state_to(peer);
+        }
+    }
+
+    fn tell_state_to(&self, connection: &Connection) {
+        let store = self.store.borrow();
+        connection.speak(|session| session.room(store.revision(), store.state().clone()));
+    }
+
+    /// Name and groups as they are to be announced, and each time that they have changed.
+    pub fn announced(&self) -> watch::Receiver<(String, Vec<String>)> {
+        self.announced.subscribe()
+    }
+
+    /// Keeps the state: at once, but not more often than once a second.
+    async fn keep_state(self: Rc<Self>) {
+        let mut trouble = String::new();
+        loop {
+            self.unkept.notified().await;
+            self.is_unkept.set(false);
+            let (file, text) = self.store.borrow().to_keep();
+            let kept = spawn_blocking({
+                let file = file.clone();
+                move || state::keep(&file, &text)
+            });
+            match kept.await.unwrap_or_else(|error| Err(error.into())) {
+                Ok(()) => {
+                    trouble.clear();
+                    tokio::time::sleep(KEEP_PAUSE).await;
+                }
+                Err(error) => {
+                    let now = error.to_string();
+                    if now != trouble {
+                        tracing::error!(
+                            "what is set is in force, but would be lost at the next start: {} cannot be written: {now}; tried again every {} s",
+                            file.display(),
+                            KEEP_RETRY.as_secs()
+                        );
+                        trouble = now;
+                    }
+                    self.is_unkept.set(true);
+                    tokio::time::sleep(KEEP_RETRY).await;
+                    self.unkept.notify_one();
+                }
+            }
+        }
+    }
+
+    /// The configuration in force, with the name and the groups that the room has now.
     pub fn config(&self) -> Config {
-        self.config.borrow().clone()
+        let mut config = self.config.borrow().clone();
+        let store = self.store.borrow();
+        // What is in force would also be taken as configuration.
+        if let Ok(name) = store.state().name.parse() {
+            config.name = name;
+        }
+        config.groups = store.state().groups.iter().filter_map(|group| group.parse().ok()).collect();
+        config
     }
 
     /// A sender wants to play.
@@ -166,7 +299,7 @@ impl Room {
     fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: Option<Instant>) {
         let StreamFormat { rate, channels, .. } = start.format;
         let Prepared { decoder, mut feeder, puller } = prepared;
-        feeder.set_output_delay(self.config.borrow().output_delay);
+        feeder.set_output_delay(output_delay(self.store.borrow().state()));
         if let Some(estimate) = connection.clock.borrow().estimate() {
             feeder.set_estimate(estimate);
         }
@@ -288,6 +421,7 @@ impl Room {
     /// A connection is gone: what it has sent plays out.
     pub fn gone(&self, connection: &Rc<Connection>) {
         self.watch(connection, false);
+        self.peers.borrow_mut().retain(|peer| !Rc::ptr_eq(peer, connection));
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
         }
@@ -296,6 +430,12 @@ impl Room {
     /// Falls silent and gives the device back.
     pub async fn close(&self) {
         self.now.replace(None);
+        if self.is_unkept.get() {
+            let (file, text) = self.store.borrow().to_keep();
+            if let Ok(Err(error)) = spawn_blocking(move || state::keep(&file, &text)).await {
+                tracing::error!("what was set last is lost: the state of the room cannot be written: {error}");
+            }
+        }
         self.speaker.release().await;
     }
 
@@ -303,7 +443,7 @@ impl Room {
     pub fn status(&self) -> PlayerStatus {
         let device = self.speaker.state().borrow().clone();
         let mut status = PlayerStatus {
-            room: self.config.borrow().name.as_str().to_owned(),
+            room: self.store.borrow().state().name.clone(),
             output: device.name,
             xruns: device.xruns,
             ..PlayerStatus::default()
@@ -327,7 +467,7 @@ impl Room {
             status.card_ppm = Some(stats.card_ppm);
             status.card_deviation_ppm = Some(stats.card_deviation_ppm);
         }
-        status.output_delay_ms = Some(self.config.borrow().output_delay.as_secs_f64() * 1e3);
+        status.output_delay_ms = Some(self.store.borrow().state().output_delay_ms);
         status.buffered_ms = (stats.buffered.as_nanos() / 1_000_000).max(0) as u32;
         status.played_frames = stats.played_frames;
         status.late_frames = stats.late_frames;
@@ -460,6 +600,15 @@ impl NowPlaying {
         // Without a device that pulls, or without a clock to play by, nothing would ever play out.
         self.finished.is_some_and(|since| self.feeder.is_drained() || since.elapsed() >= DRAIN_LIMIT)
     }
+}
+
+/// What is announced of a state.
+fn announced_of(state: &RoomState) -> (String, Vec<String>) {
+    (state.name.clone(), state.groups.clone())
+}
+
+fn output_delay(state: &RoomState) -> Span {
+    Span::from_secs_f64(state.output_delay_ms / 1e3)
 }
 
 /// Program and version, as senders are told.

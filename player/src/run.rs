@@ -7,21 +7,26 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use audera_link::{Endpoint, Identity, Limits, Listener, TrustStore};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::timeout;
 
 use crate::announce::Announced;
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::level::Level;
 use crate::log::LogControl;
 use crate::network::Network;
 use crate::notify::ServiceManager;
 use crate::output;
 use crate::room::Room;
 use crate::speaker::Speaker;
+use crate::state::RoomStore;
 
 /// Time for all farewells to peers together.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+/// Between two announcements of another name or other groups.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 /// A device that takes longer to open or close is left to the system.
 const DEVICE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -54,8 +59,12 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
         tracing::warn!(port, "the UDP port cannot be had ({error}): the clocks of senders are followed less precisely");
     }
 
-    let (speaker, device) = Speaker::new(output::from_config(&config), config.idle_release);
-    let room = Room::new(config.clone(), speaker);
+    let store = RoomStore::open(&config);
+    let level = Level::new(store.state());
+    let (speaker, device) = Speaker::new(output::from_config(&config), level.clone(), config.idle_release);
+    let room = Room::new(config, store, level, speaker);
+    let config = room.config();
+    let mut renamed = room.announced();
     let network = Network::new(room.clone(), endpoint, trust);
     // Those that bring connections, and those that outlive them. None ever ends by itself.
     let mut outside = JoinSet::new();
@@ -85,6 +94,7 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
                 announced = reload(cli, &room, &network, log, announced).await;
                 manager.ready();
             }
+            Ok(()) = renamed.changed() => announced = follow_name(&room, &network, &mut renamed, announced).await,
             Some(ended) = outside.join_next() => break Err(broken_down(ended)),
             Some(ended) = inside.join_next() => break Err(broken_down(ended)),
             never = mind_name(&mut announced) => match never {},
@@ -161,6 +171,7 @@ async fn reload(
         }
     };
     let old = room.config();
+    // What is in force may be another name than the one configured.
     let fixed = old.needs_restart(&new);
     if !fixed.is_empty() {
         tracing::warn!("changed, but in force only after a restart: {}", fixed.join(", "));
@@ -168,18 +179,37 @@ async fn reload(
     log.set_level(new.log);
     room.reconfigure(new.clone());
     network.judge_again();
-    if (&old.name, &old.groups) != (&new.name, &new.groups) {
+    let new = room.config();
+    if old.name != new.name {
         network.hello_changed();
     }
     tracing::info!(room = %new.name, "reloaded");
-    match announced {
-        None => None,
-        Some(announced) => match announced.update(&new).await {
-            Ok(announced) => Some(announced),
-            Err(error) => {
-                tracing::error!("the room is no longer announced: {error}");
-                None
-            }
-        },
+    announce_again(&new, announced).await
+}
+
+/// The name or the groups were set: whoever is connected is told by the room itself, all others by its announcement.
+async fn follow_name(
+    room: &Rc<Room>,
+    network: &Network,
+    renamed: &mut watch::Receiver<(String, Vec<String>)>,
+    announced: Option<Announced>,
+) -> Option<Announced> {
+    // Announcements go to the whole network: what changes all the time is announced now and then.
+    tokio::time::sleep(ANNOUNCE_PAUSE).await;
+    renamed.borrow_and_update();
+    let config = room.config();
+    if announced.as_ref().is_some_and(|announced| announced.name() != config.name.as_str()) {
+        network.hello_changed();
+    }
+    announce_again(&config, announced).await
+}
+
+async fn announce_again(config: &Config, announced: Option<Announced>) -> Option<Announced> {
+    match announced?.update(config).await {
+        Ok(announced) => Some(announced),
+        Err(error) => {
+            tracing::error!("the room is no longer announced: {error}");
+            None
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Devices may take long to open and close, so that happens on tokio's blocking threads, one step at a time, while the
 //! network thread goes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use audera_clock::Span;
@@ -12,6 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, Interval, sleep_until};
 
 use crate::handover::{Switch, handover};
+use crate::level::{Level, Leveller};
 use crate::output::{DeviceFormat, Output, Playing};
 
 /// What a stream asks of the device.
@@ -48,12 +50,12 @@ pub struct Speaker {
 
 impl Speaker {
     /// The handle, and the device's task, which serves it as long as there is a clone of it.
-    pub fn new(output: Box<dyn Output>, idle_release: Duration) -> (Self, impl Future<Output = ()>) {
+    pub fn new(output: Box<dyn Output>, level: Arc<Level>, idle_release: Duration) -> (Self, impl Future<Output = ()>) {
         let (orders, inbox) = mpsc::unbounded_channel();
         let first = DeviceState { name: output.name(), ..DeviceState::default() };
         let (tell, state) = watch::channel(first);
         let device =
-            Device { output: Some(output), running: None, past_xruns: 0, idle_release, idle_since: None, tell };
+            Device { output: Some(output), level, running: None, past_xruns: 0, idle_release, idle_since: None, tell };
         (Speaker { orders, state }, device.run(inbox))
     }
 
@@ -111,6 +113,7 @@ struct Running {
 struct Device {
     /// `None` only while a blocking thread has it.
     output: Option<Box<dyn Output>>,
+    level: Arc<Level>,
     running: Option<Running>,
     past_xruns: u64,
     idle_release: Duration,
@@ -200,10 +203,12 @@ impl Device {
         };
         self.close().await;
         let Some(mut output) = self.output.take() else { return Err("the output is lost".to_owned()) };
+        let level = self.level.clone();
         let opened = spawn_blocking(move || {
             let opened = output.open(rate, channels).and_then(|device| {
                 let DeviceFormat { channels, .. } = device.format();
-                let (switch, turnstile) = handover(usize::from(channels), puller);
+                let (switch, turnstile) =
+                    handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
                 device.start(Box::new(turnstile)).map(|playing| (switch, playing))
             });
             (output, opened)

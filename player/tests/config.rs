@@ -6,6 +6,7 @@ use std::time::Duration;
 use audera_clock::Span;
 use audera_player::cli::Cli;
 use audera_player::config::{Access, AlsaConfig, Config, Environment, LogLevel, OutputChoice, Policy, Subscription};
+use audera_wire::{ChannelMode, RoomKey, Volume};
 use clap::Parser;
 
 /// A machine with a folder for its files.
@@ -73,6 +74,11 @@ discovery = false
 policy = "first"
 idle-release = 2.5
 output-delay = -12.5
+volume = 40
+channel-mode = "mono"
+max-volume = 80
+startup-volume = 25
+pin = ["max-volume", "groups"]
 log = "debug"
 [alsa]
 period = 5
@@ -96,6 +102,9 @@ fn every_key_is_read_and_printed_so_that_it_can_be_read_again() {
     assert!(!config.discovery);
     assert_eq!(config.idle_release, Duration::from_millis(2500));
     assert_eq!(config.output_delay, Span::from_micros(-12_500));
+    assert_eq!((config.volume.percent(), config.max_volume.percent()), (40.0, 80.0));
+    assert_eq!((config.channel_mode, config.startup_volume), (ChannelMode::Mono, Volume::new(25.0)));
+    assert_eq!(config.pin, [RoomKey::MaxVolume, RoomKey::Groups]);
     assert_eq!(config.alsa, AlsaConfig { period: Duration::from_millis(5), buffer: Duration::from_millis(20) });
 
     let printed = machine.write("all.toml", &config.to_string());
@@ -158,13 +167,13 @@ fn the_state_folder_is_the_units_or_the_users() {
 const WRONG: &[(&str, &str)] = &[
     (
         "outptu = \"alsa\"",
-        ":1:1: unknown key \"outptu\" (did you mean \"output\"?); accepted keys: name, output, listen, access, groups, subscribe, state-dir, discovery, policy, idle-release, output-delay, log, alsa",
+        ":1:1: unknown key \"outptu\" (did you mean \"output\"?); accepted keys: name, output, listen, access, groups, volume, channel-mode, max-volume, startup-volume, pin, subscribe, state-dir, discovery, policy, idle-release, output-delay, log, alsa",
     ),
     (
         "name = \"A\"\nstate_dir = \"/x\"",
         ":2:1: unknown key \"state_dir\" (did you mean \"state-dir\"?); accepted keys: name,",
     ),
-    ("volume = 3", ":1:1: unknown key \"volume\"; accepted keys: name,"),
+    ("loudness = 3", ":1:1: unknown key \"loudness\"; accepted keys: name,"),
     (
         "[alsa]\nperoid = 8",
         ":2:1: unknown key \"alsa.peroid\" (did you mean \"alsa.period\"?); accepted keys: alsa.period, alsa.buffer",

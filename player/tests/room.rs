@@ -10,10 +10,12 @@ use audera_link::PeerId;
 use audera_player::cli::Cli;
 use audera_player::config::{Config, Environment};
 use audera_player::connection::Connection;
+use audera_player::level::Level;
 use audera_player::monotonic::now;
 use audera_player::output::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
 use audera_player::room::Room;
 use audera_player::speaker::Speaker;
+use audera_player::state::RoomStore;
 use audera_wire::{Coding, PlayerSession, Start, StreamFormat, StreamId};
 use clap::Parser;
 use tokio::task::LocalSet;
@@ -61,8 +63,10 @@ fn config() -> Config {
 /// A room with its tasks, and a connection to play on.
 fn furnish(gate: Option<Receiver<()>>) -> (Rc<Room>, Speaker, Rc<Connection>) {
     let config = config();
-    let (speaker, device) = Speaker::new(Box::new(Deaf { gate }), config.idle_release);
-    let room = Room::new(config, speaker.clone());
+    let store = RoomStore::open(&config);
+    let level = Level::new(store.state());
+    let (speaker, device) = Speaker::new(Box::new(Deaf { gate }), level.clone(), config.idle_release);
+    let room = Room::new(config, store, level, speaker.clone());
     tokio::task::spawn_local(device);
     tokio::task::spawn_local(room.clone().live());
     let session = PlayerSession::new(room.hello(), now());

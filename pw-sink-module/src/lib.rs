@@ -33,6 +33,7 @@
 mod arguments;
 mod sink;
 mod sinks;
+mod volume;
 
 use audera_pw::{Args, Error, Module, ModuleHost, Properties};
 

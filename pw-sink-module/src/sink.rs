@@ -1,25 +1,39 @@
 //! One sink: its node in the graph and its stream to the rooms behind it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
 use audera_pw::{
-    Channel, Connect, Core, Cycle, Direction, Error, Offer, Properties, State, Stream as Node, StreamEvent,
+    Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
 use audera_pw_sender::{ROOMS_PROPERTY, rooms_json};
 use audera_sender::{Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
 
 use crate::arguments::Arguments;
+use crate::volume::{Shown, says};
 
 /// A node and its stream. Dropping it takes both away.
 #[derive(Debug)]
 pub(crate) struct Sink {
     pub(crate) description: String,
+    channels: usize,
     node: Node,
     stream: Rc<Stream>,
     playing: Rc<Cell<bool>>,
+    volume: Rc<RefCell<Dial>>,
+}
+
+/// The volume of the node.
+#[derive(Debug, Default)]
+struct Dial {
+    /// What the node says, as far as is known.
+    node: NodeVolume,
+    /// What it is to say; `None` before anything is known of the rooms.
+    shown: Option<Shown>,
+    /// The node has its controls.
+    ready: bool,
 }
 
 impl Sink {
@@ -31,6 +45,7 @@ impl Sink {
         name: &str,
         room: &str,
         target: Target,
+        volume_set: impl Fn(&NodeVolume) + 'static,
     ) -> Result<Self, Error> {
         let description = arguments.description(room);
         let (tap, stream) = hub
@@ -45,20 +60,22 @@ impl Sink {
             })
             .map_err(Error::module)?;
         let channels = Channel::usual(usize::from(arguments.sender.channels));
+        let width = channels.len();
         let stream = Rc::new(stream);
         let playing = Rc::new(Cell::new(false));
+        let volume = Rc::new(RefCell::new(Dial::default()));
         let node = Node::new(
             core,
             &description,
             Direction::Input,
             &properties(arguments, name, &description, room, &channels),
             to_tap(tap),
-            follow(stream.clone(), playing.clone()),
+            follow(stream.clone(), playing.clone(), volume.clone(), volume_set),
         )?;
         let latency = Duration::try_from_secs_f64(arguments.sender.latency.as_secs_f64()).map_err(Error::module)?;
         let offer = Offer { rate: Some(arguments.sender.rate), channels };
-        node.connect(&Connect { latency: Some(latency.into()), ..Connect::new(offer) })?;
-        Ok(Sink { description, node, stream, playing })
+        node.connect(&Connect { latency: Some(latency.into()), unscaled: true, ..Connect::new(offer) })?;
+        Ok(Sink { description, channels: width, node, stream, playing, volume })
     }
 
     /// What names the sink's stream in the hub's events.
@@ -69,6 +86,24 @@ impl Sink {
     /// Whether an application plays to it.
     pub(crate) fn is_playing(&self) -> bool {
         self.playing.get()
+    }
+
+    /// Shows the volume of the rooms as that of the node, on all its channels.
+    ///
+    /// Nothing is sent where the node says the same already. A node that has just been made takes it in a moment: it is shown again then.
+    pub(crate) fn show_volume(&self, shown: Shown) -> Result<(), Error> {
+        let mut dial = self.volume.borrow_mut();
+        dial.shown = Some(shown);
+        if !dial.ready || says(&dial.node, shown) {
+            return Ok(());
+        }
+        dial.node = NodeVolume { channels: vec![shown.volume.gain(); self.channels], mute: Some(shown.mute) };
+        self.node.set_volume(&dial.node)
+    }
+
+    /// Whether the node waits for the volume that it is to show.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        self.volume.borrow().shown
     }
 
     /// Shows how the rooms fare as a property of the node.
@@ -86,8 +121,27 @@ fn to_tap(mut tap: Tap) -> impl FnMut(Cycle<'_>) + Send {
 }
 
 /// Begins and ends the stream with the node's cycles.
-fn follow(stream: Rc<Stream>, playing: Rc<Cell<bool>>) -> impl FnMut(StreamEvent) {
+fn follow(
+    stream: Rc<Stream>,
+    playing: Rc<Cell<bool>>,
+    volume: Rc<RefCell<Dial>>,
+    volume_set: impl Fn(&NodeVolume),
+) -> impl FnMut(StreamEvent) {
     move |event| match event {
+        StreamEvent::Volume(set) => {
+            let mut dial = volume.borrow_mut();
+            if !set.channels.is_empty() {
+                dial.node.channels.clone_from(&set.channels);
+            }
+            dial.node.mute = set.mute.or(dial.node.mute);
+            drop(dial);
+            volume_set(&set);
+        }
+        StreamEvent::State { new: State::Paused, .. } if !volume.borrow().ready => {
+            volume.borrow_mut().ready = true;
+            // Nobody has set anything; it is for showing what is known.
+            volume_set(&NodeVolume::default());
+        }
         StreamEvent::State { new: State::Streaming, .. } => {
             playing.set(true);
             stream.begin();
@@ -117,6 +171,9 @@ fn properties(arguments: &Arguments, name: &str, description: &str, room: &str, 
         .with("priority.session", "100")
         // Without them the mixer knows no channels before the first cycle, and desktops show the volume as nought.
         .with("audio.position", positions.join(","))
+        // The room keeps its volume itself. WirePlumber keeps none for nodes of a device with routes, as it takes this one for.
+        .with("device.routes", "1")
+        .with("state.restore-props", "false")
         .with("audera.room", room)
         .with(ROOMS_PROPERTY, "[]");
     properties.merge(&arguments.sender.properties);

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use audera_pw::{Core, Error, ModuleHost, Timer, Topic};
+use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
 use audera_pw_sender::{Hosted, SOFTWARE, host_name};
-use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, Target};
+use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target};
 
 use crate::arguments::Arguments;
 use crate::sink::Sink;
+use crate::volume::{Proportions, changes, shown};
 
 /// How long a sink stays when its room has gone and nothing plays to it.
 const LINGER: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// After somebody has moved a sink's volume, it is left alone for so long: what the room says meanwhile is older than where the hand is.
+const HAND: Duration = Duration::from_millis(120);
 
 /// All sinks of the module. Dropping it takes them away and joins the network thread.
 pub(crate) struct Sinks {
@@ -29,8 +33,14 @@ struct Inner {
     /// Why a sink cannot be made, as last told: it is tried every second.
     troubles: BTreeMap<For, String>,
     players: BTreeMap<PlayerKey, PlayerInfo>,
+    /// The state of the rooms, as far as it is known.
+    rooms: BTreeMap<PlayerKey, RoomState>,
     hosted: Option<Hosted>,
     timer: Option<Timer>,
+    /// Rings when the hand has left a volume.
+    hand: Option<Timer>,
+    /// For the handlers of the sinks.
+    this: Weak<RefCell<Inner>>,
     core: Core,
 }
 
@@ -46,6 +56,9 @@ struct Shown {
     node_name: String,
     /// Since when nobody has needed it.
     idle_since: Option<Instant>,
+    /// When somebody has moved its volume last.
+    moved: Option<Instant>,
+    proportions: Proportions,
 }
 
 impl Sinks {
@@ -66,21 +79,27 @@ impl Sinks {
             sinks: BTreeMap::new(),
             troubles: BTreeMap::new(),
             players: BTreeMap::new(),
+            rooms: BTreeMap::new(),
             hosted: None,
             timer: None,
+            hand: None,
+            this: Weak::new(),
             core,
         }));
+        inner.borrow_mut().this = Rc::downgrade(&inner);
         let with_inner = |act: fn(&mut Inner)| {
             let weak = Rc::downgrade(&inner);
             move || on(&weak, act)
         };
         let timer = host.main_loop().timer(with_inner(Inner::look_again))?;
         timer.arm_every(LOOK_AGAIN)?;
+        let hand = host.main_loop().timer(with_inner(Inner::show_volumes))?;
         let weak = Rc::downgrade(&inner);
         let hosted = Hosted::start(host, config, move |event| on(&weak, |inner| inner.heard(event)))?;
         {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);
+            inner.hand = Some(hand);
             inner.hosted = Some(hosted);
         }
         Ok(Sinks { _inner: inner })
@@ -102,12 +121,20 @@ impl Inner {
             }
             HubEvent::Forgotten(key) => {
                 self.players.remove(&key);
+                self.rooms.remove(&key);
                 self.match_sinks();
             }
             HubEvent::Stream(status) => {
                 let shown = self.sinks.values().find(|shown| shown.sink.key() == status.key);
                 if let Some((shown, Err(error))) = shown.map(|shown| (shown, shown.sink.show(&status))) {
                     self.log.debug(format_args!("the state of {} cannot be shown: {error}", shown.sink.description));
+                }
+            }
+            HubEvent::Room { key, state, settled } => {
+                // One that is not settled is older than what was asked for, which is taken as the state meanwhile.
+                if settled || !self.rooms.contains_key(&key) {
+                    self.rooms.insert(key, state);
+                    self.show_volumes();
                 }
             }
             HubEvent::Trouble(trouble) => self.log.error(trouble),
@@ -137,6 +164,51 @@ impl Inner {
         }
     }
 
+    /// The rooms of a sink whose state is known.
+    fn rooms_of(&self, purpose: &For) -> BTreeMap<PlayerKey, RoomState> {
+        let there = |key: &PlayerKey| self.players.get(key).is_some_and(is_there);
+        let of = |key: &PlayerKey| match purpose {
+            For::Player(player) => player == key,
+            For::Everywhere => there(key),
+        };
+        self.rooms.iter().filter(|(key, _)| of(key)).map(|(key, state)| (key.clone(), state.clone())).collect()
+    }
+
+    /// Shows the volumes of the rooms at their sinks, but for those that are being moved.
+    fn show_volumes(&mut self) {
+        for (purpose, sink) in &self.sinks {
+            let Some(volume) = shown(self.rooms_of(purpose).values()) else { continue };
+            if sink.moved.is_some_and(|moved| moved.elapsed() < HAND) {
+                continue;
+            }
+            if let Err(error) = sink.sink.show_volume(volume) {
+                self.log.debug(format_args!("the volume of {} cannot be shown: {error}", sink.sink.description));
+            }
+        }
+    }
+
+    /// Somebody has set the volume of a sink's node.
+    fn volume_set(&mut self, purpose: &For, set: &NodeVolume) {
+        let rooms = self.rooms_of(purpose);
+        let (Some(sink), Some(hosted)) = (self.sinks.get_mut(purpose), &self.hosted) else { return };
+        // What comes before the room is known, or before its volume was shown, is nobody's wish for this room.
+        if *set == NodeVolume::default() || sink.sink.shown().is_none() {
+            return self.show_volumes();
+        }
+        sink.moved = Some(Instant::now());
+        for (key, change) in changes(&mut sink.proportions, &rooms, set) {
+            if let Some(Ok(state)) = self.rooms.get(&key).map(|room| room.changed(&change)) {
+                self.rooms.insert(key.clone(), state);
+                hosted.hub.set(key, change);
+            }
+        }
+        // Once the hand has left it: limits, balances, and what others have done meanwhile.
+        let armed = self.hand.as_ref().map(|hand| hand.arm(HAND + Duration::from_millis(5)));
+        if let Some(Err(error)) = armed {
+            self.log.warn(format_args!("a volume may be shown late: {error}"));
+        }
+    }
+
     fn want(&mut self, purpose: For, room: &str, target: Target) {
         let description = self.arguments.description(room);
         if let Some(shown) = self.sinks.get(&purpose) {
@@ -148,11 +220,18 @@ impl Inner {
         }
         let Some(hosted) = &self.hosted else { return };
         let node_name = self.node_name(room);
-        match Sink::new(&self.core, &hosted.hub, &self.arguments, &node_name, room, target) {
+        let volume_set = {
+            let (inner, purpose) = (self.this.clone(), purpose.clone());
+            move |set: &NodeVolume| on(&inner, |inner| inner.volume_set(&purpose, set))
+        };
+        match Sink::new(&self.core, &hosted.hub, &self.arguments, &node_name, room, target, volume_set) {
             Ok(sink) => {
                 self.log.info(format_args!("\"{description}\" appears"));
                 self.troubles.remove(&purpose);
-                self.sinks.insert(purpose, Shown { sink, node_name, idle_since: None });
+                let shown =
+                    Shown { sink, node_name, idle_since: None, moved: None, proportions: Proportions::default() };
+                self.sinks.insert(purpose, shown);
+                self.show_volumes();
             }
             Err(error) => {
                 let trouble = format!("no sink for \"{description}\": {error}");

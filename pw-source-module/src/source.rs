@@ -119,6 +119,8 @@ impl Inner {
                 self.players.remove(&key);
                 self.look_for_feedback();
             }
+            // What is played has a volume of its own; the room's is set elsewhere.
+            HubEvent::Room { .. } => {}
             HubEvent::Stream(status) => {
                 if self.active != status.active {
                     let name = &self.name;

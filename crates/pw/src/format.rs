@@ -203,6 +203,15 @@ impl Param {
         )
     }
 
+    /// Describes the soft volumes of a node as a property of its stream.
+    pub(crate) fn soft_volumes_info() -> Option<Self> {
+        let properties = vec![
+            property(spa::SPA_PROP_INFO_id, Value::Id(Id(spa::SPA_PROP_softVolumes))),
+            property(spa::SPA_PROP_INFO_type, Value::Float(1.0)),
+        ];
+        Self::object(spa::SPA_TYPE_OBJECT_PropInfo, spa::SPA_PARAM_PropInfo, properties)
+    }
+
     fn object(type_: u32, id: u32, properties: Vec<Property>) -> Option<Self> {
         let object = Value::Object(Object { type_, id, properties });
         let (cursor, _length) = PodSerializer::serialize(std::io::Cursor::new(Vec::new()), &object).ok()?;

@@ -88,6 +88,7 @@ mod stream;
 mod sys;
 mod thread;
 mod time;
+mod volume;
 
 pub use args::Args;
 pub use core::{Context, Core, CoreEvent};
@@ -103,6 +104,7 @@ pub use registry::{Link, Node, Registry, RegistryEvent};
 pub use stream::{Beat, Clock, Connect, Cycle, Direction, Process, State, Stream, StreamEvent, Timing, Wanted};
 pub use thread::Thread;
 pub use time::MonotonicTime;
+pub use volume::NodeVolume;
 
 /// The C types that [`module!`] names.
 #[doc(hidden)]

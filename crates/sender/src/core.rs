@@ -178,6 +178,11 @@ impl Core {
                 }
             }
             Order::Forget(key) => self.forget(&key),
+            Order::Set(key, change) => {
+                if let Some(player) = self.player(&key) {
+                    player.with_session(|session| session.set(*change));
+                }
+            }
             Order::Shutdown => {}
         }
     }
@@ -342,6 +347,28 @@ impl Core {
                     for stream in self.all_streams() {
                         stream.member(id, &player.key(), |member| member.status = Some(status.clone()));
                     }
+                }
+            }
+            SenderEvent::Room { state, settled, .. } => {
+                let regrouped = player.info.borrow().groups != state.groups;
+                self.update(player, |info| {
+                    // See above.
+                    if !matches!(info.key, PlayerKey::Discovered(_)) {
+                        info.room.clone_from(&state.name);
+                    }
+                    info.groups.clone_from(&state.groups);
+                });
+                if regrouped {
+                    self.all_streams().iter().for_each(|stream| self.rematch(stream));
+                }
+                player.state.replace(Some(state.clone()));
+                self.tell(HubEvent::Room { key: player.key(), state, settled });
+            }
+            SenderEvent::SetRefused(refusal) => {
+                tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
+                // Whoever has asked shows what was asked for.
+                if let Some(state) = player.state.borrow().clone() {
+                    self.tell(HubEvent::Room { key: player.key(), state, settled: true });
                 }
             }
             SenderEvent::Closed { code, reason } => {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
+use audera_wire::RoomChange;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::core;
@@ -53,6 +54,7 @@ pub(crate) enum Order {
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
     Forget(PlayerKey),
+    Set(PlayerKey, Box<RoomChange>),
     Shutdown,
 }
 
@@ -102,6 +104,12 @@ impl Hub {
     /// Stops keeping track of a player that is neither announced nor connected; one that is, stays.
     pub fn forget(&self, key: PlayerKey) {
         self.order(Order::Forget(key));
+    }
+
+    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`]; changes that follow each other quickly become
+    /// one. Nothing happens while the player is not connected: the room's own state is in force when it is back.
+    pub fn set(&self, key: PlayerKey, change: RoomChange) {
+        self.order(Order::Set(key, Box::new(change)));
     }
 
     fn order(&self, order: Order) {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use audera_clock::SenderTime;
 use audera_link::PeerId;
-use audera_wire::{PlayerHello, SenderSession, StreamId};
+use audera_wire::{PlayerHello, RoomState, SenderSession, StreamId};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -45,6 +45,8 @@ pub(crate) struct Player {
     pub(crate) route: RefCell<Route>,
     pub(crate) session: RefCell<Option<SenderSession>>,
     pub(crate) hello: RefCell<Option<PlayerHello>>,
+    /// The state of the room, as told last on this connection.
+    pub(crate) state: RefCell<Option<RoomState>>,
     /// The address of the connection.
     pub(crate) peer: Cell<Option<SocketAddr>>,
     /// Rings the connection's writer.
@@ -67,6 +69,7 @@ impl Player {
             route: RefCell::new(route),
             session: RefCell::default(),
             hello: RefCell::default(),
+            state: RefCell::default(),
             peer: Cell::new(None),
             wake: Notify::new(),
             retry: Notify::new(),
@@ -124,6 +127,7 @@ impl Player {
     pub(crate) fn disconnect(&self) {
         self.session.replace(None);
         self.hello.replace(None);
+        self.state.replace(None);
         self.queue.borrow_mut().clear();
     }
 

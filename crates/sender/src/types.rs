@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use audera_clock::Span;
 use audera_link::PeerId;
-use audera_wire::{PlayerStatus, StreamFormat};
+use audera_wire::{PlayerStatus, RoomState, StreamFormat};
 
 use crate::gate::GateConfig;
 
@@ -224,6 +224,16 @@ pub struct StreamStatus {
 pub enum HubEvent {
     /// A player appeared or changed.
     Player(PlayerInfo),
+    /// The state of a player's room: when it is connected, and whenever it has changed.
+    Room {
+        /// The player.
+        key: PlayerKey,
+        /// The state.
+        state: RoomState,
+        /// Whether all that was asked of this player with [`Hub::set`](crate::Hub::set) is in it, or was refused. While it is not, the state
+        /// is older than what was asked for.
+        settled: bool,
+    },
     /// A player is no longer kept track of.
     Forgotten(PlayerKey),
     /// A stream began, ended or changed; once a second while it plays.

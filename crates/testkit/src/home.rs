@@ -42,6 +42,12 @@ impl Product {
         self.modules.path()
     }
 
+    /// The player's program, to be given what it is to do: `status`, `set`.
+    #[must_use]
+    pub fn command(&self, session: &Session) -> std::process::Command {
+        session.command(&self.player)
+    }
+
     /// A command for the player; its state lies in the session under the room's name.
     #[must_use]
     pub fn player_command(&self, session: &Session, room: &str, args: &[&str]) -> std::process::Command {

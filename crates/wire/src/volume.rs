@@ -29,8 +29,7 @@ impl Volume {
     /// The volume nearest to `percent`; what is no number is silence.
     #[must_use]
     pub fn nearest(percent: f64) -> Self {
-        // `max` prefers the number, should the other be none.
-        Self(percent.max(0.0).min(100.0) + 0.0)
+        Self(if percent.is_nan() { 0.0 } else { percent.clamp(0.0, 100.0) + 0.0 })
     }
 
     /// The volume with this linear gain, rounded to a hundredth of a percent: 32-bit floats and PulseAudio's integers have less.

@@ -7,7 +7,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place, WrongValue};
-use super::value::{Accepts, Access, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, RoomName, Subscription};
+use super::value::{
+    Accepts, Access, GroupName, ListenAddress, LogLevel, Mode, OutputChoice, PinnedKey, Policy, RoomName, Subscription,
+};
 
 /// The keys of the top level, in the order of the manual.
 const KEYS: &[&str] = &[
@@ -16,6 +18,11 @@ const KEYS: &[&str] = &[
     "listen",
     "access",
     "groups",
+    "volume",
+    "channel-mode",
+    "max-volume",
+    "startup-volume",
+    "pin",
     "subscribe",
     "state-dir",
     "discovery",
@@ -37,6 +44,14 @@ pub(crate) struct Layer {
     pub listen: Option<ListenAddress>,
     pub access: Option<Access>,
     pub groups: Option<Vec<GroupName>>,
+    /// Percent.
+    pub volume: Option<f64>,
+    pub channel_mode: Option<Mode>,
+    /// Percent.
+    pub max_volume: Option<f64>,
+    /// Percent.
+    pub startup_volume: Option<f64>,
+    pub pin: Option<Vec<PinnedKey>>,
     pub subscribe: Option<Vec<Subscription>>,
     pub state_dir: Option<PathBuf>,
     pub discovery: Option<bool>,
@@ -66,6 +81,11 @@ impl Layer {
             listen: upper.listen.or(self.listen),
             access: upper.access.or(self.access),
             groups: upper.groups.or(self.groups),
+            volume: upper.volume.or(self.volume),
+            channel_mode: upper.channel_mode.or(self.channel_mode),
+            max_volume: upper.max_volume.or(self.max_volume),
+            startup_volume: upper.startup_volume.or(self.startup_volume),
+            pin: upper.pin.or(self.pin),
             subscribe: upper.subscribe.or(self.subscribe),
             state_dir: upper.state_dir.or(self.state_dir),
             discovery: upper.discovery.or(self.discovery),
@@ -94,6 +114,11 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Layer, ConfigError> {
             "listen" => layer.listen = Some(entry.parse()?),
             "access" => layer.access = Some(entry.parse()?),
             "groups" => layer.groups = Some(entry.parse_list()?),
+            "volume" => layer.volume = Some(entry.number(0.0, 100.0, "percent")?),
+            "channel-mode" => layer.channel_mode = Some(entry.parse()?),
+            "max-volume" => layer.max_volume = Some(entry.number(0.0, 100.0, "percent")?),
+            "startup-volume" => layer.startup_volume = Some(entry.number(0.0, 100.0, "percent")?),
+            "pin" => layer.pin = Some(entry.parse_list()?),
             "subscribe" => layer.subscribe = Some(entry.parse_list()?),
             "state-dir" => layer.state_dir = Some(entry.path()?),
             "discovery" => layer.discovery = Some(entry.boolean()?),

@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use audera_clock::Span;
+use audera_wire::{ChannelMode, RoomKey, Volume};
 
 use crate::cli::Cli;
 pub use environment::Environment;
 pub use error::{ConfigError, Place, WrongValue};
 pub(crate) use file::Layer;
 pub use value::{
-    Accepts, Access, GroupName, ListenAddress, LogLevel, OutputChoice, Policy, Refused, RoomName, Subscription,
+    Accepts, Access, GroupName, ListenAddress, LogLevel, Mode, OutputChoice, PinnedKey, Policy, Refused, RoomName,
+    Subscription,
 };
 
 /// The TCP port a player listens on unless told otherwise.
@@ -39,6 +41,16 @@ pub struct Config {
     pub access: Access,
     /// The groups this player is in besides "Everywhere". Default: none.
     pub groups: Vec<GroupName>,
+    /// The volume of a room whose volume nobody has set. Default: 100 %, which leaves samples as they are.
+    pub volume: Volume,
+    /// The channel mode of a room for which nobody has set one. Default: stereo.
+    pub channel_mode: ChannelMode,
+    /// What the volume never exceeds, unless another limit is set. Default: 100 %.
+    pub max_volume: Volume,
+    /// The volume whenever the player starts. Default: as it was left.
+    pub startup_volume: Option<Volume>,
+    /// What cannot be changed but by configuration. Default: nothing.
+    pub pin: Vec<RoomKey>,
     /// The sources to dial. Default: none.
     pub subscribe: Vec<Subscription>,
     /// Where the player keeps its identity and the trusted senders; absolute.
@@ -117,6 +129,11 @@ impl Config {
             listen: layer.listen.map_or(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, PORT)), |listen| listen.0),
             access: layer.access.unwrap_or(Access::Paired),
             groups: layer.groups.unwrap_or_default(),
+            volume: layer.volume.map_or(Volume::FULL, Volume::nearest),
+            channel_mode: layer.channel_mode.map_or(ChannelMode::Stereo, |mode| mode.0),
+            max_volume: layer.max_volume.map_or(Volume::FULL, Volume::nearest),
+            startup_volume: layer.startup_volume.map(Volume::nearest),
+            pin: layer.pin.unwrap_or_default().into_iter().map(|key| key.0).collect(),
             subscribe: layer.subscribe.unwrap_or_default(),
             state_dir: absolute(state_dir)?,
             discovery: layer.discovery.unwrap_or(true),
@@ -132,6 +149,15 @@ impl Config {
     /// The list of trusted senders.
     pub fn trusted_file(&self) -> PathBuf {
         self.state_dir.join("trusted.toml")
+    }
+
+    /// What is kept of the room's state. Players that share a folder have ports of their own to tell them apart.
+    pub fn room_file(&self) -> PathBuf {
+        let name = match self.listen.port() {
+            PORT => "room.toml".to_owned(),
+            port => format!("room-{port}.toml"),
+        };
+        self.state_dir.join(name)
     }
 
     /// The keys that differ in `new` and take effect only when the player is started again.
@@ -206,6 +232,13 @@ impl fmt::Display for Config {
         writeln!(f, "listen = {}", toml::Value::from(self.listen.to_string()))?;
         writeln!(f, "access = \"{}\"", self.access)?;
         writeln!(f, "groups = {}", list(self.groups.iter().map(ToString::to_string).collect()))?;
+        writeln!(f, "volume = {}", toml::Value::from(self.volume.percent()))?;
+        writeln!(f, "channel-mode = \"{}\"", self.channel_mode)?;
+        writeln!(f, "max-volume = {}", toml::Value::from(self.max_volume.percent()))?;
+        if let Some(volume) = self.startup_volume {
+            writeln!(f, "startup-volume = {}", toml::Value::from(volume.percent()))?;
+        }
+        writeln!(f, "pin = {}", list(self.pin.iter().map(|key| PinnedKey(*key).to_string()).collect()))?;
         writeln!(f, "subscribe = {}", list(self.subscribe.iter().map(ToString::to_string).collect()))?;
         writeln!(f, "state-dir = {}", path(&self.state_dir))?;
         writeln!(f, "discovery = {}", self.discovery)?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use audera_wire::{ChannelMode, RoomKey};
 use thiserror::Error;
 
 /// A value that can be written as text, and which can say what it accepts.
@@ -335,5 +336,60 @@ words! {
         Debug = "debug",
         /// Everything.
         Trace = "trace",
+    }
+}
+
+/// A channel mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(pub ChannelMode);
+
+impl Accepts for Mode {
+    const ACCEPTED: &'static str = "stereo, left, right, mono or swapped";
+}
+
+impl FromStr for Mode {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        text.parse().map(Self).map_err(|_| Refused::new::<Self>("there is no such channel mode"))
+    }
+}
+
+/// A part of the room's state, by the name that its key has in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinnedKey(pub RoomKey);
+
+impl PinnedKey {
+    /// `None` for what has no key in the configuration: a room is not mute for good.
+    fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            RoomKey::Name => "name",
+            RoomKey::Volume => "volume",
+            RoomKey::Mute => return None,
+            RoomKey::ChannelMode => "channel-mode",
+            RoomKey::OutputDelay => "output-delay",
+            RoomKey::Groups => "groups",
+            RoomKey::MaxVolume => "max-volume",
+            RoomKey::StartupVolume => "startup-volume",
+        })
+    }
+}
+
+impl Accepts for PinnedKey {
+    const ACCEPTED: &'static str = "name, volume, channel-mode, output-delay, groups, max-volume or startup-volume";
+}
+
+impl FromStr for PinnedKey {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let mut keys = RoomKey::ALL.into_iter().map(Self);
+        keys.find(|key| key.name() == Some(text)).ok_or_else(|| Refused::new::<Self>("that cannot be pinned"))
+    }
+}
+
+impl fmt::Display for PinnedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name().unwrap_or_default())
     }
 }

@@ -123,7 +123,7 @@ pub fn run(args: &StatusArgs) -> Result<(), StatusError> {
 }
 
 /// Where the player on this machine is that listens there.
-fn local(listen: SocketAddr) -> Result<Target, StatusError> {
+pub(crate) fn local(listen: SocketAddr) -> Result<Target, StatusError> {
     let at = |ip: IpAddr| SocketAddr::new(ip, listen.port());
     let loopbacks = [at(Ipv4Addr::LOCALHOST.into()), at(Ipv6Addr::LOCALHOST.into())];
     match listen.ip() {

@@ -92,7 +92,7 @@ pub fn wait_heard(session: &Session, recorder: &Recorder, wanted: &[bool]) {
 }
 
 /// What may explain a failure: the graph and what everybody has said.
-fn tell_all(session: &Session) {
+pub fn tell_all(session: &Session) {
     println!("{}\n{}", session.run("wpctl", &["status"]).unwrap(), session.run("pw-link", &["-l"]).unwrap());
     for object in objects(session) {
         let (name, rooms) = (prop(&object, "node.name"), prop(&object, "audera.rooms"));

@@ -9,3 +9,4 @@ mod refusal;
 mod robust;
 mod routing;
 mod unload;
+mod volume;

@@ -117,7 +117,7 @@ fn tells_its_latency(session: &Session, nanoseconds: u64) {
     assert!(waited.is_ok(), "{seen:?}");
 }
 
-/// What the user has set at a sink is kept by the desktop over the module's restart.
+/// What the user has set at a sink is kept by the room over the module's restart, and by nobody else.
 fn keeps_its_volume(product: &Product, session: &Session, sinks: audera_testkit::Process) {
     let is_half = || {
         let volume = session.run("pactl", &["get-sink-volume", "audera.Kitchen"]).ok()?;
@@ -125,16 +125,17 @@ fn keeps_its_volume(product: &Product, session: &Session, sinks: audera_testkit:
     };
     session.run("pactl", &["set-sink-volume", "audera.Kitchen", "50%"]).unwrap();
     session.poll("the volume to be set", is_half).unwrap();
-    let state = session.dir().join("state/wireplumber");
-    let saved = || {
-        let files = std::fs::read_dir(&state).ok()?;
-        let texts = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
-        texts.into_iter().any(|text| text.contains("Kitchen") && text.contains("0.125")).then_some(())
-    };
-    session.poll("WirePlumber to write the volume down", saved).unwrap();
+    let state = session.dir().join("state/Kitchen/room-0.toml");
+    let kept = || std::fs::read_to_string(&state).ok()?.contains("value = 50.0").then_some(());
+    session.poll("the room to write its volume down", kept).unwrap();
     assert!(sinks.stop().unwrap().success());
     wait_until_gone(session, "audera.Kitchen");
     let _sinks = product.module(session, "sink", "").unwrap();
     wait_for_sink(session, "audera.Kitchen");
     session.poll("the volume to be as it was", is_half).unwrap();
+    for file in std::fs::read_dir(session.dir().join("state/wireplumber")).into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        let volumes = text.lines().filter(|line| line.contains("Kitchen") && line.contains("olume"));
+        assert_eq!(volumes.count(), 0, "the desktop keeps a volume of its own: {text}");
+    }
 }

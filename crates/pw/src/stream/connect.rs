@@ -37,11 +37,22 @@ pub struct Connect {
     pub dont_reconnect: bool,
     /// Offer to drive the graph: the stream then paces it with [`Stream::drive_on`](super::Stream::drive_on).
     pub driver: bool,
+    /// The volume of the node is not applied to the samples but told ([`StreamEvent::Volume`](super::StreamEvent::Volume)), since whoever
+    /// plays them has the volume.
+    pub unscaled: bool,
 }
 
 impl Connect {
     /// Offers `offer`, links automatically, starts at once, reports no latency.
     pub fn new(offer: Offer) -> Self {
-        Self { offer, latency: None, autoconnect: true, inactive: false, dont_reconnect: false, driver: false }
+        Self {
+            offer,
+            latency: None,
+            autoconnect: true,
+            inactive: false,
+            dont_reconnect: false,
+            driver: false,
+            unscaled: false,
+        }
     }
 }

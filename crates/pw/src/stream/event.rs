@@ -3,6 +3,7 @@
 use pipewire_sys as pw;
 
 use crate::format::Format;
+use crate::volume::NodeVolume;
 
 /// The state of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl State {
 }
 
 /// News of a stream, delivered at the top of the main loop, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum StreamEvent {
     /// The state has changed.
@@ -46,6 +47,9 @@ pub enum StreamEvent {
     },
     /// A format was agreed on, or (`None`) given up: the node is suspended or something else links.
     Format(Option<Format>),
+    /// Somebody has set the volume of the node, or its mute: a desktop, or the session manager. Told for streams that were connected with
+    /// [`Connect::unscaled`](super::Connect::unscaled); what this end sets itself is not told.
+    Volume(NodeVolume),
     /// A driving stream has become the driver of its graph (`true`), or another one has (`false`).
     Driving(bool),
     /// [`Process::process`](super::Process::process) panicked; the stream is silent until it is made anew.

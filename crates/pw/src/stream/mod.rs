@@ -26,9 +26,11 @@ use crate::core::Core;
 use crate::error::{Error, check, last};
 use crate::format::{Format, Latency, MAX_CHANNELS, Param};
 use crate::guard::contain_logged;
+use crate::log::Topic;
 use crate::main_loop::EventQueue;
 use crate::properties::Properties;
 use crate::sys::Hook;
+use crate::volume::NodeVolume;
 use drive::Pacer;
 use process::{RealTime, Shared};
 use timing::Continuity;
@@ -54,6 +56,8 @@ struct Main {
     events: EventQueue<StreamEvent>,
     pacer: RefCell<Option<Pacer>>,
     driving: Cell<bool>,
+    /// Channels of a stream whose samples are left as they are.
+    unscaled: Cell<Option<usize>>,
     /// Declared last: the connection outlives the stream.
     core: Core,
 }
@@ -121,6 +125,7 @@ impl Stream {
             events,
             pacer: RefCell::new(None),
             driving: Cell::new(false),
+            unscaled: Cell::new(None),
             core: core.clone(),
         });
         let data: *mut c_void = Rc::as_ptr(&main).cast_mut().cast();
@@ -165,7 +170,21 @@ impl Stream {
                 u32::try_from(pointers.len()).unwrap_or(0),
             )
         };
-        check("connect the stream", result).map(drop)
+        check("connect the stream", result)?;
+        if connect.unscaled {
+            self.learn_controls(raw)?;
+        }
+        // What the adapter is set to while it is made is nobody's wish.
+        self.main.unscaled.set(connect.unscaled.then_some(channels));
+        Ok(())
+    }
+
+    /// Lets libpipewire look which controls the node has. It does so when the parameters of the node change, and in 0.3.65 not before that.
+    fn learn_controls(&self, raw: *mut pw::pw_stream) -> Result<(), Error> {
+        let Some(param) = Param::soft_volumes_info() else { return Ok(()) };
+        let mut pointer = param.as_ptr();
+        // SAFETY: the caller's stream is live and this its main loop; one valid pod, copied by the call.
+        check("describe the volume", unsafe { pw::pw_stream_update_params(raw, &raw mut pointer, 1) }).map(drop)
     }
 
     /// Takes the node out of the graph; the stream and its [`Process`] stay.
@@ -198,6 +217,20 @@ impl Stream {
         let mut pointer = param.as_ptr();
         // SAFETY: as in disconnect(); one valid pod, copied by the call.
         check("report the latency", unsafe { pw::pw_stream_update_params(raw, &raw mut pointer, 1) }).map(drop)
+    }
+
+    /// Shows another volume at the node, of a stream connected with [`Connect::unscaled`]. It takes effect once the node has its controls,
+    /// which it has when the stream is paused for the first time.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], or what libpipewire has against it.
+    pub fn set_volume(&self, volume: &NodeVolume) -> Result<(), Error> {
+        let raw = self.as_ptr()?;
+        let Some(width) = self.main.unscaled.get() else {
+            return Err(Error::module("the volume of this stream is the graph's own"));
+        };
+        // SAFETY: as in disconnect(); a stream that is not connected is refused by the call.
+        unsafe { volume.set_unscaled(raw, width) }
     }
 
     /// Changes properties of the node.
@@ -277,6 +310,21 @@ impl Drop for Main {
 }
 
 impl Main {
+    /// Somebody has set properties of the node; called from inside the callback that tells it, with a valid pod.
+    fn volume_set(&self, param: *const spa::spa_pod) {
+        let (raw, Some(width)) = (self.raw.get(), self.unscaled.get()) else { return };
+        // SAFETY: a valid pod for the length of the call.
+        let Some(volume) = (unsafe { NodeVolume::parse(param) }) else { return };
+        if raw.is_null() {
+            return;
+        }
+        // SAFETY: not NULL, so live; this is its main loop. What is set from here is not told to us again.
+        if let Err(error) = unsafe { volume.set_unscaled(raw, width) } {
+            Topic::LAYER.warn(format_args!("a volume may be applied twice: {error}"));
+        }
+        self.events.push(StreamEvent::Volume(volume));
+    }
+
     /// To be called when the stream is destroyed.
     fn free_real_time(&self) {
         let real_time = self.real_time.replace(std::ptr::null_mut());
@@ -354,6 +402,10 @@ unsafe extern "C" fn on_param_changed(data: *mut c_void, id: u32, param: *const 
     // SAFETY: called for a linked hook.
     let main = unsafe { main_half(data) };
     contain_logged("a stream's param event", || {
+        if id == spa::SPA_PARAM_Props && !param.is_null() {
+            main.volume_set(param);
+            return;
+        }
         if id != spa::SPA_PARAM_Format {
             return;
         }

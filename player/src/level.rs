@@ -1,0 +1,235 @@
+//! Volume, mute and channel mode on the samples, in the audio thread: from one setting to the next by a short ramp.
+//!
+//! A room at full volume in stereo has its samples left as they are, bit by bit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use audera_wire::{ChannelMode, RoomState};
+
+/// Length of a ramp, s: long enough to be no click, short enough to follow a hand on a slider.
+const RAMP: f64 = 0.025;
+
+/// What the room's loudness is to be; the audio threads look at it once in each block.
+#[derive(Debug)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// The level of a state.
+    #[must_use]
+    pub fn new(state: &RoomState) -> Arc<Self> {
+        Arc::new(Level(AtomicU64::new(packed(state))))
+    }
+
+    /// Takes the level of another state.
+    pub fn set(&self, state: &RoomState) {
+        // One word, so that a gain is never seen with the mode of another.
+        self.0.store(packed(state), Ordering::Relaxed);
+    }
+}
+
+/// Gain in the lower half, channel mode in the upper.
+fn packed(state: &RoomState) -> u64 {
+    let gain = if state.mute { 0.0 } else { state.volume.gain() };
+    let mode = ChannelMode::ALL.iter().position(|mode| *mode == state.channel_mode).unwrap_or(0);
+    (mode as u64) << 32 | u64::from(gain.to_bits())
+}
+
+/// How channels become channels. With two: left from left, left from right, right from left, right from right. With any other
+/// number: each from itself, and each from the mean of all.
+type Matrix = [f32; 4];
+
+/// What a word of a [`Level`] means for a device with so many channels.
+fn matrix(packed: u64, channels: usize) -> Matrix {
+    let gain = f32::from_bits(packed as u32);
+    let mode = ChannelMode::ALL.get((packed >> 32) as usize).copied().unwrap_or_default();
+    match (channels, mode) {
+        (2, ChannelMode::Stereo) => [gain, 0.0, 0.0, gain],
+        (2, ChannelMode::Left) => [gain, 0.0, gain, 0.0],
+        (2, ChannelMode::Right) => [0.0, gain, 0.0, gain],
+        (2, ChannelMode::Mono) => [gain / 2.0; 4],
+        (2, ChannelMode::Swapped) => [0.0, gain, gain, 0.0],
+        // There is no left and no right to choose among more or fewer.
+        (3.., ChannelMode::Mono) => [0.0, gain, 0.0, 0.0],
+        _ => [gain, 0.0, 0.0, 0.0],
+    }
+}
+
+/// The audio thread's end, one for each time that a device is opened.
+#[derive(Debug)]
+pub struct Leveller {
+    level: Arc<Level>,
+    channels: usize,
+    seen: u64,
+    now: Matrix,
+    goal: Matrix,
+    /// Frames until `now` is `goal`.
+    left: u32,
+    ramp: u32,
+}
+
+impl Leveller {
+    /// For a device with `channels` channels and `rate` frames a second. It begins at the level as it is, without a ramp: nothing was
+    /// heard before.
+    #[must_use]
+    pub fn new(level: Arc<Level>, channels: usize, rate: u32) -> Self {
+        let seen = level.0.load(Ordering::Relaxed);
+        let now = matrix(seen, channels);
+        let ramp = ((f64::from(rate) * RAMP) as u32).max(1);
+        Leveller { level, channels: channels.max(1), seen, now, goal: now, left: 0, ramp }
+    }
+
+    /// Brings interleaved samples to the level.
+    pub fn apply(&mut self, samples: &mut [f32]) {
+        let wanted = self.level.0.load(Ordering::Relaxed);
+        if wanted != self.seen {
+            // From wherever a ramp under way has come to.
+            self.seen = wanted;
+            self.goal = matrix(wanted, self.channels);
+            self.left = self.ramp;
+        }
+        let ramped = (self.left as usize).min(samples.len() / self.channels);
+        let (ramp, rest) = samples.split_at_mut(ramped * self.channels);
+        for frame in ramp.chunks_exact_mut(self.channels) {
+            let part = 1.0 / self.left as f32;
+            for (now, goal) in self.now.iter_mut().zip(self.goal) {
+                *now += (goal - *now) * part;
+            }
+            self.left -= 1;
+            transform(&self.now, frame);
+        }
+        if rest.is_empty() {
+            return;
+        }
+        // Rounding must not leave the ramp a hair beside its goal for ever.
+        self.now = self.goal;
+        match self.now {
+            [1.0, 0.0, 0.0, 1.0] if self.channels == 2 => {}
+            [1.0, 0.0, 0.0, 0.0] if self.channels != 2 => {}
+            [0.0, 0.0, 0.0, 0.0] => rest.fill(0.0),
+            now => rest.chunks_exact_mut(self.channels).for_each(|frame| transform(&now, frame)),
+        }
+    }
+}
+
+fn transform(matrix: &Matrix, frame: &mut [f32]) {
+    let [a, b, c, d] = *matrix;
+    if let [left, right] = frame {
+        (*left, *right) = (a * *left + b * *right, c * *left + d * *right);
+        return;
+    }
+    let mean = frame.iter().sum::<f32>() / frame.len() as f32;
+    for sample in frame {
+        *sample = a * *sample + b * mean;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use assert_no_alloc::assert_no_alloc;
+    use audera_wire::Volume;
+
+    use super::*;
+
+    const RATE: u32 = 48_000;
+
+    fn room(percent: f64) -> RoomState {
+        RoomState { volume: Volume::nearest(percent), ..RoomState::new("Kitchen") }
+    }
+
+    /// Frames whose channels are 1, 2, 3...
+    fn frames(channels: usize, count: usize) -> Vec<f32> {
+        (0..count).flat_map(|_| (1..=channels).map(|channel| channel as f32)).collect()
+    }
+
+    /// What becomes of the last frame of a second.
+    fn settled(state: &RoomState, channels: usize) -> Vec<f32> {
+        let level = Level::new(&RoomState::new("before"));
+        let mut leveller = Leveller::new(level.clone(), channels, RATE);
+        level.set(state);
+        let mut samples = frames(channels, RATE as usize);
+        samples.chunks_mut(64 * channels).for_each(|block| assert_no_alloc(|| leveller.apply(block)));
+        samples.split_off(samples.len() - channels)
+    }
+
+    #[test]
+    fn full_volume_leaves_every_bit_as_it_is() {
+        let mut leveller = Leveller::new(Level::new(&room(100.0)), 2, RATE);
+        let odd = [f32::MIN_POSITIVE / 3.0, -0.0, f32::NAN, 1.0e30, -1.0, 0.333];
+        let mut samples = odd;
+        leveller.apply(&mut samples);
+        assert_eq!(samples.map(f32::to_bits), odd.map(f32::to_bits));
+        // Also after it was elsewhere.
+        let level = Level::new(&room(30.0));
+        let mut leveller = Leveller::new(level.clone(), 2, RATE);
+        level.set(&room(100.0));
+        leveller.apply(&mut vec![0.5; 4_800]);
+        let mut samples = odd;
+        leveller.apply(&mut samples);
+        assert_eq!(samples.map(f32::to_bits), odd.map(f32::to_bits));
+    }
+
+    #[test]
+    fn a_volume_is_its_gain_and_mute_is_silence() {
+        let gain = Volume::nearest(40.0).gain();
+        assert_eq!(settled(&room(40.0), 2), [gain, 2.0 * gain]);
+        assert_eq!(settled(&room(40.0), 1), [gain]);
+        assert_eq!(settled(&room(40.0), 3), [gain, 2.0 * gain, 3.0 * gain]);
+        assert_eq!(settled(&RoomState { mute: true, ..room(40.0) }, 2), [0.0, 0.0]);
+        assert_eq!(settled(&room(0.0), 6), [0.0; 6]);
+    }
+
+    #[test]
+    fn channel_modes_are_what_they_are_called() {
+        let heard = |mode, channels| settled(&RoomState { channel_mode: mode, ..room(100.0) }, channels);
+        assert_eq!(heard(ChannelMode::Stereo, 2), [1.0, 2.0]);
+        assert_eq!(heard(ChannelMode::Left, 2), [1.0, 1.0]);
+        assert_eq!(heard(ChannelMode::Right, 2), [2.0, 2.0]);
+        assert_eq!(heard(ChannelMode::Mono, 2), [1.5, 1.5]);
+        assert_eq!(heard(ChannelMode::Swapped, 2), [2.0, 1.0]);
+        // More or fewer channels have no left and right to choose from.
+        assert_eq!(heard(ChannelMode::Swapped, 4), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(heard(ChannelMode::Left, 1), [1.0]);
+        assert_eq!(heard(ChannelMode::Mono, 4), [2.5; 4]);
+        assert_eq!(heard(ChannelMode::Mono, 1), [1.0]);
+    }
+
+    #[test]
+    fn a_change_is_a_ramp_of_25_ms_whatever_the_blocks_are() {
+        for block in [1, 7, 256, 4_800] {
+            let level = Level::new(&room(100.0));
+            let mut leveller = Leveller::new(level.clone(), 2, RATE);
+            level.set(&RoomState { mute: true, ..room(100.0) });
+            let mut samples = vec![1.0; 2 * 4_800];
+            samples.chunks_mut(2 * block).for_each(|block| leveller.apply(block));
+            let left: Vec<f32> = samples.chunks(2).map(|frame| frame[0]).collect();
+            assert!(left[1_198] > 0.0 && left[1_200..].iter().all(|&sample| sample == 0.0), "not 25 ms");
+            let steepest = left.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+            assert!(steepest < 1.01 / 1_200.0, "a step of {steepest} with blocks of {block}");
+        }
+    }
+
+    #[test]
+    fn a_hand_on_a_slider_makes_no_steps() {
+        let level = Level::new(&room(0.0));
+        let mut leveller = Leveller::new(level.clone(), 2, RATE);
+        let mut heard = Vec::new();
+        // A hundred times a second, up and down between silence and full.
+        for turn in 0..200 {
+            level.set(&room(if turn % 20 < 10 { 100.0 } else { 0.0 }));
+            let mut samples = vec![1.0; 2 * 480];
+            leveller.apply(&mut samples);
+            heard.extend(samples.chunks(2).map(|frame| frame[0]));
+        }
+        let steepest = heard.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+        assert!(steepest < 1.01 / 1_200.0, "a step of {steepest}");
+    }
+
+    #[test]
+    fn it_begins_without_a_ramp() {
+        let mut leveller = Leveller::new(Level::new(&room(10.0)), 2, RATE);
+        let mut samples = vec![1.0; 4];
+        leveller.apply(&mut samples);
+        assert!(samples.iter().all(|&sample| sample == Volume::nearest(10.0).gain()), "{samples:?}");
+    }
+}

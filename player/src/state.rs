@@ -1,0 +1,364 @@
+//! The room's state: what the configuration says, what was set since, which of the two is in force, and the file that keeps it.
+//!
+//! What was edited or set last wins, key by key. To know that, the file has, beside each value that was set at run time, the value that the
+//! configuration had then. As long as the configuration says the same, what was set stays in force, over restarts and reloads; once
+//! its key is edited, the configuration wins and what was set is forgotten. A pinned key is always as configured.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use audera_wire::{RoomChange, RoomKey, RoomRefusal, RoomState};
+use toml::{Table, Value};
+
+use crate::config::Config;
+
+/// The state of the room and what is kept of it.
+#[derive(Debug)]
+pub struct RoomStore {
+    configured: RoomState,
+    state: RoomState,
+    /// Counts the changes.
+    revision: u64,
+    kept: BTreeMap<RoomKey, Kept>,
+    /// Where it is kept.
+    file: PathBuf,
+}
+
+/// A value set at run time.
+#[derive(Debug, Clone, PartialEq)]
+struct Kept {
+    value: Value,
+    /// What the configuration said then.
+    configured: Value,
+}
+
+impl RoomStore {
+    /// The state at the start of the program: the start-up volume, if there is one, is in force.
+    ///
+    /// A file that cannot be read or understood is told of and left out.
+    #[must_use]
+    pub fn open(config: &Config) -> Self {
+        let file = config.room_file();
+        let kept = match fs::read_to_string(&file) {
+            Ok(text) => read(&file, &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => {
+                tracing::warn!("what was set before is lost: {} cannot be read: {error}", file.display());
+                BTreeMap::new()
+            }
+        };
+        let configured = configured(config);
+        let mut store = RoomStore { state: configured.clone(), configured, revision: 0, kept, file };
+        store.settle();
+        if let Some(volume) = store.state.startup_volume.filter(|_| !store.state.pinned.contains(&RoomKey::Volume)) {
+            let volume = volume.min(store.state.max_volume);
+            store.take_over(RoomState { volume, ..store.state.clone() });
+        }
+        store
+    }
+
+    /// The state in force.
+    #[must_use]
+    pub fn state(&self) -> &RoomState {
+        &self.state
+    }
+
+    /// How often it has changed since the program started.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Changes the state; whether there was anything to change.
+    ///
+    /// # Errors
+    /// What is refused; nothing has changed then.
+    pub fn set(&mut self, change: &RoomChange) -> Result<bool, RoomRefusal> {
+        let new = self.state.changed(change)?;
+        let changes = new != self.state;
+        if changes {
+            self.take_over(new);
+        }
+        Ok(changes)
+    }
+
+    /// Takes a new configuration: the keys that were edited win over what was set. Whether the state has changed.
+    pub fn reconfigure(&mut self, config: &Config) -> bool {
+        let before = self.state.clone();
+        self.configured = configured(config);
+        self.settle();
+        let changed = before != self.state;
+        self.revision += u64::from(changed);
+        changed
+    }
+
+    /// Makes another state the one in force and keeps what differs.
+    fn take_over(&mut self, new: RoomState) {
+        for key in RoomKey::ALL {
+            let value = value(&new, key);
+            if value != self::value(&self.state, key) {
+                self.kept.insert(key, Kept { value, configured: self::value(&self.configured, key) });
+            }
+        }
+        self.state = new;
+        self.revision += 1;
+    }
+
+    /// Finds what is in force from what is configured and what is kept.
+    fn settle(&mut self) {
+        let mut state = RoomState { pinned: Vec::new(), ..self.configured.clone() };
+        // The largest volume first, since the volume is measured by it.
+        let order = [RoomKey::MaxVolume].into_iter().chain(RoomKey::ALL).collect::<Vec<_>>();
+        let (configured, pinned) = (&self.configured, &self.configured.pinned);
+        self.kept.retain(|key, kept| kept.configured == value(configured, *key) && !pinned.contains(key));
+        for key in order {
+            let Some(kept) = self.kept.get(&key) else { continue };
+            match change(key, &kept.value).map(|change| state.changed(&change)) {
+                Some(Ok(changed)) => state = changed,
+                Some(Err(refusal)) => tracing::warn!("{}: {refusal}", self.file.display()),
+                None => tracing::warn!("{}: {key} cannot be {}", self.file.display(), kept.value),
+            }
+        }
+        state.volume = state.volume.min(state.max_volume);
+        self.state = RoomState { pinned: pinned.clone(), ..state };
+    }
+
+    /// What is to be in the file, and where that is.
+    #[must_use]
+    pub fn to_keep(&self) -> (PathBuf, String) {
+        let mut text =
+            "# Kept by audera-player: what was set at run time, and what the configuration said then. A key that is \
+                        edited in the configuration wins.\n"
+                .to_owned();
+        for (key, Kept { value, configured }) in &self.kept {
+            text += &format!("\n[{key}]\nvalue = {value}\nconfigured = {configured}\n");
+        }
+        (self.file.clone(), text)
+    }
+}
+
+/// Puts `text` into the file, whole or not at all, whatever happens meanwhile.
+///
+/// # Errors
+/// What the system says; the file is as it was.
+pub fn keep(file: &Path, text: &str) -> io::Result<()> {
+    let fresh = file.with_extension("toml.new");
+    let written = (|| {
+        let mut new = File::create(&fresh)?;
+        new.write_all(text.as_bytes())?;
+        new.sync_all()?;
+        fs::rename(&fresh, file)?;
+        // The new name, too.
+        file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    })();
+    if written.is_err() {
+        // A full disk is not to be kept full by what is of no use.
+        let _ = fs::remove_file(&fresh);
+    }
+    written
+}
+
+/// The state that the configuration alone would give.
+fn configured(config: &Config) -> RoomState {
+    RoomState {
+        volume: config.volume.min(config.max_volume),
+        channel_mode: config.channel_mode,
+        output_delay_ms: config.output_delay.as_secs_f64() * 1e3,
+        groups: config.groups.iter().map(|group| group.as_str().to_owned()).collect(),
+        max_volume: config.max_volume,
+        startup_volume: config.startup_volume,
+        pinned: config.pin.clone(),
+        ..RoomState::new(config.name.as_str())
+    }
+}
+
+/// What stands for a volume at the start that is as it was left.
+const AS_LEFT: &str = "as left";
+
+/// One key's value in a state.
+fn value(state: &RoomState, key: RoomKey) -> Value {
+    match key {
+        RoomKey::Name => Value::from(state.name.as_str()),
+        RoomKey::Volume => Value::from(state.volume.percent()),
+        RoomKey::Mute => Value::from(state.mute),
+        RoomKey::ChannelMode => Value::from(state.channel_mode.name()),
+        RoomKey::OutputDelay => Value::from(state.output_delay_ms),
+        RoomKey::Groups => Value::from(state.groups.clone()),
+        RoomKey::MaxVolume => Value::from(state.max_volume.percent()),
+        RoomKey::StartupVolume => state.startup_volume.map_or(AS_LEFT.into(), |volume| volume.percent().into()),
+    }
+}
+
+/// The change that gives a key this value; `None` when it is of no such type.
+fn change(key: RoomKey, value: &Value) -> Option<RoomChange> {
+    let mut change = RoomChange::default();
+    match key {
+        RoomKey::Name => change.name = Some(value.as_str()?.to_owned()),
+        RoomKey::Volume => change.volume = Some(value.as_float()?),
+        RoomKey::Mute => change.mute = Some(value.as_bool()?),
+        RoomKey::ChannelMode => change.channel_mode = Some(value.as_str()?.to_owned()),
+        RoomKey::OutputDelay => change.output_delay_ms = Some(value.as_float()?),
+        RoomKey::Groups => {
+            let texts = value.as_array()?.iter().map(|group| group.as_str().map(str::to_owned));
+            change.groups = Some(texts.collect::<Option<_>>()?);
+        }
+        RoomKey::MaxVolume => change.max_volume = Some(value.as_float()?),
+        RoomKey::StartupVolume => {
+            change.startup_volume = Some(if value.as_str() == Some(AS_LEFT) { None } else { Some(value.as_float()?) });
+        }
+    }
+    Some(change)
+}
+
+/// Reads the file as far as it can be understood.
+fn read(file: &Path, text: &str) -> BTreeMap<RoomKey, Kept> {
+    let table: Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            tracing::warn!("what was set before is lost: {} cannot be understood: {error}", file.display());
+            return BTreeMap::new();
+        }
+    };
+    let kept = |key: RoomKey| {
+        let entry = table.get(key.name())?;
+        Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
+    };
+    RoomKey::ALL.into_iter().filter_map(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use audera_wire::{ChannelMode, Volume};
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::config::Environment;
+
+    /// A player's folder with its configuration.
+    struct Home(tempfile::TempDir);
+
+    impl Home {
+        fn new() -> Self {
+            Home(tempfile::tempdir().unwrap())
+        }
+
+        /// The configuration with this text.
+        fn config(&self, text: &str) -> Config {
+            let file = self.0.path().join("player.toml");
+            fs::write(&file, text).unwrap();
+            let cli = Cli { config: Some(file), state_dir: Some(self.0.path().to_owned()), ..Cli::default() };
+            let environment = Environment { host_name: "box".into(), ..Environment::default() };
+            Config::load_in(&environment, &cli).unwrap()
+        }
+
+        /// The state when the program starts with this configuration.
+        fn start(&self, text: &str) -> RoomStore {
+            RoomStore::open(&self.config(text))
+        }
+
+        fn save(&self, store: &RoomStore) {
+            let (file, text) = store.to_keep();
+            keep(&file, &text).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_set_is_there_after_a_restart() {
+        let home = Home::new();
+        let mut store = home.start("");
+        assert_eq!(*store.state(), RoomState::new("box"));
+        let change = RoomChange {
+            name: Some("Kitchen \"1\"".into()),
+            volume: Some(33.3),
+            mute: Some(true),
+            channel_mode: Some("mono".into()),
+            output_delay_ms: Some(-7.25),
+            groups: Some(vec!["Up".into()]),
+            max_volume: Some(80.0),
+            startup_volume: Some(None),
+            volume_step: None,
+        };
+        assert_eq!(store.set(&change), Ok(true));
+        assert_eq!(store.set(&change), Ok(false));
+        assert_eq!(store.revision(), 1);
+        home.save(&store);
+        assert_eq!(home.start("").state(), store.state());
+    }
+
+    #[test]
+    fn the_key_that_was_edited_last_wins_and_no_other_does() {
+        let home = Home::new();
+        let mut store = home.start("volume = 30\ngroups = [\"Up\"]");
+        assert_eq!(store.state().volume, Volume::nearest(30.0));
+        store.set(&RoomChange { groups: Some(vec!["Down".into()]), ..RoomChange::volume(50.0) }).unwrap();
+        // Another key is edited.
+        assert!(store.reconfigure(&home.config("volume = 30\ngroups = [\"Up\"]\nchannel-mode = \"left\"")));
+        assert_eq!(store.state().volume, Volume::nearest(50.0));
+        assert_eq!(store.state().channel_mode, ChannelMode::Left);
+        // This one is.
+        store.reconfigure(&home.config("volume = 20\ngroups = [\"Up\"]"));
+        assert_eq!((store.state().volume, &store.state().groups[0]), (Volume::nearest(20.0), &"Down".to_owned()));
+        // What was set before does not come back with the old line.
+        store.reconfigure(&home.config("volume = 30\ngroups = [\"Up\"]"));
+        assert_eq!(store.state().volume, Volume::nearest(30.0));
+        assert!(!store.reconfigure(&home.config("volume = 30\ngroups = [\"Up\"]")), "nothing was edited");
+        // Over a restart as over a reload.
+        home.save(&store);
+        assert_eq!(home.start("volume = 30\ngroups = []").state().groups, Vec::<String>::new());
+    }
+
+    #[test]
+    fn pinned_keys_are_as_configured() {
+        let home = Home::new();
+        let mut store = home.start("max-volume = 70");
+        store.set(&RoomChange { max_volume: Some(90.0), ..RoomChange::volume(85.0) }).unwrap();
+        store.reconfigure(&home.config("max-volume = 70\npin = [\"max-volume\"]"));
+        assert_eq!(store.state().max_volume, Volume::nearest(70.0));
+        assert_eq!(store.state().volume, Volume::nearest(70.0));
+        let refusal = store.set(&RoomChange { max_volume: Some(90.0), ..RoomChange::default() }).unwrap_err();
+        assert!(refusal.to_string().contains("max_volume") && refusal.to_string().contains("pins"), "{refusal}");
+    }
+
+    #[test]
+    fn the_start_up_volume_is_for_starts_alone() {
+        let home = Home::new();
+        let mut store = home.start("startup-volume = 25\nmax-volume = 60");
+        assert_eq!(store.state().volume, Volume::nearest(25.0));
+        store.set(&RoomChange::volume(55.0)).unwrap();
+        store.reconfigure(&home.config("startup-volume = 20\nmax-volume = 60"));
+        assert_eq!(store.state().volume, Volume::nearest(55.0));
+        home.save(&store);
+        assert_eq!(home.start("startup-volume = 20\nmax-volume = 60").state().volume, Volume::nearest(20.0));
+        assert_eq!(home.start("startup-volume = 90\nmax-volume = 60").state().volume, Volume::nearest(60.0));
+    }
+
+    #[test]
+    fn a_broken_file_is_as_good_as_none_where_it_is_broken() {
+        let home = Home::new();
+        let mut store = home.start("");
+        store.set(&RoomChange { mute: Some(true), ..RoomChange::volume(50.0) }).unwrap();
+        home.save(&store);
+        let file = home.0.path().join("room.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("value = 50.0", "value = 5000.0")).unwrap();
+        let state = home.start("").state().clone();
+        assert_eq!((state.volume, state.mute), (Volume::FULL, true));
+        fs::write(&file, &text[..text.len() / 2]).unwrap();
+        let _ = home.start("");
+        fs::write(&file, [0xff, 0xfe]).unwrap();
+        assert_eq!(*home.start("").state(), RoomState::new("box"));
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_leaves_the_file_as_it_was() {
+        let home = Home::new();
+        let file = home.0.path().join("room.toml");
+        keep(&file, "first").unwrap();
+        // A folder in the way of the new file: it cannot be written.
+        fs::create_dir(file.with_extension("toml.new")).unwrap();
+        assert!(keep(&file, "second").is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "first");
+    }
+}
