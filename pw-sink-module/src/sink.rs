@@ -101,7 +101,7 @@ impl Sink {
         self.node.set_volume(&dial.node)
     }
 
-    /// Whether the node waits for the volume that it is to show.
+    /// What it shows; `None` before anything is known of its rooms.
     pub(crate) fn shown(&self) -> Option<Shown> {
         self.volume.borrow().shown
     }
