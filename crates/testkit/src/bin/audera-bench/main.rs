@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audera;
+mod belief;
 mod failure;
 mod flaws;
 mod meter;

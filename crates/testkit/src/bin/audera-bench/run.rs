@@ -6,6 +6,7 @@ use audera_testkit::{Process, Session, card::TrueTime};
 
 use crate::{
     audera::Audera,
+    belief::{Ear, Told},
     failure::Failure,
     meter::{self, Reading},
     outcome::{SETTLING, System, Take},
@@ -41,7 +42,7 @@ pub(crate) fn run(
     if let Some(folder) = logs {
         keep_logs(&stage.sessions, &folder.join(format!("{}-{system}", scenario.name)))?;
     }
-    let Played { end, events, first, last, resyncs_told } = outcome?;
+    let Played { end, events, first, last, resyncs_told, told } = outcome?;
     let (desk, rooms) = stage.finish()?;
     Ok(Take {
         system,
@@ -53,6 +54,7 @@ pub(crate) fn run(
         processes: last.since(&first),
         wire_bits_per_second: last.bits_per_second_since(&first),
         resyncs_told,
+        told,
         load: meter::load(),
     })
 }
@@ -64,6 +66,7 @@ struct Played {
     first: Reading,
     last: Reading,
     resyncs_told: Option<u64>,
+    told: Vec<Told>,
 }
 
 fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seconds: f64) -> Result<Played, Failure> {
@@ -72,6 +75,7 @@ fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seco
         rig.start_room(stage, room)?;
     }
     rig.wait(stage)?;
+    let ear = rig.teller().map(|node| Ear::listen(stage.sender(), node)).transpose()?;
     let begin = TrueTime::now();
     let mut application = start_application(stage.sender(), file, rig.sink())?;
     let wait_until = |at: f64| {
@@ -88,6 +92,7 @@ fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seco
     }
     wait_until(START + seconds);
     let end = TrueTime::now();
+    let told = ear.map(Ear::finish).unwrap_or_default();
     let last = Reading::take(rig, stage);
     let resyncs_told = rig.resyncs_told(stage).map(|count| count.saturating_sub(told_before));
     let mut programs = rig.processes();
@@ -99,7 +104,7 @@ fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seco
             return Err(Failure::Ended { name, said: lines[lines.len().saturating_sub(10)..].join("\n") });
         }
     }
-    Ok(Played { end, events, first, last, resyncs_told })
+    Ok(Played { end, events, first, last, resyncs_told, told })
 }
 
 /// Starts the application and links it to the card beside it, which then drives its graph, and then to the rooms' sink: for the
