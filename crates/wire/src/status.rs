@@ -95,7 +95,7 @@ impl Serialize for TimePath {
     }
 }
 
-/// Status of a player, sent once a second; only figures of the stream on this very connection.
+/// Status of a player, sent once a second, and sooner when its latency does not suffice; only figures of the stream on this very connection.
 ///
 /// Optional figures are absent while nothing has been measured. Counters run from the start of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -135,6 +135,10 @@ pub struct PlayerStatus {
     pub ratio_ppm: Option<f64>,
     /// Audio waiting to be played, ms.
     pub buffered_ms: u32,
+    /// By how much less the stream's latency could have been since the last status without a gap, ms; negative: by how much more it should
+    /// have been. Absent when no audio came meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub spare_ms: Option<f64>,
     /// Frames played.
     pub played_frames: u64,
     /// Frames that came after their presentation time and were not played.
@@ -161,6 +165,7 @@ impl PlayerStatus {
             round_trip_us: finite(self.round_trip_us),
             skew_ppm: finite(self.skew_ppm),
             ratio_ppm: finite(self.ratio_ppm),
+            spare_ms: finite(self.spare_ms),
             ..self.clone()
         }
     }
