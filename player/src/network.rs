@@ -19,7 +19,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 use crate::config::{Access, Subscription};
 use crate::connection::Connection;
 use crate::monotonic::now;
-use crate::room::Room;
+use crate::room::{Arrived, Room};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
 /// Between looks whether a stream on an outdated connection has ended.
@@ -356,8 +356,8 @@ impl Socket {
                     self.connection.name.replace(hello.name);
                 }
                 PlayerEvent::Start(start) => self.room.start(&self.connection, start),
-                PlayerEvent::Audio { id, seq, stamp, payload } => {
-                    self.room.audio(&self.connection, id, seq, stamp, &payload);
+                PlayerEvent::Audio { id, seq, stamp, glide, payload } => {
+                    self.room.audio(&self.connection, id, Arrived { seq, stamp, glide, payload: &payload });
                 }
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
                 PlayerEvent::Watch(on) => self.room.watch(&self.connection, on),

@@ -24,6 +24,8 @@ const MAX_CONCEALED: u32 = 5;
 /// Looks whether the state has changed; every so many of them the status is told anyway.
 const STATUS_LOOK: Duration = Duration::from_millis(100);
 const STATUS_LOOKS: u32 = 10;
+/// The least time between two statuses, when the latency does not suffice and the sender is to know at once.
+const URGENT_PERIOD: Duration = Duration::from_millis(100);
 /// What is buffered has played out by then, or never will.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -54,8 +56,12 @@ struct NowPlaying {
     start: Start,
     decoder: Decoder,
     feeder: Feeder,
-    /// The packet to come next; `None` before the first.
-    next_seq: Option<u32>,
+    /// The packet that came last.
+    last: Option<Last>,
+    /// When a status went out last.
+    told: Instant,
+    /// What of the latency was to spare, as it was told last.
+    spare: Option<Span>,
     samples: Vec<f32>,
     /// Tells one attempt to open the device from another.
     attempt: u64,
@@ -178,7 +184,9 @@ impl Room {
             start,
             decoder,
             feeder,
-            next_seq: None,
+            last: None,
+            told: Instant::now(),
+            spare: None,
             samples: Vec::new(),
             attempt,
             begun: again.unwrap_or_else(Instant::now),
@@ -239,19 +247,22 @@ impl Room {
     }
 
     /// A packet of audio came.
-    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, seq: u32, stamp: SenderTime, payload: &[u8]) {
+    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, packet: Arrived<'_>) {
         let mut now = self.now.borrow_mut();
-        let Some(now) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
-        let missing = now.next_seq.map_or(0, |expected| seq.wrapping_sub(expected));
-        now.lost_packets += u64::from(missing);
-        now.next_seq = Some(seq.wrapping_add(1));
-        let length = now.start.format.packet_duration();
-        if (1..=MAX_CONCEALED).contains(&missing) {
-            for before in (1..=missing).rev() {
-                now.decode_at(stamp - length * i64::from(before), None);
-            }
+        let Some(playing) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
+        let Arrived { seq, stamp, glide, payload } = packet;
+        if let Some(last) = playing.last {
+            playing.lost_packets += u64::from(packet.seq.wrapping_sub(last.seq).wrapping_sub(1));
+            let length = playing.start.format.packet_duration();
+            last.lost_before(&packet, length).for_each(|(stamp, glide)| playing.decode_at(stamp, glide, None));
         }
-        now.decode_at(stamp, Some(payload));
+        playing.last = Some(Last { seq, stamp, glide });
+        playing.decode_at(stamp, glide, Some(payload));
+        let short = playing.feeder.spare().is_some_and(Span::is_negative) && playing.told.elapsed() >= URGENT_PERIOD;
+        drop(now);
+        if short {
+            self.tell();
+        }
     }
 
     /// The sender has ended a stream: what is buffered plays out.
@@ -335,6 +346,7 @@ impl Room {
         status.late_packets = stats.late_packets;
         status.lost_packets = now.lost_packets;
         status.underruns = stats.underruns;
+        status.spare_ms = now.spare.map(|spare| spare.as_secs_f64() * 1e3);
         status.resyncs = stats.resyncs;
         status.time_path = Some(now.connection.session.borrow().time_path());
         if let Some(estimate) = now.connection.clock.borrow().estimate() {
@@ -386,7 +398,11 @@ impl Room {
 
     /// Tells everybody who is to know how the room fares.
     fn tell(&self) {
-        let sender = self.now.borrow().as_ref().map(|now| now.connection.clone());
+        let sender = self.now.borrow_mut().as_mut().map(|now| {
+            now.told = Instant::now();
+            now.spare = now.feeder.take_spare();
+            now.connection.clone()
+        });
         let mut peers = self.watchers.borrow().clone();
         let watches = |sender: &Rc<Connection>| peers.iter().any(|watcher| Rc::ptr_eq(watcher, sender));
         let sender = sender.filter(|sender| !watches(sender));
@@ -434,13 +450,13 @@ impl NowPlaying {
     }
 
     /// Decodes a packet, or stands in for a lost one, and hands it to the playout.
-    fn decode_at(&mut self, stamp: SenderTime, payload: Option<&[u8]>) {
+    fn decode_at(&mut self, stamp: SenderTime, glide: Span, payload: Option<&[u8]>) {
         self.samples.clear();
         if let Err(error) = self.decoder.decode(payload, &mut self.samples) {
             tracing::debug!(%error, "a packet is left out");
             return;
         }
-        if self.feeder.push(stamp, &self.samples).is_err() {
+        if self.feeder.push_gliding(stamp, glide, &self.samples).is_err() {
             self.full_blocks += 1;
             if self.full_blocks.is_power_of_two() {
                 tracing::warn!(
@@ -459,6 +475,41 @@ impl NowPlaying {
     fn is_drained(&self) -> bool {
         // Without a device that pulls, or without a clock to play by, nothing would ever play out.
         self.finished.is_some_and(|since| self.feeder.is_drained() || since.elapsed() >= DRAIN_LIMIT)
+    }
+}
+
+/// A packet of audio that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// Number of the packet.
+    pub seq: u32,
+    /// When its first frame is to be heard.
+    pub stamp: SenderTime,
+    /// By how much its frames together last longer than nominal.
+    pub glide: Span,
+    /// Coded audio.
+    pub payload: &'a [u8],
+}
+
+/// What a packet leaves behind for the next one to be compared with.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    seq: u32,
+    stamp: SenderTime,
+    glide: Span,
+}
+
+impl Last {
+    /// Stamps and glides of the packets that were lost between this one and `next`, each `length` long: where both sides glide the same way,
+    /// so do they. Nothing where too many are missing to stand in for.
+    fn lost_before(self, next: &Arrived<'_>, length: Span) -> impl Iterator<Item = (SenderTime, Span)> + use<> {
+        let missing = next.seq.wrapping_sub(self.seq).wrapping_sub(1);
+        let missing = i64::from(if missing <= MAX_CONCEALED { missing } else { 0 });
+        let between = (next.stamp - self.stamp) - length * (missing + 1) - self.glide;
+        let (least, most) = (self.glide.min(next.glide), self.glide.max(next.glide));
+        let glide = (between / missing.max(1)).clamp(least, most);
+        let stamp = next.stamp;
+        (1..=missing).rev().map(move |before| (stamp - (length + glide) * before, glide))
     }
 }
 

@@ -18,9 +18,9 @@ const TAPS: usize = 128;
 /// under cubic interpolation gives -117 dB for half as much work again. A power of two, so that finding a phase is exact in binary arithmetic.
 const PHASES: usize = 512;
 
-/// The largest change of rate, up or down. Corrections stay within 0.1 %; starting on a fraction of a frame takes
-/// up to one part in `TAPS`.
-const MAX_RATE: f64 = 1.02;
+/// The largest change of rate, up or down. Glides of the latency stay within 5 %, corrections within 0.1 %; starting on a fraction of a
+/// frame takes up to one part in `TAPS`.
+const MAX_RATE: f64 = 1.06;
 
 /// Where rubato's first output lies after its read index: half of the filter, less the phase its table begins at.
 const CENTRE: f64 = (TAPS / 2 - 1) as f64 + 1.0 / PHASES as f64;

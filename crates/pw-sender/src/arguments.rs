@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use audera_clock::Span;
 use audera_link::Target;
 use audera_pw::{Args, Error, Properties};
-use audera_sender::{CodecChoice, Encoding};
+use audera_sender::{CodecChoice, Encoding, Latency};
 
 /// The keys read here.
 pub const COMMON_KEYS: &[&str] = &[
@@ -25,8 +25,8 @@ pub struct SenderArguments {
     pub players: Vec<String>,
     /// Codec and packets (`audera.codec`, `audera.opus.*`).
     pub encoding: Encoding,
-    /// From the graph to the speaker (`audera.latency.msec`), 20 ms to 2 s.
-    pub latency: Span,
+    /// From the graph to the speaker (`audera.latency.msec`).
+    pub latency: Latency,
     /// Identity and trusted peers (`audera.state.dir`).
     pub state_dir: PathBuf,
     /// Properties for the nodes (`stream.props`).
@@ -53,7 +53,6 @@ impl SenderArguments {
                 .unwrap_or(usual.packet_msec),
         };
         let properties = args.properties("stream.props")?;
-        let latency = args.integer("audera.latency.msec", 20..=2000)?.unwrap_or(80);
         let state_dir = match args.string("audera.state.dir")? {
             Some(dir) => PathBuf::from(dir),
             None => default_state_dir()?,
@@ -61,12 +60,29 @@ impl SenderArguments {
         Ok(SenderArguments {
             players: players(args)?,
             encoding,
-            latency: Span::from_millis(latency),
+            latency: latency(args)?,
             state_dir,
             rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,
             channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
             properties,
         })
+    }
+}
+
+/// `audera.latency.msec`: a number, or what the rooms need.
+fn latency(args: &Args) -> Result<Latency, Error> {
+    const KEY: &str = "audera.latency.msec";
+    let refused = |value: &str| Error::Argument {
+        key: KEY.to_owned(),
+        value: value.to_owned(),
+        expected: "auto, or an integer from 20 to 2000".to_owned(),
+    };
+    match args.string(KEY)? {
+        None | Some("auto") => Ok(Latency::Auto),
+        Some(text) => match text.parse() {
+            Ok(ms @ 20..=2000) => Ok(Latency::Fixed(Span::from_millis(ms))),
+            _ => Err(refused(text)),
+        },
     }
 }
 
@@ -118,7 +134,7 @@ mod tests {
     fn silence_means_the_documented_defaults() {
         let read = read("").unwrap();
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 });
-        assert_eq!(read.latency, Span::from_millis(80));
+        assert_eq!(read.latency, Latency::Auto);
         assert!(read.players.is_empty());
     }
 
@@ -126,7 +142,7 @@ mod tests {
     fn what_is_given_counts() {
         let read = read("audera.codec = opus audera.opus.bitrate = 96 audera.opus.frame.msec = 20 audera.latency.msec = 40 audera.players = [ \"a:1\" ]").unwrap();
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Opus, opus_kbps: 96, packet_msec: 20 });
-        assert_eq!(read.latency, Span::from_millis(40));
+        assert_eq!(read.latency, Latency::Fixed(Span::from_millis(40)));
         assert_eq!(read.players, ["a:1"]);
     }
 
@@ -144,7 +160,8 @@ mod tests {
             ("audera.codec = mp3", "audera.codec", "opus"),
             ("audera.opus.bitrate = 32", "audera.opus.bitrate", "64 to 320"),
             ("audera.opus.frame.msec = 15", "audera.opus.frame.msec", "10"),
-            ("audera.latency.msec = 5", "audera.latency.msec", "20 to 2000"),
+            ("audera.latency.msec = 5", "audera.latency.msec", "auto, or an integer from 20 to 2000"),
+            ("audera.latency.msec = low", "audera.latency.msec", "auto"),
             ("audera.players = host", "audera.players", "array"),
             ("audera.players = [ \"a:1\" \"b:http\" ]", "audera.players = [ \"b:http\" ]", "host:port"),
         ] {

@@ -339,8 +339,9 @@ impl Core {
             }
             SenderEvent::Status(status) => {
                 if let Some(id) = status.stream {
-                    for stream in self.all_streams() {
-                        stream.member(id, &player.key(), |member| member.status = Some(status.clone()));
+                    // Ids are those of runs: one stream has it.
+                    if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
+                        stream.told(now(), id, &player.key(), status);
                     }
                 }
             }
@@ -451,6 +452,8 @@ impl Core {
             by_own: false,
             format: started.ok(),
             status: None,
+            max_latency: hello.max_latency,
+            given: stream.pump.borrow().delay(),
             dropped_before: player.dropped(),
             dropped: player.dropped(),
         };

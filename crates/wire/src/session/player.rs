@@ -29,7 +29,7 @@ pub enum PlayerEvent {
     /// The sender announces a stream within what the player's hello takes; answer with [`PlayerSession::accept`] or
     /// [`PlayerSession::refuse`].
     Start(Start),
-    /// Audio of an accepted stream, of a length that its format allows.
+    /// Audio of an accepted stream, of a length and a glide that its format allows.
     Audio {
         /// Stream.
         id: StreamId,
@@ -38,6 +38,8 @@ pub enum PlayerEvent {
         seq: u32,
         /// Presentation time of its first frame.
         stamp: SenderTime,
+        /// Time by which its frames together last longer than nominal.
+        glide: Span,
         /// Coded audio.
         payload: Vec<u8>,
     },
@@ -379,12 +381,16 @@ impl Core {
     }
 
     fn audio(&mut self, packet: &AudioPacket<'_>) -> Result<(), SessionError> {
-        let &AudioPacket { id, seq, stamp, payload } = packet;
+        let &AudioPacket { id, seq, stamp, glide, payload } = packet;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id && stream.accepted) else {
             self.counters.ignored_audio += 1;
             return Ok(());
         };
         stream.format.check_payload(payload.len()).map_err(|error| SessionError::AudioLength { id, error })?;
+        let most = stream.format.max_glide();
+        if glide.abs() > most {
+            return Err(SessionError::AudioGlide { id, glide, most });
+        }
         if let Some(last) = stream.last_seq {
             // Half of the circle is ahead of a number, the other half behind it.
             if !(1..1 << 31).contains(&seq.wrapping_sub(last)) {
@@ -392,7 +398,7 @@ impl Core {
             }
         }
         stream.last_seq = Some(seq);
-        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, payload: payload.to_vec() });
+        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, glide, payload: payload.to_vec() });
         Ok(())
     }
 
