@@ -274,9 +274,8 @@ impl Room {
 
     /// The clocks were compared.
     pub fn exchange(&self, connection: &Rc<Connection>, exchange: audera_clock::Exchange) {
-        let mut clock = connection.clock.borrow_mut();
-        // The verdict only matters to whoever watches the filter.
-        let _ = clock.update(exchange);
+        connection.compare(exchange);
+        let clock = connection.clock.borrow();
         let mut now = self.now.borrow_mut();
         let Some(now) = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) else { return };
         if let Some(estimate) = clock.estimate() {

@@ -216,6 +216,13 @@ impl PlayerSession {
         Some(request.map_or(deadline, |request| request.min(deadline)))
     }
 
+    /// When the sender is to have been heard again if all is well. From then on something is in the way, and a new connection may be
+    /// through sooner than this one; `None` while there is nothing to expect.
+    #[must_use]
+    pub fn missed_at(&self) -> Option<PlayerTime> {
+        self.core.life.missed_at(self.core.is_streaming())
+    }
+
     /// Judges the deadlines at `now` and makes time requests due; calling it early does no harm.
     ///
     /// # Errors

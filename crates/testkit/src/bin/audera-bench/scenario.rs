@@ -68,6 +68,9 @@ pub(crate) enum Event {
     Xrun,
     /// Every graph is given a quantum of 2048 frames, and later its own choice again.
     Quantum,
+    /// The room plays to a second card as well, which drives the graph from then on while the room's own follows it; and later to its
+    /// own only again.
+    Driver,
 }
 
 /// What is to be reached.
@@ -88,7 +91,7 @@ pub(crate) struct Target {
 impl Event {
     /// Whether it concerns the last room only, so that the others ought not to notice.
     pub fn hits_last_room(self) -> bool {
-        matches!(self, Self::Joins | Self::Restarts | Self::Cut | Self::Xrun)
+        matches!(self, Self::Joins | Self::Restarts | Self::Cut | Self::Xrun | Self::Driver)
     }
 }
 
@@ -236,6 +239,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         latency_ms: DEFAULT,
         codec: "auto",
         event: Event::Quantum,
+        target: Target { back_s: Some(1.0), ..STRICT },
+    },
+    Scenario {
+        name: "driver",
+        title: "another card drives the third room's graph, and then its own again",
+        hosts: &[TRUE_CLOCK],
+        rooms: THREE_CARDS,
+        latency_ms: DEFAULT,
+        event: Event::Driver,
         target: Target { back_s: Some(1.0), ..STRICT },
     },
     Scenario {
