@@ -18,6 +18,9 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
+/// Packets are shorter below this latency, unless their length is given.
+const SHORT: Span = Span::from_millis(60);
+
 /// What every sender is told.
 #[derive(Debug, Clone)]
 pub struct SenderArguments {
@@ -44,7 +47,10 @@ impl SenderArguments {
     /// A value that is not accepted, by key.
     pub fn read(args: &Args) -> Result<Self, Error> {
         let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
-        let usual = Encoding::default();
+        let latency = latency(args)?;
+        // At a latency this short the length of a packet counts.
+        let short = matches!(latency, Latency::Fixed(fixed) if fixed < SHORT);
+        let usual = Encoding { packet_msec: if short { 5 } else { 10 }, ..Encoding::default() };
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
             opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
@@ -60,7 +66,7 @@ impl SenderArguments {
         Ok(SenderArguments {
             players: players(args)?,
             encoding,
-            latency: latency(args)?,
+            latency,
             state_dir,
             rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,
             channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
@@ -144,6 +150,18 @@ mod tests {
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Opus, opus_kbps: 96, packet_msec: 20 });
         assert_eq!(read.latency, Latency::Fixed(Span::from_millis(40)));
         assert_eq!(read.players, ["a:1"]);
+    }
+
+    #[test]
+    fn packets_are_short_where_the_latency_is() {
+        for (text, ms) in [
+            ("audera.latency.msec = 40", 5),
+            ("audera.latency.msec = 40 audera.opus.frame.msec = 10", 10),
+            ("audera.latency.msec = 60", 10),
+            ("audera.latency.msec = auto", 10),
+        ] {
+            assert_eq!(read(text).unwrap().encoding.packet_msec, ms, "{text}");
+        }
     }
 
     #[test]
