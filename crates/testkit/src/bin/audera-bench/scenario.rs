@@ -247,6 +247,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: THREE_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Driver,
         target: Target { back_s: Some(1.0), ..STRICT },
     },
