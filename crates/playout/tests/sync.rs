@@ -1,10 +1,12 @@
 //! Keeping time at 48 kHz with known clocks: what is heard is measured by the pilot in the sound itself. How clocks are learned
 //! besides is the matter of the scenarios.
 
-mod room;
+mod house;
 
 use audera_clock::Span;
-use room::{Clocks, Room, percentile};
+use house::clocks::Clocks;
+use house::figures::percentile;
+use house::room::Room;
 
 const OFF: Clocks = Clocks { sender_ppm: 35.0, player_ppm: -15.0, card_ppm: 100.0, graph_ppm: -20.0 };
 
