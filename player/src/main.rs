@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use audera_player::cli::{Cli, exit};
 use audera_player::config::Config;
-use audera_player::{log, run};
+use audera_player::{log, memory, run};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::be_sparing();
     let cli = Cli::parse();
     let config = match Config::load(&cli) {
         Ok(config) => config,

@@ -8,14 +8,15 @@ use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
 use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
 use audera_wire::{PlayerHello, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::speaker::Speaker;
 
-/// Audio that fits between network and device: the longest latency, and as much again for what comes early.
-const CAPACITY: Span = Span::from_millis(4000);
+/// What fits between network and device besides a stream's latency and as much again: what comes early, and a latency that grows.
+const ROOM_TO_GROW: Span = Span::from_millis(1000);
 /// The most frames a device pulls at once; the largest quantum of PipeWire.
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
@@ -36,10 +37,13 @@ struct Prepared {
 
 impl Prepared {
     /// Decoder and playout for a stream of this format, or why there are none.
-    fn new(format: StreamFormat) -> Result<Self, String> {
+    fn new(start: &Start) -> Result<Self, String> {
+        let Start { format, latency, .. } = *start;
         let StreamFormat { rate, channels, .. } = format;
+        // All of it is written to in turn, so what is not needed would still be memory in use.
+        let capacity = latency * 2 + ROOM_TO_GROW + Span::from_frames(MAX_PULL as i64, rate);
         let decoder = Decoder::new(format).map_err(|error| error.to_string())?;
-        let config = PlayoutConfig { rate, channels: channels.into(), capacity: CAPACITY, max_pull: MAX_PULL };
+        let config = PlayoutConfig { rate, channels: channels.into(), capacity, max_pull: MAX_PULL };
         let (feeder, puller) = playout(config).map_err(|error| error.to_string())?;
         Ok(Prepared { decoder, feeder, puller })
     }
@@ -69,12 +73,20 @@ pub struct Room {
     speaker: Speaker,
     now: RefCell<Option<NowPlaying>>,
     attempts: Cell<u64>,
+    /// Rung when the stream has been finished: what is buffered plays out.
+    finishing: Notify,
 }
 
 impl Room {
     /// A silent room.
     pub fn new(config: Config, speaker: Speaker) -> Rc<Self> {
-        Rc::new(Room { config: RefCell::new(config), speaker, now: RefCell::default(), attempts: Cell::new(0) })
+        Rc::new(Room {
+            config: RefCell::new(config),
+            speaker,
+            now: RefCell::default(),
+            attempts: Cell::new(0),
+            finishing: Notify::new(),
+        })
     }
 
     /// Tells how the stream fares, frees the device from what has played out, and asks anew for one that failed, for as long as
@@ -108,8 +120,7 @@ impl Room {
     /// A sender wants to play.
     pub fn start(self: &Rc<Self>, connection: &Rc<Connection>, start: Start) {
         // What plays only gives way to a stream that can be played.
-        let prepared =
-            Prepared::new(start.format).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
+        let prepared = Prepared::new(&start).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => {
@@ -204,7 +215,7 @@ impl Room {
             return;
         }
         let Some(now) = self.now.take().filter(|now| now.finished.is_none()) else { return self.fall_silent() };
-        match Prepared::new(now.start.format) {
+        match Prepared::new(&now.start) {
             Ok(prepared) => self.open(now.connection, now.start, prepared, Some(now.begun)),
             Err(reason) => {
                 now.connection.refuse(now.start.id, &reason);
@@ -244,6 +255,7 @@ impl Room {
     pub fn stop(&self, connection: &Rc<Connection>, id: StreamId) {
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| now.is(connection, id)) {
             now.finish();
+            self.finishing.notify_one();
         }
     }
 
@@ -265,6 +277,7 @@ impl Room {
     pub fn gone(&self, connection: &Rc<Connection>) {
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
+            self.finishing.notify_one();
         }
     }
 
@@ -326,13 +339,15 @@ impl Room {
 
     /// Frees the device from streams that have played out.
     async fn release_drained(self: Rc<Self>) {
-        let mut period = tokio::time::interval(DRAIN_POLL);
         loop {
-            period.tick().await;
-            let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
-            if let Some(now) = drained {
-                tracing::info!(sender = %now.connection.name.borrow(), "has played out");
-                self.speaker.silence();
+            self.finishing.notified().await;
+            while self.now.borrow().as_ref().is_some_and(|now| now.finished.is_some()) {
+                tokio::time::sleep(DRAIN_POLL).await;
+                let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
+                if let Some(now) = drained {
+                    tracing::info!(sender = %now.connection.name.borrow(), "has played out");
+                    self.speaker.silence();
+                }
             }
         }
     }

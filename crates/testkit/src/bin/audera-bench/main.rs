@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audera;
+mod crowd;
 mod failure;
 mod flaws;
 mod meter;
@@ -25,7 +26,7 @@ use audera_testkit::{
 };
 use clap::Parser as _;
 
-use arguments::Arguments;
+use arguments::{Arguments, Instead};
 use failure::Failure;
 use outcome::{Outcome, System};
 use report::{Circumstances, Entry};
@@ -40,7 +41,11 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    match bench(&arguments) {
+    let outcome = match &arguments.instead {
+        Some(Instead::Crowd(crowd)) => crowd::run(crowd, arguments.seconds, &arguments.out),
+        None => bench(&arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("audera-bench: {failure}");
