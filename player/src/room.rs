@@ -13,10 +13,12 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
+use crate::memory;
 use crate::speaker::Speaker;
 
-/// What fits between network and device besides a stream's latency and as much again: what comes early, and a latency that grows.
-const ROOM_TO_GROW: Span = Span::from_millis(1000);
+/// Audio that fits between network and device: the longest latency, to which that of any stream may grow, and what comes early. All of it is
+/// written to in turn, so more would be memory in use.
+const CAPACITY: Span = Span::from_millis(2500);
 /// The most frames a device pulls at once; the largest quantum of PipeWire.
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
@@ -37,13 +39,10 @@ struct Prepared {
 
 impl Prepared {
     /// Decoder and playout for a stream of this format, or why there are none.
-    fn new(start: &Start) -> Result<Self, String> {
-        let Start { format, latency, .. } = *start;
+    fn new(format: StreamFormat) -> Result<Self, String> {
         let StreamFormat { rate, channels, .. } = format;
-        // All of it is written to in turn, so what is not needed would still be memory in use.
-        let capacity = latency * 2 + ROOM_TO_GROW + Span::from_frames(MAX_PULL as i64, rate);
         let decoder = Decoder::new(format).map_err(|error| error.to_string())?;
-        let config = PlayoutConfig { rate, channels: channels.into(), capacity, max_pull: MAX_PULL };
+        let config = PlayoutConfig { rate, channels: channels.into(), capacity: CAPACITY, max_pull: MAX_PULL };
         let (feeder, puller) = playout(config).map_err(|error| error.to_string())?;
         Ok(Prepared { decoder, feeder, puller })
     }
@@ -120,7 +119,7 @@ impl Room {
     /// A sender wants to play.
     pub fn start(self: &Rc<Self>, connection: &Rc<Connection>, start: Start) {
         // What plays only gives way to a stream that can be played.
-        let prepared = Prepared::new(&start).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
+        let prepared = Prepared::new(start.format).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => {
@@ -188,7 +187,9 @@ impl Room {
         connection.speak(|session| session.accept(id));
         let room = self.clone();
         tokio::task::spawn_local(async move {
-            let Err(reason) = room.speaker.play(rate, channels.into(), Box::new(puller)).await else { return };
+            let played = room.speaker.play(rate, channels.into(), Box::new(puller)).await;
+            memory::give_back();
+            let Err(reason) = played else { return };
             if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
                 return room.try_again(attempt).await;
@@ -215,7 +216,7 @@ impl Room {
             return;
         }
         let Some(now) = self.now.take().filter(|now| now.finished.is_none()) else { return self.fall_silent() };
-        match Prepared::new(&now.start) {
+        match Prepared::new(now.start.format) {
             Ok(prepared) => self.open(now.connection, now.start, prepared, Some(now.begun)),
             Err(reason) => {
                 now.connection.refuse(now.start.id, &reason);
