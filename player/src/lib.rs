@@ -15,6 +15,7 @@ pub mod config;
 pub mod connection;
 pub mod handover;
 pub mod log;
+pub mod memory;
 pub mod monotonic;
 pub mod network;
 pub mod notify;

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use audera_player::cli::{Cli, Command, exit};
 use audera_player::config::Config;
-use audera_player::{log, run, status};
+use audera_player::{log, memory, run, status};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::be_sparing();
     let cli = Cli::parse();
     if let Some(Command::Status(args)) = &cli.command {
         return match status::run(args) {

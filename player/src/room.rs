@@ -8,15 +8,18 @@ use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
 use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
 use audera_wire::{PlayerHello, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
+use crate::memory;
 use crate::monotonic;
 use crate::speaker::Speaker;
 
-/// Audio that fits between network and device: the longest latency, and as much again for what comes early.
-const CAPACITY: Span = Span::from_millis(4000);
+/// Audio that fits between network and device: the longest latency, to which that of any stream may grow, and what comes early. All of it is
+/// written to in turn, so more would be memory in use.
+const CAPACITY: Span = Span::from_millis(2500);
 /// The most frames a device pulls at once; the largest quantum of PipeWire.
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
@@ -81,6 +84,8 @@ pub struct Room {
     /// Who wants to be told how the room fares, whoever plays.
     watchers: RefCell<Vec<Rc<Connection>>>,
     attempts: Cell<u64>,
+    /// Rung when the stream has been finished: what is buffered plays out.
+    finishing: Notify,
 }
 
 impl Room {
@@ -92,6 +97,7 @@ impl Room {
             now: RefCell::default(),
             watchers: RefCell::default(),
             attempts: Cell::new(0),
+            finishing: Notify::new(),
         })
     }
 
@@ -199,7 +205,9 @@ impl Room {
         connection.speak(|session| session.accept(id));
         let room = self.clone();
         tokio::task::spawn_local(async move {
-            let Err(reason) = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await else { return };
+            let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
+            memory::give_back();
+            let Err(reason) = played else { return };
             if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
                 return room.try_again(attempt).await;
@@ -270,6 +278,7 @@ impl Room {
     pub fn stop(&self, connection: &Rc<Connection>, id: StreamId) {
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| now.is(connection, id)) {
             now.finish();
+            self.finishing.notify_one();
         }
     }
 
@@ -301,6 +310,7 @@ impl Room {
         self.watch(connection, false);
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
+            self.finishing.notify_one();
         }
     }
 
@@ -415,13 +425,15 @@ impl Room {
 
     /// Frees the device from streams that have played out.
     async fn release_drained(self: Rc<Self>) {
-        let mut period = tokio::time::interval(DRAIN_POLL);
         loop {
-            period.tick().await;
-            let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
-            if let Some(now) = drained {
-                tracing::info!(sender = %now.connection.name.borrow(), "has played out");
-                self.speaker.silence();
+            self.finishing.notified().await;
+            while self.now.borrow().as_ref().is_some_and(|now| now.finished.is_some()) {
+                tokio::time::sleep(DRAIN_POLL).await;
+                let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
+                if let Some(now) = drained {
+                    tracing::info!(sender = %now.connection.name.borrow(), "has played out");
+                    self.speaker.silence();
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ pub const MAX_BITRATE: u32 = 320_000;
 /// 1.4 to 2.0 % of one core of a busy x86-64 virtual machine at 10, against 0.8 to 1.5 % at 5, and one encode serves all players
 /// of a stream. Signal over residual does not decide: against 5 it was 0.2 to 0.4 dB better on recorded speech, and between equal and
 /// 0.4 dB worse on made-up music; 8 and 10 were alike.
-const COMPLEXITY: u8 = 10;
+const COMPLEXITY: u8 = 5;
 
 pub(crate) struct Encoder {
     inner: opusic_c::Encoder,

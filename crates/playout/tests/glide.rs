@@ -1,10 +1,12 @@
 //! A stream whose latency glides: every room follows it to the microsecond, and takes it for no error of its own.
 
-mod room;
+mod house;
 
 use audera_clock::Span;
 use audera_playout::State;
-use room::{Clocks, RATE, Room, WIDTH, heard};
+use house::clocks::Clocks;
+use house::pilot::{RATE, WIDTH, heard, pilot};
+use house::room::Room;
 
 const PACKET: u64 = 480;
 
@@ -76,7 +78,7 @@ impl Gliding {
 
     fn push(&mut self) {
         let first = self.room.next;
-        let samples: Vec<f32> = (first..first + PACKET).flat_map(|n| room::pilot(n as f64)).collect();
+        let samples: Vec<f32> = (first..first + PACKET).flat_map(|n| pilot(n as f64)).collect();
         let (from, to) = (self.latency.told(first), self.latency.told(first + PACKET));
         let stamp = self.room.clocks.sender(self.room.due(first)) + from;
         if !self.lost.contains(&(first / PACKET)) {

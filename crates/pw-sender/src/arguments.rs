@@ -18,8 +18,11 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
-/// Packets are shorter below this latency, unless their length is given.
+/// Packets are 5 ms long below this latency if nothing else is said: their length counts there.
 const SHORT: Span = Span::from_millis(60);
+/// From this latency on packets are 20 ms long if nothing else is said. They cost all sides less, and 10 ms of the latency: what is left
+/// for network and device is more here than it is with the default latency and packets of 10 ms.
+const LONG: Span = Span::from_millis(120);
 
 /// What every sender is told.
 #[derive(Debug, Clone)]
@@ -48,9 +51,12 @@ impl SenderArguments {
     pub fn read(args: &Args) -> Result<Self, Error> {
         let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
         let latency = latency(args)?;
-        // At a latency this short the length of a packet counts.
-        let short = matches!(latency, Latency::Fixed(fixed) if fixed < SHORT);
-        let usual = Encoding { packet_msec: if short { 5 } else { 10 }, ..Encoding::default() };
+        let packet_msec = match latency {
+            Latency::Fixed(fixed) if fixed < SHORT => 5,
+            Latency::Fixed(fixed) if fixed >= LONG => 20,
+            _ => Encoding::default().packet_msec,
+        };
+        let usual = Encoding { packet_msec, ..Encoding::default() };
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
             opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
@@ -153,11 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_short_where_the_latency_is() {
+    fn packets_are_as_long_as_the_latency_allows() {
         for (text, ms) in [
             ("audera.latency.msec = 40", 5),
             ("audera.latency.msec = 40 audera.opus.frame.msec = 10", 10),
             ("audera.latency.msec = 60", 10),
+            ("audera.latency.msec = 119", 10),
+            ("audera.latency.msec = 120", 20),
+            ("audera.latency.msec = 500 audera.opus.frame.msec = 5", 5),
             ("audera.latency.msec = auto", 10),
         ] {
             assert_eq!(read(text).unwrap().encoding.packet_msec, ms, "{text}");

@@ -9,6 +9,7 @@ use audera_clock::SenderTime;
 use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -585,7 +586,8 @@ fn hand_out(run: &Run, players: &BTreeMap<PlayerKey, Rc<Player>>, format: &Strea
 async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
     let doorbell = stream.pump.borrow().doorbell();
     // SAFETY: the eventfd is open, owned by the `Arc` that the `AsyncFd` takes, and `Arc` always gives the same one.
-    let registered = unsafe { AsyncFd::register(doorbell) };
+    // Only to be read: an eventfd that was read can be written to, which is no news.
+    let registered = unsafe { AsyncFd::register_with_interest(doorbell, Interest::READABLE) };
     let doorbell = match registered {
         Ok(doorbell) => doorbell,
         Err(error) => {

@@ -8,6 +8,7 @@
 pub mod alsa;
 pub mod file;
 mod health;
+pub mod null;
 pub mod pipewire;
 mod priority;
 
@@ -60,6 +61,7 @@ pub fn from_config(config: &Config) -> Box<dyn Output> {
         }
         OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa)),
         OutputChoice::File { path } => Box::new(file::FileOutput::new(path.clone())),
+        OutputChoice::Null => Box::new(null::NullOutput),
     }
 }
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod audera;
 mod belief;
+mod crowd;
 mod failure;
 mod flaws;
 mod meter;
@@ -27,7 +28,7 @@ use audera_testkit::{
 };
 use clap::Parser as _;
 
-use arguments::Arguments;
+use arguments::{Arguments, Instead};
 use failure::Failure;
 use outcome::{Outcome, System};
 use report::{Circumstances, Entry};
@@ -42,7 +43,11 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    match bench(&arguments) {
+    let outcome = match &arguments.instead {
+        Some(Instead::Crowd(crowd)) => crowd::run(crowd, arguments.seconds, &arguments.out),
+        None => bench(&arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("audera-bench: {failure}");
