@@ -15,6 +15,7 @@
 //! alsa-lib calls from any thread of the application, and some entries without holding its own lock. The layer has one
 //! lock for each PCM and calls every method under it. As no method waits, none waits for another for long.
 
+mod callbacks;
 mod chmap;
 mod constraints;
 mod entry;
