@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Access, ListenAddress, LogLevel, OutputChoice, RoomName, Subscription};
 
@@ -14,6 +14,10 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line or the configuration is wrong.
     pub const CONFIG: u8 = 2;
+    /// `status`: no player runs there, or it cannot be reached, or it has gone.
+    pub const UNREACHABLE: u8 = 3;
+    /// `status`: the player does not trust this user and host.
+    pub const NOT_TRUSTED: u8 = 4;
 }
 
 /// Plays the streams of Audera senders in this room.
@@ -21,8 +25,12 @@ pub mod exit {
 /// Every option but --config, --check-config and -v is also a key of the configuration files /etc/audera/player.toml and
 /// ~/.config/audera/player.toml; the command line wins. See audera-player(1).
 #[derive(Debug, Clone, Default, Parser)]
-#[command(name = "audera-player", version, max_term_width = 100)]
+#[command(name = "audera-player", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// What to do instead of playing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Read this file instead of the machine's and the user's.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -66,6 +74,47 @@ pub struct Cli {
     /// Print the effective configuration and leave: 0 if it is right, 2 if not.
     #[arg(long)]
     pub check_config: bool,
+}
+
+/// What the program does besides playing.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Tell how a room fares: how well it plays in time, its clocks, its buffer, and what went wrong.
+    ///
+    /// Exit status: 0 when it was told, 1 when this user's identity cannot be had, 2 when the command line or the configuration is
+    /// wrong, 3 when there is no player or none that can be reached, 4 when the player does not trust this user and host.
+    Status(StatusArgs),
+}
+
+/// Arguments of `audera-player status`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StatusArgs {
+    /// The player to ask [default: the one on this machine].
+    #[arg(value_name = "HOST[:PORT]")]
+    pub host: Option<String>,
+
+    /// Print JSON: one object, with --watch one on each line.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Go on until the player ends or Ctrl-C: once a second and when its state changes.
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Read this file instead of the machine's and the user's.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Take the identity from here.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl StatusArgs {
+    /// The command line of a player that reads the same configuration.
+    pub(crate) fn as_player(&self) -> Cli {
+        Cli { config: self.config.clone(), state_dir: self.state_dir.clone(), ..Cli::default() }
+    }
 }
 
 impl Cli {

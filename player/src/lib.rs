@@ -2,7 +2,8 @@
 //!
 //! `cli` and `config` say what the player was told and `run` is its life. `network` holds the connections, `room` decides
 //! which stream plays, `speaker` keeps the device between streams, `output` is where the sound leaves. `announce`, `notify`
-//! and `log` are its lines to the network, to the service manager and to people.
+//! and `log` are its lines to the network, to the service manager and to people. `status` asks a player, this or another one, how
+//! it fares.
 
 pub mod announce;
 #[allow(
@@ -22,6 +23,7 @@ pub mod output;
 pub mod room;
 pub mod run;
 pub mod speaker;
+pub mod status;
 
 /// Ends a test at once when code under `assert_no_alloc` allocates or frees.
 #[cfg(test)]

@@ -2,14 +2,23 @@
 
 use std::process::ExitCode;
 
-use audera_player::cli::{Cli, exit};
+use audera_player::cli::{Cli, Command, exit};
 use audera_player::config::Config;
-use audera_player::{log, memory, run};
+use audera_player::{log, memory, run, status};
 use clap::Parser;
 
 fn main() -> ExitCode {
     memory::be_sparing();
     let cli = Cli::parse();
+    if let Some(Command::Status(args)) = &cli.command {
+        return match status::run(args) {
+            Ok(()) => ExitCode::from(exit::OK),
+            Err(error) => {
+                eprintln!("audera-player: {error}");
+                ExitCode::from(error.exit_code())
+            }
+        };
+    }
     let config = match Config::load(&cli) {
         Ok(config) => config,
         Err(error) => {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::memory;
+use crate::monotonic;
 use crate::speaker::Speaker;
 
 /// Audio that fits between network and device: the longest latency, to which that of any stream may grow, and what comes early. All of it is
@@ -23,7 +24,11 @@ const CAPACITY: Span = Span::from_millis(2500);
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
 const MAX_CONCEALED: u32 = 5;
-const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// Looks whether the state has changed; every so many of them the status is told anyway.
+const STATUS_LOOK: Duration = Duration::from_millis(100);
+const STATUS_LOOKS: u32 = 10;
+/// The least time between two statuses, when the latency does not suffice and the sender is to know at once.
+const URGENT_PERIOD: Duration = Duration::from_millis(100);
 /// What is buffered has played out by then, or never will.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -54,8 +59,12 @@ struct NowPlaying {
     start: Start,
     decoder: Decoder,
     feeder: Feeder,
-    /// The packet to come next; `None` before the first.
-    next_seq: Option<u32>,
+    /// The packet that came last.
+    last: Option<Last>,
+    /// When a status went out last.
+    told: Instant,
+    /// What of the latency was to spare, as it was told last.
+    spare: Option<Span>,
     samples: Vec<f32>,
     /// Tells one attempt to open the device from another.
     attempt: u64,
@@ -64,6 +73,7 @@ struct NowPlaying {
     /// When the sender ended it, or was gone: what is buffered plays out.
     finished: Option<Instant>,
     full_blocks: u64,
+    lost_packets: u64,
 }
 
 /// The room. Lives on the network thread.
@@ -71,6 +81,8 @@ pub struct Room {
     config: RefCell<Config>,
     speaker: Speaker,
     now: RefCell<Option<NowPlaying>>,
+    /// Who wants to be told how the room fares, whoever plays.
+    watchers: RefCell<Vec<Rc<Connection>>>,
     attempts: Cell<u64>,
     /// Rung when the stream has been finished: what is buffered plays out.
     finishing: Notify,
@@ -83,6 +95,7 @@ impl Room {
             config: RefCell::new(config),
             speaker,
             now: RefCell::default(),
+            watchers: RefCell::default(),
             attempts: Cell::new(0),
             finishing: Notify::new(),
         })
@@ -119,7 +132,8 @@ impl Room {
     /// A sender wants to play.
     pub fn start(self: &Rc<Self>, connection: &Rc<Connection>, start: Start) {
         // What plays only gives way to a stream that can be played.
-        let prepared = Prepared::new(start.format).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
+        let prepared =
+            Prepared::new(start.format).and_then(|made| self.clear_the_way(connection, &start).map(|()| made));
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(reason) => {
@@ -176,12 +190,15 @@ impl Room {
             start,
             decoder,
             feeder,
-            next_seq: None,
+            last: None,
+            told: Instant::now(),
+            spare: None,
             samples: Vec::new(),
             attempt,
             begun: again.unwrap_or_else(Instant::now),
             finished: None,
             full_blocks: 0,
+            lost_packets: 0,
         }));
         // Taken now, so that audio comes while the device opens; a device that cannot play is told as soon as that is known.
         connection.speak(|session| session.accept(id));
@@ -238,18 +255,22 @@ impl Room {
     }
 
     /// A packet of audio came.
-    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, seq: u32, stamp: SenderTime, payload: &[u8]) {
+    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, packet: Arrived<'_>) {
         let mut now = self.now.borrow_mut();
-        let Some(now) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
-        let missing = now.next_seq.map_or(0, |expected| seq.wrapping_sub(expected));
-        now.next_seq = Some(seq.wrapping_add(1));
-        let length = now.start.format.packet_duration();
-        if (1..=MAX_CONCEALED).contains(&missing) {
-            for before in (1..=missing).rev() {
-                now.decode_at(stamp - length * i64::from(before), None);
-            }
+        let Some(playing) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
+        let Arrived { seq, stamp, glide, payload } = packet;
+        if let Some(last) = playing.last {
+            playing.lost_packets += u64::from(packet.seq.wrapping_sub(last.seq).wrapping_sub(1));
+            let length = playing.start.format.packet_duration();
+            last.lost_before(&packet, length).for_each(|(stamp, glide)| playing.decode_at(stamp, glide, None));
         }
-        now.decode_at(stamp, Some(payload));
+        playing.last = Some(Last { seq, stamp, glide });
+        playing.decode_at(stamp, glide, Some(payload));
+        let short = playing.feeder.spare().is_some_and(Span::is_negative) && playing.told.elapsed() >= URGENT_PERIOD;
+        drop(now);
+        if short {
+            self.tell();
+        }
     }
 
     /// The sender has ended a stream: what is buffered plays out.
@@ -262,9 +283,8 @@ impl Room {
 
     /// The clocks were compared.
     pub fn exchange(&self, connection: &Rc<Connection>, exchange: audera_clock::Exchange) {
-        let mut clock = connection.clock.borrow_mut();
-        // The verdict only matters to whoever watches the filter.
-        let _ = clock.update(exchange);
+        connection.compare(exchange);
+        let clock = connection.clock.borrow();
         let mut now = self.now.borrow_mut();
         let Some(now) = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) else { return };
         if let Some(estimate) = clock.estimate() {
@@ -274,8 +294,19 @@ impl Room {
         connection.session.borrow_mut().set_pace(clock.pace(age));
     }
 
+    /// A peer wants to be told how the room fares, whoever plays; or no longer.
+    pub fn watch(&self, connection: &Rc<Connection>, on: bool) {
+        self.watchers.borrow_mut().retain(|watcher| !Rc::ptr_eq(watcher, connection));
+        if on {
+            self.watchers.borrow_mut().push(connection.clone());
+            let status = self.status_for(connection);
+            connection.speak(|session| session.status(status));
+        }
+    }
+
     /// A connection is gone: what it has sent plays out.
     pub fn gone(&self, connection: &Rc<Connection>) {
+        self.watch(connection, false);
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
             self.finishing.notify_one();
@@ -305,19 +336,32 @@ impl Room {
             State::Draining => PlayerState::Draining,
             State::Waiting | State::Drained => PlayerState::Waiting,
         };
-        let micros = |span: Span| span.as_secs_f64() * 1e6;
+        let micros = |span: Span| span.as_nanos() as f64 / 1e3;
         status.stream = Some(now.start.id);
         status.codec = Some(now.start.format.coding);
-        status.sync_error_us = Some(micros(stats.sync_error));
+        let sounds = matches!(stats.state, State::Playing | State::Draining);
+        status.sync_error_us = sounds.then(|| micros(stats.sync_error));
+        status.sync_p99_us = stats.sync_p99.map(micros);
         status.ratio_ppm = Some(stats.ratio_ppm);
+        if stats.card_deviation_ppm > 0.0 {
+            status.card_ppm = Some(stats.card_ppm);
+            status.card_deviation_ppm = Some(stats.card_deviation_ppm);
+        }
+        status.output_delay_ms = Some(self.config.borrow().output_delay.as_secs_f64() * 1e3);
         status.buffered_ms = (stats.buffered.as_nanos() / 1_000_000).max(0) as u32;
         status.played_frames = stats.played_frames;
         status.late_frames = stats.late_frames;
         status.lost_frames = stats.lost_frames;
+        status.late_packets = stats.late_packets;
+        status.lost_packets = now.lost_packets;
         status.underruns = stats.underruns;
+        status.spare_ms = now.spare.map(|spare| spare.as_secs_f64() * 1e3);
         status.resyncs = stats.resyncs;
         status.time_path = Some(now.connection.session.borrow().time_path());
         if let Some(estimate) = now.connection.clock.borrow().estimate() {
+            let here = monotonic::now();
+            let there = estimate.map.to_sender(here);
+            status.clock_offset_us = Some((there.as_nanos() - here.as_nanos()) as f64 / 1e3);
             status.clock_bound_us = Some(micros(estimate.bound));
             status.round_trip_us = Some(micros(estimate.round_trip));
             status.skew_ppm = Some(estimate.skew_ppm);
@@ -325,16 +369,56 @@ impl Room {
         status
     }
 
-    /// Tells the sender once a second how its stream fares.
+    /// The status as a peer is told it: whose stream plays is news to the others only, and what the stream is called among the two
+    /// concerns nobody else.
+    fn status_for(&self, connection: &Rc<Connection>) -> PlayerStatus {
+        let mut status = self.status();
+        let now = self.now.borrow();
+        if let Some(now) = now.as_ref().filter(|now| !Rc::ptr_eq(&now.connection, connection)) {
+            status.stream = None;
+            status.sender = Some(now.connection.name.borrow().clone());
+            status.title = Some(now.start.title.clone());
+        }
+        status
+    }
+
+    /// Tells the sender, and who watches, how the room fares: once a second, and when its state or its stream has changed.
     async fn report(self: Rc<Self>) {
-        let mut period = tokio::time::interval(STATUS_PERIOD);
+        let mut look = tokio::time::interval(STATUS_LOOK);
+        let (mut looks, mut told) = (0, None);
         loop {
-            period.tick().await;
-            let connection = self.now.borrow().as_ref().map(|now| now.connection.clone());
-            if let Some(connection) = connection {
-                let status = self.status();
-                connection.speak(|session| session.status(status));
+            look.tick().await;
+            looks += 1;
+            let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.stats().state));
+            let second_over = looks >= STATUS_LOOKS;
+            if !second_over && present == told {
+                continue;
             }
+            if second_over {
+                looks = 0;
+                if let Some(now) = &mut *self.now.borrow_mut() {
+                    now.feeder.close_second();
+                }
+            }
+            told = present;
+            self.tell();
+        }
+    }
+
+    /// Tells everybody who is to know how the room fares.
+    fn tell(&self) {
+        let sender = self.now.borrow_mut().as_mut().map(|now| {
+            now.told = Instant::now();
+            now.spare = now.feeder.take_spare();
+            now.connection.clone()
+        });
+        let mut peers = self.watchers.borrow().clone();
+        let watches = |sender: &Rc<Connection>| peers.iter().any(|watcher| Rc::ptr_eq(watcher, sender));
+        let sender = sender.filter(|sender| !watches(sender));
+        peers.extend(sender);
+        for peer in peers {
+            let status = self.status_for(&peer);
+            peer.speak(|session| session.status(status));
         }
     }
 
@@ -377,13 +461,13 @@ impl NowPlaying {
     }
 
     /// Decodes a packet, or stands in for a lost one, and hands it to the playout.
-    fn decode_at(&mut self, stamp: SenderTime, payload: Option<&[u8]>) {
+    fn decode_at(&mut self, stamp: SenderTime, glide: Span, payload: Option<&[u8]>) {
         self.samples.clear();
         if let Err(error) = self.decoder.decode(payload, &mut self.samples) {
             tracing::debug!(%error, "a packet is left out");
             return;
         }
-        if self.feeder.push(stamp, &self.samples).is_err() {
+        if self.feeder.push_gliding(stamp, glide, &self.samples).is_err() {
             self.full_blocks += 1;
             if self.full_blocks.is_power_of_two() {
                 tracing::warn!(
@@ -402,6 +486,41 @@ impl NowPlaying {
     fn is_drained(&self) -> bool {
         // Without a device that pulls, or without a clock to play by, nothing would ever play out.
         self.finished.is_some_and(|since| self.feeder.is_drained() || since.elapsed() >= DRAIN_LIMIT)
+    }
+}
+
+/// A packet of audio that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// Number of the packet.
+    pub seq: u32,
+    /// When its first frame is to be heard.
+    pub stamp: SenderTime,
+    /// By how much its frames together last longer than nominal.
+    pub glide: Span,
+    /// Coded audio.
+    pub payload: &'a [u8],
+}
+
+/// What a packet leaves behind for the next one to be compared with.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    seq: u32,
+    stamp: SenderTime,
+    glide: Span,
+}
+
+impl Last {
+    /// Stamps and glides of the packets that were lost between this one and `next`, each `length` long: where both sides glide the same way,
+    /// so do they. Nothing where too many are missing to stand in for.
+    fn lost_before(self, next: &Arrived<'_>, length: Span) -> impl Iterator<Item = (SenderTime, Span)> + use<> {
+        let missing = next.seq.wrapping_sub(self.seq).wrapping_sub(1);
+        let missing = i64::from(if missing <= MAX_CONCEALED { missing } else { 0 });
+        let between = (next.stamp - self.stamp) - length * (missing + 1) - self.glide;
+        let (least, most) = (self.glide.min(next.glide), self.glide.max(next.glide));
+        let glide = (between / missing.max(1)).clamp(least, most);
+        let stamp = next.stamp;
+        (1..=missing).rev().map(move |before| (stamp - (length + glide) * before, glide))
     }
 }
 

@@ -7,6 +7,7 @@ use audera_clock::{ClockMap, Estimate, SenderTime, Span};
 use rtrb::Producer;
 
 use crate::config::Config;
+use crate::errors::LastMinute;
 use crate::shared::{Shared, State, Stats};
 use crate::source::Packet;
 
@@ -26,6 +27,7 @@ pub struct Feeder {
     pushed: i64,
     /// Where the next packet belongs if it follows on the last without a gap.
     due: Option<SenderTime>,
+    sync_errors: LastMinute,
     /// The last packet came wholly twice, so that the next is likely to come in part.
     doubled: bool,
 }
@@ -40,7 +42,7 @@ const LOUDEST: f32 = 8.0;
 
 impl Feeder {
     pub(crate) fn new(samples: Producer<f32>, packets: Producer<Packet>, shared: Arc<Shared>, config: Config) -> Self {
-        Self { samples, packets, shared, config, pushed: 0, due: None, doubled: false }
+        Self { samples, packets, shared, config, pushed: 0, due: None, sync_errors: LastMinute::new(), doubled: false }
     }
 
     /// Appends a packet of interleaved `samples` whose first frame is to be heard at `stamp`.
@@ -53,17 +55,30 @@ impl Feeder {
     /// # Errors
     /// [`Full`] when there is no room; nothing was taken.
     pub fn push(&mut self, stamp: SenderTime, samples: &[f32]) -> Result<(), Full> {
+        self.push_gliding(stamp, Span::ZERO, samples)
+    }
+
+    /// Appends a packet, as [`push`](Self::push) does, whose frames together last `glide` longer than nominal (negative: shorter), since the
+    /// stream's latency grows meanwhile. What follows on it is due later by as much. A glide of more than a twentieth of the packet
+    /// is cut to that.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room; nothing was taken.
+    pub fn push_gliding(&mut self, stamp: SenderTime, glide: Span, samples: &[f32]) -> Result<(), Full> {
         let width = usize::from(self.config.channels);
         let frames = samples.len() / width;
         if frames == 0 {
             return Ok(());
         }
+        let most = Span::from_frames(frames as i64, self.config.rate) / 20;
+        let glide = glide.clamp(-most, most);
         let off = self.due.map_or(Span::MAX, |due| stamp - due);
         let opens_run = off.abs() > if self.doubled { Span::ZERO } else { WOBBLE };
         let overlap = match self.due {
             Some(due) if opens_run && off.is_negative() && due - stamp <= self.config.capacity => {
                 // Less a hair, as the stamps are rounded to nanoseconds.
-                ((-off).as_frames(self.config.rate) - 0.01).ceil() as usize
+                let frame = 1.0 + glide.as_frames(self.config.rate) / frames as f64;
+                ((-off).as_frames(self.config.rate) / frame - 0.01).ceil() as usize
             }
             _ => 0,
         };
@@ -77,17 +92,31 @@ impl Feeder {
             return Err(Full);
         }
         self.count_late(overlap);
-        let stamp = stamp + Span::from_frames(overlap as i64, self.config.rate);
+        let dropped = glide * overlap as i64 / frames as i64;
+        let stamp = stamp + Span::from_frames(overlap as i64, self.config.rate) + dropped;
         if let Ok(chunk) = self.samples.write_chunk_uninit(kept * width) {
             chunk.fill_from_iter(samples[overlap * width..frames * width].iter().map(|sample| tame(*sample)));
         }
-        let packet = Packet { first: self.pushed, frames: kept as i64, stamp, opens_run };
+        let glide = glide - dropped;
+        let packet = Packet { first: self.pushed, frames: kept as i64, stamp, glide, opens_run };
         // Room for the header was seen above, and only this half fills it.
         let _ = self.packets.push(packet);
         self.pushed += kept as i64;
         self.doubled = false;
-        self.due = Some(stamp + Span::from_frames(kept as i64, self.config.rate));
+        self.due = Some(packet.until(self.config.rate));
         Ok(())
+    }
+
+    /// The least by which frames came earlier than they had to, after any pull since this was asked last: what the latency could have been
+    /// less by. Negative when it was too short, by that much. `None` when no sound was played and none came.
+    pub fn take_spare(&mut self) -> Option<Span> {
+        self.shared.take_spare()
+    }
+
+    /// What [`take_spare`](Self::take_spare) would give.
+    #[must_use]
+    pub fn spare(&self) -> Option<Span> {
+        self.shared.spare()
     }
 
     /// Hands the newest estimate of the clocks to the audio thread, which follows it the more willingly the less chance is in it.
@@ -119,10 +148,15 @@ impl Feeder {
         self.shared.state() == State::Drained
     }
 
+    /// Closes a second of what [`Stats::sync_p99`] is about; to be called once a second.
+    pub fn close_second(&mut self) {
+        self.sync_errors.close_second(&self.shared.sync_errors);
+    }
+
     /// The present figures.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.stats(self.pushed, self.config.rate)
+        Stats { sync_p99: self.sync_errors.p99(), ..self.shared.stats(self.pushed, self.config.rate) }
     }
 
     fn count_late(&self, frames: usize) {

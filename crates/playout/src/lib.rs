@@ -40,6 +40,7 @@
 #![deny(unsafe_code)]
 
 mod config;
+mod errors;
 mod fade;
 mod feeder;
 mod puller;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering, fe
 
 use audera_clock::{ClockMap, Estimate, PlayerTime, SenderTime, Span};
 
+use crate::errors::Histogram;
+
 /// What a playout is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -37,10 +39,12 @@ pub struct Stats {
     pub state: State,
     /// How far the sound is behind its time (negative: ahead), as the servo saw it last.
     pub sync_error: Span,
+    /// The size that 99 % of the sync errors did not exceed in the last minute, by [`Feeder::close_second`](crate::Feeder::close_second).
+    pub sync_p99: Option<Span>,
     /// How much sound lies ahead of what is being played.
     pub buffered: Span,
     /// How much faster than nominal the stream is consumed, in ppm: the difference of the clocks and the servo's
-    /// present correction.
+    /// present correction, without the glides of the latency.
     pub ratio_ppm: f64,
     /// How much faster than nominal the device runs by the player's clock, in ppm, and the standard deviation of that.
     pub card_ppm: f64,
@@ -48,6 +52,8 @@ pub struct Stats {
     pub card_deviation_ppm: f64,
     /// Frames that were skipped because their time had passed, or had been filled by earlier packets.
     pub late_frames: u64,
+    /// Packets of which frames were skipped for this.
+    pub late_packets: u64,
     /// Frames of silence between two sounds: gaps in the stamps, and waiting for late packets.
     pub lost_frames: u64,
     /// How often the buffer ran dry while playing.
@@ -57,6 +63,9 @@ pub struct Stats {
     /// Frames of sound that were played.
     pub played_frames: u64,
 }
+
+/// Nothing was pulled that tells anything of the latency.
+const NO_SPARE: i64 = i64::MAX;
 
 /// Written by one half and read by the other.
 #[derive(Debug)]
@@ -68,6 +77,10 @@ pub(crate) struct Shared {
     pub finished: AtomicBool,
     state: AtomicU8,
     pub sync_error: AtomicI64,
+    /// Every error that the servo saw.
+    pub sync_errors: Histogram,
+    /// The least that was left of the latency after a pull, ns, since it was taken last; [`NO_SPARE`] for none.
+    spare: AtomicI64,
     /// Bits of an `f64`.
     pub ratio_ppm: AtomicU64,
     /// Bits of an `f64`.
@@ -78,6 +91,7 @@ pub(crate) struct Shared {
     pub position: AtomicI64,
     /// Both halves add to this one.
     pub late_frames: AtomicU64,
+    pub late_packets: AtomicU64,
     pub lost_frames: AtomicU64,
     pub underruns: AtomicU64,
     pub resyncs: AtomicU64,
@@ -92,16 +106,34 @@ impl Shared {
             finished: AtomicBool::new(false),
             state: AtomicU8::new(State::Waiting as u8),
             sync_error: AtomicI64::new(0),
+            sync_errors: Histogram::new(),
+            spare: AtomicI64::new(NO_SPARE),
             ratio_ppm: AtomicU64::new(0),
             card_ppm: AtomicU64::new(0),
             card_deviation_ppm: AtomicU64::new(0),
             position: AtomicI64::new(0),
             late_frames: AtomicU64::new(0),
+            late_packets: AtomicU64::new(0),
             lost_frames: AtomicU64::new(0),
             underruns: AtomicU64::new(0),
             resyncs: AtomicU64::new(0),
             played_frames: AtomicU64::new(0),
         }
+    }
+
+    /// Takes notice of what is left of the latency after a pull.
+    pub fn note_spare(&self, spare: Span) {
+        self.spare.fetch_min(spare.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The least that was noted since it was taken last.
+    pub fn spare(&self) -> Option<Span> {
+        Some(self.spare.load(Ordering::Relaxed)).filter(|spare| *spare != NO_SPARE).map(Span::from_nanos)
+    }
+
+    /// The same, and begins anew.
+    pub fn take_spare(&self) -> Option<Span> {
+        Some(self.spare.swap(NO_SPARE, Ordering::Relaxed)).filter(|spare| *spare != NO_SPARE).map(Span::from_nanos)
     }
 
     pub fn set_state(&self, state: State) {
@@ -119,11 +151,13 @@ impl Shared {
         Stats {
             state: self.state(),
             sync_error: Span::from_nanos(self.sync_error.load(Ordering::Relaxed)),
+            sync_p99: None,
             buffered: Span::from_frames(ahead, rate),
             ratio_ppm: f64::from_bits(count(&self.ratio_ppm)),
             card_ppm: f64::from_bits(count(&self.card_ppm)),
             card_deviation_ppm: f64::from_bits(count(&self.card_deviation_ppm)),
             late_frames: count(&self.late_frames),
+            late_packets: count(&self.late_packets),
             lost_frames: count(&self.lost_frames),
             underruns: count(&self.underruns),
             resyncs: count(&self.resyncs),

@@ -3,6 +3,7 @@
 
 mod room;
 
+use audera_clock::Span;
 use room::{Clocks, Room, percentile};
 
 const OFF: Clocks = Clocks { sender_ppm: 35.0, player_ppm: -15.0, card_ppm: 100.0, graph_ppm: -20.0 };
@@ -69,11 +70,8 @@ fn steps_of_the_clock_map_are_slewed_without_a_tear() {
     let before = room.feeder.stats();
     // The estimate of the clocks' offset improves by 300 us.
     let wrong = room.clocks.map(room.now);
-    let better = audera_clock::ClockMap::new(
-        wrong.sender_ref() + audera_clock::Span::from_micros(300),
-        wrong.player_ref(),
-        wrong.skew(),
-    );
+    let better =
+        audera_clock::ClockMap::new(wrong.sender_ref() + Span::from_micros(300), wrong.player_ref(), wrong.skew());
     room.feeder.set_clock(better);
     let mut last = room.error().0;
     room.run(60.0, 480, |room| {
@@ -106,9 +104,59 @@ fn late_wake_ups_are_not_followed() {
 }
 
 #[test]
+fn the_last_minute_is_told_as_it_was() {
+    let clocks = Clocks { sender_ppm: 40.0, player_ppm: -10.0, card_ppm: 70.0, graph_ppm: 10.0 };
+    let mut room = Room::new(clocks, 5);
+    room.jitter = 100e-6;
+    assert_eq!(room.feeder.stats().sync_p99, None);
+    let mut errors = Vec::new();
+    for _ in 0..90 {
+        room.run(1.0, 480, |room| {
+            let error = room.feeder.stats().sync_error.as_secs_f64().abs();
+            errors.push(error);
+        });
+        room.feeder.close_second();
+    }
+    // A second has a hundred periods or one more.
+    let mut last_minute = errors.split_off(errors.len() - 6_000);
+    let (told, expected) = (room.feeder.stats().sync_p99.map(Span::as_secs_f64), percentile(&mut last_minute, 0.99));
+    assert!(told.is_some_and(|told| (told / expected - 1.0).abs() < 0.1), "{told:?} instead of {expected}");
+}
+
+#[test]
+fn an_output_delay_is_changed_while_playing_and_without_a_click() {
+    for millis in [7_i64, -7, 40, -45] {
+        let mut room = Room::new(Clocks { card_ppm: 50.0, ..Clocks::PERFECT }, 11);
+        // An output that is heard later is to be played to earlier, for which the sound has to be there.
+        room.ahead = 0.15;
+        room.run(2.0, 480, |_| ());
+        let told = Span::from_millis(millis);
+        room.feeder.set_output_delay(told);
+        let end = room.out.len() - room::WIDTH;
+        let (mut silent, mut largest_step, mut last) = (0, 0.0_f32, [room.out[end], room.out[end + 1]]);
+        room.run(30.0, 480, |room| {
+            for frame in room.out.chunks_exact(room::WIDTH) {
+                silent += usize::from(frame.iter().all(|sample| *sample == 0.0));
+                let apart = (frame[0] - last[0]).abs().max((frame[1] - last[1]).abs());
+                (largest_step, last) = (largest_step.max(apart), [frame[0], frame[1]]);
+            }
+        });
+        let (error, loud) = room.error();
+        assert_eq!(loud, 480, "{millis} ms");
+        assert!((error + told.as_secs_f64()).abs() < 5e-6, "{millis} ms: {error}");
+        // Small ones are slewed, others jump: silence for as long as the sound is put off, and no longer than a fade without.
+        let stats = room.feeder.stats();
+        assert_eq!(stats.resyncs, u64::from(millis.abs() > 10), "{millis} ms");
+        let put_off = (-millis).max(0) * 48 * i64::from(millis.abs() > 10);
+        assert!((silent as i64 - put_off).abs() <= 480, "{millis} ms: {silent} frames of silence");
+        assert!(largest_step < 0.02, "{millis} ms: a step of {largest_step}");
+    }
+}
+
+#[test]
 fn an_output_delay_is_played_earlier() {
     let mut room = Room::new(Clocks::PERFECT, 11);
-    room.feeder.set_output_delay(audera_clock::Span::from_millis(7));
+    room.feeder.set_output_delay(Span::from_millis(7));
     room.run(3.0, 480, |_| ());
     let (error, _) = room.error();
     assert!((error + 7e-3).abs() < 1e-6, "{error}");

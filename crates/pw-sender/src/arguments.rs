@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use audera_clock::Span;
 use audera_link::Target;
 use audera_pw::{Args, Error, Properties};
-use audera_sender::{CodecChoice, Encoding};
+use audera_sender::{CodecChoice, Encoding, Latency};
 
 /// The keys read here.
 pub const COMMON_KEYS: &[&str] = &[
@@ -18,9 +18,9 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
-/// From this latency on, in ms, packets are 20 ms long if nothing else is said. They cost all sides less, and 10 ms of the latency: what is left
-/// for network and device is more here than it is with the default latency and packets of 10 ms.
-const LONG_PACKETS_FROM: i64 = 120;
+/// From this latency on packets are 20 ms long if nothing else is said. They cost all sides less, and 10 ms of the latency: what is left for
+/// network and device is more here than it is at 80 ms with packets of 10 ms.
+const LONG_PACKETS_FROM: Span = Span::from_millis(120);
 
 /// What every sender is told.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ pub struct SenderArguments {
     pub players: Vec<String>,
     /// Codec and packets (`audera.codec`, `audera.opus.*`).
     pub encoding: Encoding,
-    /// From the graph to the speaker (`audera.latency.msec`), 20 ms to 2 s.
-    pub latency: Span,
+    /// From the graph to the speaker (`audera.latency.msec`).
+    pub latency: Latency,
     /// Identity and trusted peers (`audera.state.dir`).
     pub state_dir: PathBuf,
     /// Properties for the nodes (`stream.props`).
@@ -49,13 +49,14 @@ impl SenderArguments {
     pub fn read(args: &Args) -> Result<Self, Error> {
         let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
         let usual = Encoding::default();
-        let latency = args.integer("audera.latency.msec", 20..=2000)?.unwrap_or(80);
+        let latency = latency(args)?;
+        let long = matches!(latency, Latency::Fixed(fixed) if fixed >= LONG_PACKETS_FROM);
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
             opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
             packet_msec: args
                 .one_of("audera.opus.frame.msec", &[("5", 5), ("10", 10), ("20", 20)])?
-                .unwrap_or(if latency >= LONG_PACKETS_FROM { 20 } else { usual.packet_msec }),
+                .unwrap_or(if long { 20 } else { usual.packet_msec }),
         };
         let properties = args.properties("stream.props")?;
         let state_dir = match args.string("audera.state.dir")? {
@@ -65,12 +66,29 @@ impl SenderArguments {
         Ok(SenderArguments {
             players: players(args)?,
             encoding,
-            latency: Span::from_millis(latency),
+            latency,
             state_dir,
             rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,
             channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
             properties,
         })
+    }
+}
+
+/// `audera.latency.msec`: a number, or what the rooms need.
+fn latency(args: &Args) -> Result<Latency, Error> {
+    const KEY: &str = "audera.latency.msec";
+    let refused = |value: &str| Error::Argument {
+        key: KEY.to_owned(),
+        value: value.to_owned(),
+        expected: "auto, or an integer from 20 to 2000".to_owned(),
+    };
+    match args.string(KEY)? {
+        None | Some("auto") => Ok(Latency::Auto),
+        Some(text) => match text.parse() {
+            Ok(ms @ 20..=2000) => Ok(Latency::Fixed(Span::from_millis(ms))),
+            _ => Err(refused(text)),
+        },
     }
 }
 
@@ -122,7 +140,7 @@ mod tests {
     fn silence_means_the_documented_defaults() {
         let read = read("").unwrap();
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 });
-        assert_eq!(read.latency, Span::from_millis(80));
+        assert_eq!(read.latency, Latency::Auto);
         assert!(read.players.is_empty());
     }
 
@@ -130,7 +148,7 @@ mod tests {
     fn what_is_given_counts() {
         let read = read("audera.codec = opus audera.opus.bitrate = 96 audera.opus.frame.msec = 20 audera.latency.msec = 40 audera.players = [ \"a:1\" ]").unwrap();
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Opus, opus_kbps: 96, packet_msec: 20 });
-        assert_eq!(read.latency, Span::from_millis(40));
+        assert_eq!(read.latency, Latency::Fixed(Span::from_millis(40)));
         assert_eq!(read.players, ["a:1"]);
     }
 
@@ -139,6 +157,7 @@ mod tests {
         for (text, msec) in [
             ("audera.latency.msec = 119", 10),
             ("audera.latency.msec = 120", 20),
+            ("audera.latency.msec = auto", 10),
             ("audera.latency.msec = 500 audera.opus.frame.msec = 5", 5),
         ] {
             assert_eq!(read(text).unwrap().encoding.packet_msec, msec, "{text}");
@@ -159,7 +178,8 @@ mod tests {
             ("audera.codec = mp3", "audera.codec", "opus"),
             ("audera.opus.bitrate = 32", "audera.opus.bitrate", "64 to 320"),
             ("audera.opus.frame.msec = 15", "audera.opus.frame.msec", "10"),
-            ("audera.latency.msec = 5", "audera.latency.msec", "20 to 2000"),
+            ("audera.latency.msec = 5", "audera.latency.msec", "auto, or an integer from 20 to 2000"),
+            ("audera.latency.msec = low", "audera.latency.msec", "auto"),
             ("audera.players = host", "audera.players", "array"),
             ("audera.players = [ \"a:1\" \"b:http\" ]", "audera.players = [ \"b:http\" ]", "host:port"),
         ] {

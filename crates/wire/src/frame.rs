@@ -29,6 +29,8 @@ pub enum FrameType {
     Preempt,
     /// Player: how it fares.
     Status,
+    /// Sender: wants to be told how the player fares, or no longer.
+    Watch,
     /// Sender: one packet of audio.
     Audio,
     /// Player: asks for the sender's time.
@@ -52,6 +54,7 @@ impl FrameType {
             Self::Refuse => 0x13,
             Self::Preempt => 0x14,
             Self::Status => 0x15,
+            Self::Watch => 0x16,
             Self::Audio => 0x20,
             Self::TimeRequest => 0x30,
             Self::TimeReply => 0x31,
@@ -71,6 +74,7 @@ impl FrameType {
             0x13 => Self::Refuse,
             0x14 => Self::Preempt,
             0x15 => Self::Status,
+            0x16 => Self::Watch,
             0x20 => Self::Audio,
             0x30 => Self::TimeRequest,
             0x31 => Self::TimeReply,
@@ -103,6 +107,7 @@ impl fmt::Display for FrameType {
             Self::Refuse => "refuse",
             Self::Preempt => "preempt",
             Self::Status => "status",
+            Self::Watch => "watch",
             Self::Audio => "audio",
             Self::TimeRequest => "time request",
             Self::TimeReply => "time reply",
@@ -269,7 +274,7 @@ mod tests {
             (&[0, 0, 0x10, 1, 0x01, 0, 0, 0], "frame of type hello announces 4097 bytes, 1 to 4096 are accepted"),
             (
                 &[0xff, 0xff, 0xff, 0xff, 0x20, 0, 0, 0],
-                "frame of type audio announces 4294967295 bytes, 17 to 131088 are accepted",
+                "frame of type audio announces 4294967295 bytes, 21 to 131092 are accepted",
             ),
             (&[0, 0, 0, 11, 0x30, 0, 0, 0], "frame of type time request announces 11 bytes, 12 to 12 are accepted"),
         ];

@@ -66,6 +66,11 @@ pub enum Message<'a> {
     },
     /// Player: how it fares.
     Status(PlayerStatus),
+    /// Sender: wants to be told how the player fares, whoever plays there, or no longer.
+    Watch {
+        /// Whether it wants to.
+        on: bool,
+    },
     /// Sender: audio.
     Audio(AudioPacket<'a>),
     /// Player: asks for the time.
@@ -115,6 +120,11 @@ struct PreemptBody {
     by: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct WatchBody {
+    on: bool,
+}
+
 impl<'a> Message<'a> {
     /// Type of the frame that carries it.
     #[must_use]
@@ -128,6 +138,7 @@ impl<'a> Message<'a> {
             Self::Refuse { .. } => FrameType::Refuse,
             Self::Preempt { .. } => FrameType::Preempt,
             Self::Status(_) => FrameType::Status,
+            Self::Watch { .. } => FrameType::Watch,
             Self::Audio(_) => FrameType::Audio,
             Self::TimeRequest(_) => FrameType::TimeRequest,
             Self::TimeReply(_) => FrameType::TimeReply,
@@ -161,6 +172,7 @@ impl<'a> Message<'a> {
                 write_frame(out, kind, |out| write_cbor(out, &body));
             }
             Self::Status(status) => write_frame(out, kind, |out| write_cbor(out, &status.fit_for_wire())),
+            Self::Watch { on } => write_frame(out, kind, |out| write_cbor(out, &WatchBody { on: *on })),
             Self::Audio(packet) => {
                 // An error leaves `out` as it was, which is what is promised above.
                 let _ = packet.encode(out);
@@ -203,6 +215,10 @@ impl<'a> Message<'a> {
                 Self::Preempt { id, run, by }
             }
             FrameType::Status => Self::Status(read_cbor(kind, payload)?),
+            FrameType::Watch => {
+                let WatchBody { on } = read_cbor(kind, payload)?;
+                Self::Watch { on }
+            }
             FrameType::Audio => Self::Audio(AudioPacket::decode(payload)?),
             FrameType::TimeRequest => Self::TimeRequest(TimeRequest::decode(payload)?),
             FrameType::TimeReply => Self::TimeReply(TimeReply::decode(payload)?),

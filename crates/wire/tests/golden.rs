@@ -23,16 +23,26 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         output: "pipewire".into(),
         stream: Some(ID),
         codec: Some(Coding::Opus),
+        sender: None,
+        title: None,
         sync_error_us: Some(-12.5),
+        sync_p99_us: Some(17.5),
+        clock_offset_us: Some(-1_024.0),
         clock_bound_us: Some(80.0),
         round_trip_us: Some(160.0),
         time_path: Some(TimePath::Udp),
         skew_ppm: Some(50.25),
         ratio_ppm: Some(-20.0),
+        card_ppm: Some(64.0),
+        card_deviation_ppm: Some(0.25),
+        output_delay_ms: Some(2.5),
         buffered_ms: 75,
+        spare_ms: None,
         played_frames: 480_000,
         late_frames: 0,
         lost_frames: 480,
+        late_packets: 0,
+        lost_packets: 1,
         underruns: 1,
         resyncs: 0,
         xruns: 2,
@@ -83,17 +93,38 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         (
             "status",
             Message::Status(status),
-            "000000f215000000b265737461746567706c6179696e6764726f6f6d674b69746368656e666f75747075746870697065\
-             776972656673747265616d0765636f646563646f7075736d73796e635f6572726f725f7573f9ca406e636c6f636b5f62\
-             6f756e645f7573f955006d726f756e645f747269705f7573f959006974696d655f706174686375647068736b65775f70\
-             706df9524869726174696f5f70706df9cd006b62756666657265645f6d73184b6d706c617965645f6672616d65731a00\
-             0753006b6c6174655f6672616d6573006b6c6f73745f6672616d65731901e069756e64657272756e730167726573796e\
-             637300657872756e7302",
+            "0000016615000000b81965737461746567706c6179696e6764726f6f6d674b69746368656e666f757470757468706970\
+             65776972656673747265616d0765636f646563646f7075736d73796e635f6572726f725f7573f9ca406b73796e635f70\
+             39395f7573f94c606f636c6f636b5f6f66667365745f7573f9e4006e636c6f636b5f626f756e645f7573f955006d726f\
+             756e645f747269705f7573f959006974696d655f706174686375647068736b65775f70706df9524869726174696f5f70\
+             706df9cd0068636172645f70706df9540072636172645f646576696174696f6e5f70706df934006f6f75747075745f64\
+             656c61795f6d73f941006b62756666657265645f6d73184b6d706c617965645f6672616d65731a000753006b6c617465\
+             5f6672616d6573006b6c6f73745f6672616d65731901e06c6c6174655f7061636b657473006c6c6f73745f7061636b65\
+             74730169756e64657272756e730167726573796e637300657872756e7302",
         ),
         (
+            "watching status",
+            Message::Status(PlayerStatus {
+                room: "Kitchen".into(),
+                sender: Some("desk".into()),
+                title: Some("Radio".into()),
+                ..PlayerStatus::default()
+            }),
+            "000000a615000000ae6573746174656469646c6564726f6f6d674b69746368656e666f7574707574606673656e646572\
+             646465736b657469746c6565526164696f6b62756666657265645f6d73006d706c617965645f6672616d6573006b6c61\
+             74655f6672616d6573006b6c6f73745f6672616d6573006c6c6174655f7061636b657473006c6c6f73745f7061636b65\
+             74730069756e64657272756e730067726573796e637300657872756e7300",
+        ),
+        ("watch", Message::Watch { on: true }, "0000000516000000a1626f6ef5"),
+        (
             "audio",
-            Message::Audio(AudioPacket { id: ID, seq: 42, stamp, payload: &[0xfc, 0xff, 0xfe] }),
-            "0000001320000000000000070000002a000000012ecaa600fcfffe",
+            Message::Audio(AudioPacket { id: ID, seq: 42, stamp, glide: Span::ZERO, payload: &[0xfc, 0xff, 0xfe] }),
+            "0000001720000000000000070000002a000000012ecaa60000000000fcfffe",
+        ),
+        (
+            "audio in a glide",
+            Message::Audio(AudioPacket { id: ID, seq: 43, stamp, glide: Span::from_micros(-5), payload: &[0xfc] }),
+            "0000001520000000000000070000002b000000012ecaa600ffffec78fc",
         ),
         (
             "time request",

@@ -114,7 +114,7 @@ impl Pair {
         if self.sender.is_streaming(id) {
             let mut bytes = Vec::new();
             let stamp = self.sender_now() + Span::from_millis(80);
-            encode_audio(id, seq, stamp, &[7; 20], &mut bytes).unwrap();
+            encode_audio(id, seq, stamp, Span::ZERO, &[7; 20], &mut bytes).unwrap();
             self.to_player.push_back((self.now + self.delay, bytes));
         }
     }
@@ -263,6 +263,25 @@ fn a_stream_is_started_played_and_stopped() {
     assert_eq!(pair.player_said().last(), Some(&PlayerEvent::Stop(StreamId(1))));
     assert_eq!(pair.sender_said(), [SenderEvent::Status(status)], "only the newest status is sent");
     assert_eq!(pair.player.counters().ignored_audio, 0);
+}
+
+#[test]
+fn who_watches_is_told_without_a_stream() {
+    let mut pair = Pair::new(5 * MS);
+    assert!(!pair.sender.watch(true), "not before the player's hello");
+    pair.run_until(100 * MS);
+    pair.player_said();
+    pair.sender_said();
+    assert!(pair.sender.watch(true));
+    pair.run_for(5 * MS);
+    assert_eq!(pair.player_said(), [PlayerEvent::Watch(true)]);
+    let status = PlayerStatus { sender: Some("tablet".into()), ..PlayerStatus::default() };
+    pair.player.status(status.clone());
+    pair.run_for(5 * MS);
+    assert_eq!(pair.sender_said(), [SenderEvent::Status(status)]);
+    assert!(pair.sender.watch(false));
+    pair.run_for(5 * MS);
+    assert_eq!(pair.player_said(), [PlayerEvent::Watch(false)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod loops;
 mod outputs;
 mod peer;
 mod service;
+mod status;
 mod streams;
 mod surroundings;
 mod time;

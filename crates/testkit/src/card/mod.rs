@@ -8,6 +8,7 @@
 //! The card is the program `audera-card` beside the running test; see there for its options and files.
 
 mod converter;
+mod follower;
 mod played;
 mod sample_clock;
 mod tape;
@@ -16,6 +17,7 @@ mod true_time;
 use std::path::{Path, PathBuf};
 
 pub use converter::{Converter, Cycle};
+pub use follower::{Followed, Follower};
 pub use played::{Counts, MISSED_FILE, Missed, Played, REPORT_FILE, Report, SAMPLES_FILE, TIMES_FILE, XRUNS_FILE};
 pub use sample_clock::{SampleClock, Wander};
 pub use tape::{Recording, Tape};

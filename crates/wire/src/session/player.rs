@@ -29,7 +29,7 @@ pub enum PlayerEvent {
     /// The sender announces a stream within what the player's hello takes; answer with [`PlayerSession::accept`] or
     /// [`PlayerSession::refuse`].
     Start(Start),
-    /// Audio of an accepted stream, of a length that its format allows.
+    /// Audio of an accepted stream, of a length and a glide that its format allows.
     Audio {
         /// Stream.
         id: StreamId,
@@ -38,11 +38,15 @@ pub enum PlayerEvent {
         seq: u32,
         /// Presentation time of its first frame.
         stamp: SenderTime,
+        /// Time by which its frames together last longer than nominal.
+        glide: Span,
         /// Coded audio.
         payload: Vec<u8>,
     },
     /// The stream has ended: play out what is there.
     Stop(StreamId),
+    /// The sender wants to be told the status, whoever plays here, at once and from now on; or (`false`) only while its own stream plays.
+    Watch(bool),
     /// A time exchange for the clock filter.
     Exchange(Exchange),
     /// Time exchanges take another path from now on; the first time, it is known which one. Does not come when either end takes no
@@ -212,6 +216,13 @@ impl PlayerSession {
         Some(request.map_or(deadline, |request| request.min(deadline)))
     }
 
+    /// When the sender is to have been heard again if all is well. From then on something is in the way, and a new connection may be
+    /// through sooner than this one; `None` while there is nothing to expect.
+    #[must_use]
+    pub fn missed_at(&self) -> Option<PlayerTime> {
+        self.core.life.missed_at(self.core.is_streaming())
+    }
+
     /// Judges the deadlines at `now` and makes time requests due; calling it early does no harm.
     ///
     /// # Errors
@@ -331,6 +342,7 @@ impl Core {
                 }
             }
             Message::Audio(packet) => self.audio(&packet)?,
+            Message::Watch { on } => self.events.push_back(PlayerEvent::Watch(on)),
             Message::TimeReply(reply) => {
                 let requests = self.requests.as_mut().ok_or(SessionError::TimeReply { number: reply.number })?;
                 let completed = requests.complete(&reply, now)?;
@@ -376,12 +388,16 @@ impl Core {
     }
 
     fn audio(&mut self, packet: &AudioPacket<'_>) -> Result<(), SessionError> {
-        let &AudioPacket { id, seq, stamp, payload } = packet;
+        let &AudioPacket { id, seq, stamp, glide, payload } = packet;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id && stream.accepted) else {
             self.counters.ignored_audio += 1;
             return Ok(());
         };
         stream.format.check_payload(payload.len()).map_err(|error| SessionError::AudioLength { id, error })?;
+        let most = stream.format.max_glide();
+        if glide.abs() > most {
+            return Err(SessionError::AudioGlide { id, glide, most });
+        }
         if let Some(last) = stream.last_seq {
             // Half of the circle is ahead of a number, the other half behind it.
             if !(1..1 << 31).contains(&seq.wrapping_sub(last)) {
@@ -389,7 +405,7 @@ impl Core {
             }
         }
         stream.last_seq = Some(seq);
-        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, payload: payload.to_vec() });
+        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, glide, payload: payload.to_vec() });
         Ok(())
     }
 

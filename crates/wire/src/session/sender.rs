@@ -41,7 +41,7 @@ pub enum SenderEvent {
         /// Name of the other sender.
         by: String,
     },
-    /// How the player fares, once a second.
+    /// How the player fares, once a second and when its state changes.
     Status(PlayerStatus),
     /// The session is over; always the last event. The code is the peer's if it said bye, else the own one.
     Closed {
@@ -176,6 +176,13 @@ impl SenderSession {
         Some(sign.map_or(deadline, |sign| sign.min(deadline)))
     }
 
+    /// When the player is to have been heard again if all is well. From then on something is in the way, and a new connection may be
+    /// through sooner than this one; `None` while there is nothing to expect.
+    #[must_use]
+    pub fn missed_at(&self) -> Option<SenderTime> {
+        self.core.life.missed_at(self.core.streams.iter().any(|stream| stream.accepted))
+    }
+
     /// Judges the deadlines at `now`; calling it early does no harm.
     ///
     /// # Errors
@@ -203,6 +210,16 @@ impl SenderSession {
             let run = self.core.streams.swap_remove(index).run;
             self.core.send(&Message::Stop { id, run });
         }
+    }
+
+    /// Asks to be told how the player fares, whether or not it plays a stream of ours; or no longer. False before the player's hello
+    /// and after the end.
+    pub fn watch(&mut self, on: bool) -> bool {
+        let ready = self.core.life.is_ready();
+        if ready {
+            self.core.send(&Message::Watch { on });
+        }
+        ready
     }
 
     /// Says bye. The session is over, its last bytes wait in [`poll_transmit`](Self::poll_transmit). Nothing happens when it is over already.
@@ -295,7 +312,11 @@ impl Core {
                 self.asked.push_back((request, now));
             }
             Message::Extension { .. } => self.counters.extensions += 1,
-            Message::Start { .. } | Message::Stop { .. } | Message::Audio(_) | Message::TimeReply(_) => {
+            Message::Start { .. }
+            | Message::Stop { .. }
+            | Message::Audio(_)
+            | Message::TimeReply(_)
+            | Message::Watch { .. } => {
                 return Err(SessionError::NotForRole { role: Role::Player, kind });
             }
         }

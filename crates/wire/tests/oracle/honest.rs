@@ -128,7 +128,10 @@ impl Pair {
                 self.player.refuse(id, &script.text());
             }
             14 => self.player.status(script.status()),
-            _ => match script.below(32) {
+            _ => match script.below(33) {
+                32 => {
+                    self.sender.watch(script.below(2) == 0);
+                }
                 0 => {
                     self.closing = true;
                     self.sender.close(CloseCode::Shutdown, "sender ends");
@@ -170,7 +173,7 @@ impl Pair {
         let len = self.payload_len[&id];
         let mut bytes = Vec::new();
         let stamp = self.sender_now() + Span::from_millis(80);
-        encode_audio(id, self.next_seq, stamp, &vec![0x55; len], &mut bytes).expect("a legal packet");
+        encode_audio(id, self.next_seq, stamp, Span::ZERO, &vec![0x55; len], &mut bytes).expect("a legal packet");
         self.next_seq = self.next_seq.wrapping_add(1);
         self.sent_audio += 1;
         self.to_player.extend(bytes);
@@ -246,6 +249,7 @@ impl Pair {
                 PlayerEvent::SenderReady(_)
                 | PlayerEvent::Start(_)
                 | PlayerEvent::Stop(_)
+                | PlayerEvent::Watch(_)
                 | PlayerEvent::TimePath(_) => {}
             }
         }

@@ -61,6 +61,7 @@ impl Watch {
 
 /// A sender's session.
 pub fn sender(bytes: &[u8]) {
+    const OWN: &[FrameType] = &[FrameType::Start, FrameType::Stop, FrameType::TimeReply, FrameType::Watch];
     let mut script = Script::new(bytes);
     let mut now = SenderTime::from_nanos(0);
     let mut session = SenderSession::new(script.sender_hello(), now);
@@ -69,7 +70,7 @@ pub fn sender(bytes: &[u8]) {
         watch.result(session.receive(now, &encoded(Hello::Player(script.player_hello()))));
     }
     while !script.is_over() {
-        match script.below(14) {
+        match script.below(15) {
             0..=4 => watch.result(session.receive(now, &script.message())),
             5 => {
                 let len = usize::from(script.byte());
@@ -91,7 +92,7 @@ pub fn sender(bytes: &[u8]) {
             10 => {
                 let mut out = Vec::new();
                 let any = session.poll_transmit(now, &mut out);
-                watch.written(any, &out, &[FrameType::Start, FrameType::Stop, FrameType::TimeReply]);
+                watch.written(any, &out, OWN);
             }
             11 => session.receive_datagram(before(now, script.short()), &script.datagram()),
             12 => {
@@ -100,6 +101,10 @@ pub fn sender(bytes: &[u8]) {
                     let datagram = Datagram::decode(&payload).expect("own payloads are payloads");
                     assert!(!matches!(datagram, Datagram::Request(_)));
                 }
+            }
+            13 => {
+                let on = script.below(2) == 0;
+                assert!(!session.watch(on) || session.player().is_some());
             }
             _ => {
                 while let Some(event) = session.poll_event() {
@@ -121,7 +126,7 @@ pub fn sender(bytes: &[u8]) {
     assert!(watch.closed, "a session that is over says so");
     let mut out = Vec::new();
     let any = session.poll_transmit(now, &mut out);
-    watch.written(any, &out, &[FrameType::Start, FrameType::Stop, FrameType::TimeReply]);
+    watch.written(any, &out, OWN);
     assert!(!session.poll_transmit(now, &mut out));
 }
 

@@ -87,6 +87,12 @@ impl<'a> Script<'a> {
         i64::from(self.short()) << self.below(48)
     }
 
+    /// Mostly within what a packet may glide by.
+    fn glide(&mut self) -> Span {
+        let ns = (i64::from(self.short()) - (1 << 15)) << self.below(4);
+        if self.below(8) == 0 { Span::from_nanos(ns << 10) } else { Span::from_nanos(ns / 2) }
+    }
+
     pub fn status(&mut self) -> PlayerStatus {
         PlayerStatus {
             room: self.text(),
@@ -94,6 +100,7 @@ impl<'a> Script<'a> {
             stream: (self.below(2) == 0).then(|| self.id()),
             codec: (self.below(2) == 0).then_some(Coding::Opus),
             sync_error_us: (self.below(2) == 0).then(|| f64::from(self.short()) / f64::from(self.below(3))),
+            title: (self.below(2) == 0).then(|| self.text()),
             buffered_ms: self.number(),
             xruns: u64::from(self.number()) << self.below(32),
             ..PlayerStatus::default()
@@ -137,7 +144,7 @@ impl<'a> Script<'a> {
     pub fn message(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let payload;
-        let message = match self.below(16) {
+        let message = match self.below(17) {
             0 => Message::Hello(Hello::Sender(self.sender_hello())),
             1 => Message::Hello(Hello::Player(self.player_hello())),
             2 => Message::Bye(Bye { code: CloseCode::Shutdown, reason: self.text() }),
@@ -153,10 +160,12 @@ impl<'a> Script<'a> {
             10..=12 => {
                 payload = vec![0; [20, 64, 192, 1][usize::from(self.below(4))]];
                 let (id, seq) = (self.id(), self.number());
-                Message::Audio(AudioPacket { id, seq, stamp: SenderTime::from_nanos(self.stamp()), payload: &payload })
+                let stamp = SenderTime::from_nanos(self.stamp());
+                Message::Audio(AudioPacket { id, seq, stamp, glide: self.glide(), payload: &payload })
             }
             13 => Message::TimeRequest(self.request()),
             14 => Message::TimeReply(self.reply()),
+            15 => Message::Watch { on: self.below(2) == 0 },
             _ => {
                 let len = usize::from(self.byte());
                 Message::Extension { byte: 0x80 | self.byte(), payload: self.bytes(len) }

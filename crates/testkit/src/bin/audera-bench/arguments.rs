@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// Run only these scenarios, by name, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// How long the network is cut in the scenario of that name, 1 to 300 s.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub cut: u32,
     /// Measure only this system.
     #[arg(long, value_name = "SYSTEM", value_parser = ["audera", "snapcast"])]
     pub system: Option<String>,

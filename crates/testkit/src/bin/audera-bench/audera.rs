@@ -16,7 +16,7 @@ pub(crate) struct Audera {
 
 impl Audera {
     pub fn start(stage: &Stage, scenario: &'static Scenario) -> Result<Self, Failure> {
-        let args = format!("audera.latency.msec = {}", scenario.latency_ms);
+        let args = format!("audera.latency.msec = {} audera.codec = {}", scenario.latency_ms, scenario.codec);
         let module = stage.product.module(stage.sender(), "sink", &args)?;
         Ok(Self { scenario, module, players: scenario.rooms.iter().map(|_| None).collect() })
     }
@@ -25,6 +25,10 @@ impl Audera {
 impl Rig for Audera {
     fn sink(&self) -> &str {
         SINK
+    }
+
+    fn teller(&self) -> Option<&'static str> {
+        Some(SINK)
     }
 
     fn start_room(&mut self, stage: &Stage, room: usize) -> Result<(), Failure> {

@@ -11,6 +11,8 @@ pub(crate) struct Scenario {
     pub rooms: &'static [RoomPlan],
     /// From the application to the loudspeaker, as Audera is told, in ms. Snapcast keeps its default, 1000.
     pub latency_ms: u32,
+    /// What Audera sends: `auto`, which is Opus here, or `pcm`. Snapcast sends FLAC always.
+    pub codec: &'static str,
     pub event: Event,
     pub target: Target,
 }
@@ -66,6 +68,9 @@ pub(crate) enum Event {
     Xrun,
     /// Every graph is given a quantum of 2048 frames, and later its own choice again.
     Quantum,
+    /// The room plays to a second card as well, which drives the graph from then on while the room's own follows it; and later to its
+    /// own only again.
+    Driver,
 }
 
 /// What is to be reached.
@@ -79,12 +84,14 @@ pub(crate) struct Target {
     pub back_s: Option<f64>,
     /// Whether there may be no gap.
     pub no_gap: bool,
+    /// What may be left of the difference between what was sent and what was played, in dB below 18 kHz.
+    pub residual_db: Option<f64>,
 }
 
 impl Event {
     /// Whether it concerns the last room only, so that the others ought not to notice.
     pub fn hits_last_room(self) -> bool {
-        matches!(self, Self::Joins | Self::Restarts | Self::Cut | Self::Xrun)
+        matches!(self, Self::Joins | Self::Restarts | Self::Cut | Self::Xrun | Self::Driver)
     }
 }
 
@@ -120,7 +127,7 @@ const TWO_HOSTS: &[RoomPlan] = &[room(KITCHEN, 0, 100.0), room(LIVING_ROOM, 1, -
 /// The latency an application meets with if nobody asks for another, in ms.
 const DEFAULT: u32 = 80;
 
-const STRICT: Target = Target { p99_us: 25.0, settled_s: None, back_s: None, no_gap: false };
+const STRICT: Target = Target { p99_us: 25.0, settled_s: None, back_s: None, no_gap: false, residual_db: None };
 
 /// All of them, in the order in which they are run.
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -130,8 +137,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: TWO_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::None,
         target: Target { settled_s: Some(2.0), ..STRICT },
+    },
+    Scenario {
+        name: "waveform",
+        title: "one host, cards +80/-60 ppm, PCM",
+        hosts: &[TRUE_CLOCK],
+        rooms: TWO_CARDS,
+        latency_ms: DEFAULT,
+        codec: "pcm",
+        event: Event::None,
+        target: Target { residual_db: Some(-90.0), ..STRICT },
     },
     Scenario {
         name: "hosts",
@@ -139,6 +157,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[host(50.0, Net::Wired), host(-50.0, Net::Wired)],
         rooms: TWO_HOSTS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::None,
         target: STRICT,
     },
@@ -148,6 +167,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: &[wandering(KITCHEN, 20.0, 5.0, 600.0), wandering(LIVING_ROOM, -20.0, 5.0, 600.0)],
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::None,
         target: STRICT,
     },
@@ -157,6 +177,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[host(0.0, Net::Wired), host(50.0, Net::Jitter)],
         rooms: &[room(KITCHEN, 0, 20.0), room(LIVING_ROOM, 1, -20.0)],
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::None,
         target: Target { p99_us: 250.0, ..STRICT },
     },
@@ -166,6 +187,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[host(0.0, Net::Wired), host(20.0, Net::WiFi)],
         rooms: &[room(KITCHEN, 0, 20.0), room(LIVING_ROOM, 1, -20.0)],
         latency_ms: 250,
+        codec: "auto",
         event: Event::None,
         target: Target { p99_us: 250.0, no_gap: true, ..STRICT },
     },
@@ -175,6 +197,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: THREE_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Joins,
         target: Target { back_s: Some(3.0), ..STRICT },
     },
@@ -184,6 +207,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: THREE_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Restarts,
         target: Target { back_s: Some(3.0), ..STRICT },
     },
@@ -193,6 +217,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK, host(0.0, Net::Wired)],
         rooms: &[room(KITCHEN, 0, 80.0), room(LIVING_ROOM, 0, -60.0), room(BATH, 1, 30.0)],
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Cut,
         target: Target { back_s: Some(3.0), ..STRICT },
     },
@@ -202,6 +227,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: THREE_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Xrun,
         target: Target { back_s: Some(1.0), ..STRICT },
     },
@@ -211,7 +237,17 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: TWO_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Quantum,
+        target: Target { back_s: Some(1.0), ..STRICT },
+    },
+    Scenario {
+        name: "driver",
+        title: "another card drives the third room's graph, and then its own again",
+        hosts: &[TRUE_CLOCK],
+        rooms: THREE_CARDS,
+        latency_ms: DEFAULT,
+        event: Event::Driver,
         target: Target { back_s: Some(1.0), ..STRICT },
     },
     Scenario {
@@ -220,6 +256,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK, host(0.0, Net::Wired)],
         rooms: &[room(KITCHEN, 0, 20.0), room(LIVING_ROOM, 1, -20.0)],
         latency_ms: 40,
+        codec: "auto",
         event: Event::None,
         target: Target { no_gap: true, ..STRICT },
     },

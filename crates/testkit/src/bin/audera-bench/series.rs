@@ -48,6 +48,19 @@ pub(crate) struct Spread {
     pub max: f64,
 }
 
+impl Spread {
+    /// Of the sizes of these; `None` without any.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut sizes: Vec<f64> = values.map(f64::abs).collect();
+        sizes.sort_by(f64::total_cmp);
+        let rank = |share: f64| {
+            let rank = (share * sizes.len() as f64).ceil() as usize;
+            sizes.get(rank.saturating_sub(1)).copied()
+        };
+        Some(Self { p50: rank(0.5)?, p95: rank(0.95)?, p99: rank(0.99)?, max: rank(1.0)? })
+    }
+}
+
 /// Compares two recordings in consecutive windows, the second of which is expected to be later by `later` seconds; the offsets
 /// are told without that expectation. The span is in seconds after `zero`, and so are the windows' times.
 pub(crate) fn compare(first: &Played, second: &Played, later: f64, zero: TrueTime, span: Range<f64>) -> Series {
@@ -119,13 +132,7 @@ impl Series {
 
     /// The spread of the sizes of offset. `None` without any.
     pub fn spread(&self) -> Option<Spread> {
-        let mut sizes: Vec<f64> = self.offsets().map(|(_, seconds)| seconds.abs()).collect();
-        sizes.sort_by(f64::total_cmp);
-        let rank = |share: f64| {
-            let rank = (share * sizes.len() as f64).ceil() as usize;
-            sizes.get(rank.saturating_sub(1)).copied()
-        };
-        Some(Spread { p50: rank(0.5)?, p95: rank(0.95)?, p99: rank(0.99)?, max: rank(1.0)? })
+        Spread::of(self.offsets().map(|(_, seconds)| seconds))
     }
 
     /// The median offset, with its sign.

@@ -76,6 +76,10 @@ impl Rig for Snapcast {
         SINK
     }
 
+    fn teller(&self) -> Option<&'static str> {
+        None
+    }
+
     fn start_room(&mut self, stage: &Stage, room: usize) -> Result<(), Failure> {
         let plan = &self.scenario.rooms[room];
         let session = &stage.sessions[plan.host];

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    belief::Pair,
     outcome::Outcome,
     series::{Series, Sight},
 };
@@ -63,15 +64,27 @@ fn panel(svg: &mut String, top: f64, title: &str, outcome: &Outcome) {
         let colour = COLOURS[(n - 1) % COLOURS.len()];
         text(
             svg,
-            LEFT + (n - 1) as f64 * 260.0,
+            LEFT + (n - 1) as f64 * 380.0,
             top - 9.0,
             "start",
             &format!(
-                "<tspan fill=\"{colour}\">{} against {}</tspan>",
+                "<tspan fill=\"{colour}\">{} against {}{}</tspan>",
                 escaped(room.name),
-                escaped(outcome.rooms[0].name)
+                escaped(outcome.rooms[0].name),
+                if room.belief.is_empty() { "" } else { " (thin: as they tell it)" }
             ),
         );
+        // As the rooms tell it, thin.
+        let told: Vec<String> =
+            told(outcome, n).into_iter().map(|(at, us)| format!("{:.1},{:.1}", x(at), y(us))).collect();
+        if !told.is_empty() {
+            let _ = writeln!(
+                svg,
+                "<polyline class=\"told\" points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"0.6\" \
+                 stroke-dasharray=\"3 2\"/>",
+                told.join(" ")
+            );
+        }
         for points in strokes(&room.sync) {
             let points: Vec<String> = points.iter().map(|&(at, us)| format!("{:.1},{:.1}", x(at), y(us))).collect();
             let _ = writeln!(
@@ -95,6 +108,17 @@ fn scale(outcome: &Outcome) -> f64 {
     sizes.sort_by(f64::total_cmp);
     let most = sizes.get((sizes.len() as f64 * 0.99) as usize).or(sizes.last()).copied().unwrap_or(0.0);
     SCALES.into_iter().find(|scale| *scale >= most).unwrap_or(SCALES[SCALES.len() - 1])
+}
+
+/// By how much a room is later than the first one, as the two tell it, in seconds and us.
+fn told(outcome: &Outcome, nth: usize) -> Vec<(f64, f64)> {
+    let first = &outcome.rooms[0].belief;
+    let both = |pair: &Pair| {
+        // Told in one breath, as far as they are.
+        let other = first.iter().find(|other| (other.at - pair.at).abs() < 1e-6)?;
+        Some((pair.at, (pair.told - other.told) * 1e6))
+    };
+    outcome.rooms[nth].belief.iter().filter(|pair| pair.at >= 0.0).filter_map(both).collect()
 }
 
 /// The points of a line, in seconds and us, which ends wherever there is no offset.
