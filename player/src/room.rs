@@ -177,6 +177,7 @@ impl Room {
     /// plugged in again, or its server restarted.
     fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: Option<Instant>) {
         let StreamFormat { rate, channels, .. } = start.format;
+        let latency = start.latency;
         let Prepared { decoder, mut feeder, puller } = prepared;
         feeder.set_output_delay(self.config.borrow().output_delay);
         if let Some(estimate) = connection.clock.borrow().estimate() {
@@ -204,7 +205,7 @@ impl Room {
         connection.speak(|session| session.accept(id));
         let room = self.clone();
         tokio::task::spawn_local(async move {
-            let played = room.speaker.play(rate, channels.into(), Box::new(puller)).await;
+            let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
             memory::give_back();
             let Err(reason) = played else { return };
             if again.is_some() {
@@ -526,3 +527,38 @@ impl Last {
 
 /// Program and version, as senders are told.
 pub const SOFTWARE: &str = concat!("audera-player ", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Span = Span::from_millis(10);
+
+    fn at(us: i64) -> SenderTime {
+        SenderTime::from_nanos(1_000_000_000) + Span::from_micros(us)
+    }
+
+    fn lost(before: (u32, i64, i64), after: (u32, i64, i64)) -> Vec<(SenderTime, Span)> {
+        let last = Last { seq: before.0, stamp: at(before.1), glide: Span::from_micros(before.2) };
+        let (stamp, glide) = (at(after.1), Span::from_micros(after.2));
+        last.lost_before(&Arrived { seq: after.0, stamp, glide, payload: &[] }, LENGTH).collect()
+    }
+
+    #[test]
+    fn lost_packets_glide_as_those_around_them() {
+        assert_eq!(lost((7, 0, 0), (8, 10_000, 0)), []);
+        assert_eq!(lost((7, 0, 0), (9, 20_000, 0)), [(at(10_000), Span::ZERO)]);
+        let glide = Span::from_micros(200);
+        assert_eq!(lost((u32::MAX, 0, 200), (2, 30_600, 200)), [(at(10_200), glide), (at(20_400), glide)]);
+        // The glide ends in between: they share what is missing.
+        let half = Span::from_micros(100);
+        assert_eq!(lost((7, 0, 200), (10, 30_400, 0)), [(at(10_200), half), (at(20_300), half)]);
+    }
+
+    #[test]
+    fn a_gap_is_no_glide_and_many_lost_packets_are_a_gap() {
+        assert_eq!(lost((7, 0, 0), (9, 45_000, 0)), [(at(35_000), Span::ZERO)]);
+        assert_eq!(lost((7, 0, 0), (7 + 7, 70_000, 0)), []);
+        assert_eq!(lost((7, 0, 0), (7 + 6, 60_000, 0)).len(), 5);
+    }
+}

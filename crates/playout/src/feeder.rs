@@ -107,8 +107,8 @@ impl Feeder {
         Ok(())
     }
 
-    /// The least by which frames came earlier than they had to, after any pull since this was asked last: what the latency could have been
-    /// less by. Negative when it was too short, by that much. `None` when no sound was played and none came.
+    /// The least by which packets came earlier than they had to since this was asked last: what the latency could have been less by.
+    /// Negative when it was too short, by that much. `None` when nothing came.
     pub fn take_spare(&mut self) -> Option<Span> {
         self.shared.take_spare()
     }

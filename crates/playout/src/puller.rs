@@ -43,8 +43,10 @@ pub struct Puller {
     /// Nominal stream frames per output frame: what the servo says. Where the latency glides, frames of the stream last longer or
     /// shorter than nominal.
     pace: f64,
-    /// When what follows on the newest packet is to be heard.
-    arrived: Option<SenderTime>,
+    /// When the end of what was pulled last is heard, if packets had come by then.
+    pulled: Option<SenderTime>,
+    /// Packets have come.
+    begun: bool,
     output_delay: Span,
     width: usize,
     rate: u32,
@@ -93,7 +95,8 @@ impl Puller {
             position: 0,
             since_update: 0,
             pace: 1.0,
-            arrived: None,
+            pulled: None,
+            begun: false,
             output_delay: Span::ZERO,
             width,
             rate,
@@ -108,10 +111,8 @@ impl Puller {
     pub fn pull(&mut self, at: PlayerTime, out: &mut [f32]) -> Pulled {
         // Before the packets: once the end is seen, all packets are.
         self.finished = self.shared.finished.load(Ordering::Acquire);
-        let news = self.source.refresh();
-        if news {
-            self.arrived = self.source.until();
-        }
+        let arrived = self.source.refresh();
+        self.tell_spare(arrived);
         self.output_delay = Span::from_nanos(self.shared.output_delay.load(Ordering::Relaxed));
         if let Some(clocks) = self.shared.clock.newer_than(&mut self.clocks_seen) {
             self.clocks = Some(clocks);
@@ -138,7 +139,7 @@ impl Puller {
         }
         self.position += frames as u64;
         self.since_update += frames;
-        self.tell_spare(news || sounding > 0);
+        self.pulled = self.heard(0).filter(|_| self.begun && self.device.is_sure());
         self.publish(sounding);
         Pulled { sounding, state: self.state() }
     }
@@ -367,16 +368,15 @@ impl Puller {
         }
     }
 
-    /// Notes how much earlier the frames after this pull could have been due: it is what is left of the latency at this moment, and less
-    /// than nothing when it does not suffice. Silence in which nothing came (`telling` is false then) tells nothing of latencies.
-    fn tell_spare(&self, telling: bool) {
-        let (true, true, Some(until), Some(heard)) =
-            (telling && !self.finished, self.device.is_sure(), self.arrived, self.heard(0))
-        else {
-            return;
-        };
-        let reserve = Span::from_frames(Resampler::LOOK_AHEAD + i64::from(Fade::frames(self.rate)), self.rate);
-        self.shared.note_spare(until - heard - reserve);
+    /// Notes how much earlier packets came than the pull before needed them, or later; `arrived` is the stamp of the first that came since.
+    /// By this much the latency could have been less, or should have been more. What does not come tells nothing.
+    fn tell_spare(&mut self, arrived: Option<SenderTime>) {
+        let Some(arrived) = arrived else { return };
+        self.begun = true;
+        if let Some(pulled) = self.pulled {
+            let reserve = Resampler::LOOK_AHEAD + i64::from(Fade::frames(self.rate));
+            self.shared.note_spare(arrived - pulled - Span::from_frames(reserve, self.rate));
+        }
     }
 
     fn publish(&self, sounding: usize) {

@@ -64,7 +64,7 @@ pub struct Stats {
     pub played_frames: u64,
 }
 
-/// Nothing was pulled that tells anything of the latency.
+/// Nothing has come that tells anything of the latency.
 const NO_SPARE: i64 = i64::MAX;
 
 /// Written by one half and read by the other.
@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     pub sync_error: AtomicI64,
     /// Every error that the servo saw.
     pub sync_errors: Histogram,
-    /// The least that was left of the latency after a pull, ns, since it was taken last; [`NO_SPARE`] for none.
+    /// By how much packets came earlier than they were needed, at least, ns, since it was taken last; [`NO_SPARE`] for none.
     spare: AtomicI64,
     /// Bits of an `f64`.
     pub ratio_ppm: AtomicU64,
@@ -121,7 +121,7 @@ impl Shared {
         }
     }
 
-    /// Takes notice of what is left of the latency after a pull.
+    /// Takes notice of a packet that came by so much earlier than it was needed.
     pub fn note_spare(&self, spare: Span) {
         self.spare.fetch_min(spare.as_nanos(), Ordering::Relaxed);
     }

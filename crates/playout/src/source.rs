@@ -97,22 +97,17 @@ impl Source {
         Self { samples, incoming, packets: VecDeque::with_capacity(capacity), cursor: 0, width, rate }
     }
 
-    /// Takes notice of the packets that have arrived; tells whether there were any.
-    pub fn refresh(&mut self) -> bool {
-        let mut any = false;
+    /// Takes notice of the packets that have arrived; tells when the first of them is to be heard.
+    pub fn refresh(&mut self) -> Option<SenderTime> {
+        let mut first = None;
         while self.packets.len() < self.packets.capacity() {
             let Ok(packet) = self.incoming.pop() else {
                 break;
             };
-            any = true;
+            first = first.or(Some(packet.stamp));
             self.packets.push_back(packet);
         }
-        any
-    }
-
-    /// When what comes next is to be heard, if it follows on what came last. `None` with nothing buffered.
-    pub fn until(&self) -> Option<SenderTime> {
-        self.packets.back().map(|packet| packet.until(self.rate))
+        first
     }
 
     /// Forgets the packets that end at or before `frame`.

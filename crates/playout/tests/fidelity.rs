@@ -1,12 +1,13 @@
 //! Transparency of steady playback: what is left when the stream, evaluated where it was played, is taken away.
 
-mod room;
+mod house;
 
 use std::f64::consts::TAU;
 
 use audera_clock::Span;
 use audera_playout::{Config, playout};
-use room::{Clocks, Noise, WIDTH};
+use house::clocks::Clocks;
+use house::pilot::{Noise, WIDTH};
 
 /// A sum of tones whose value is known between frames too.
 struct Tones(Vec<(f64, f64)>);

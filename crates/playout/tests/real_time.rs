@@ -1,18 +1,19 @@
 //! The pull side neither allocates nor frees: every passage runs under an allocator that would abort.
 
-mod room;
+mod house;
 
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use audera_clock::{ClockMap, Span};
 use audera_playout::State;
-use room::{Clocks, Room};
+use house::clocks::Clocks;
+use house::room::Room;
 
 #[global_allocator]
 static GUARD: AllocDisabler = AllocDisabler;
 
 /// Feeds outside the guard and pulls inside it.
 fn play(room: &mut Room, periods: usize, quantum: usize, feed: bool) {
-    room.out.resize(quantum * room::WIDTH, 0.0);
+    room.out.resize(quantum * house::pilot::WIDTH, 0.0);
     for _ in 0..periods {
         if feed {
             room.feed(quantum);

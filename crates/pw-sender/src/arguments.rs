@@ -18,9 +18,11 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
-/// From this latency on packets are 20 ms long if nothing else is said. They cost all sides less, and 10 ms of the latency: what is left for
-/// network and device is more here than it is at 80 ms with packets of 10 ms.
-const LONG_PACKETS_FROM: Span = Span::from_millis(120);
+/// Packets are 5 ms long below this latency if nothing else is said: their length counts there.
+const SHORT: Span = Span::from_millis(60);
+/// From this latency on packets are 20 ms long if nothing else is said. They cost all sides less, and 10 ms of the latency: what is left
+/// for network and device is more here than it is with the default latency and packets of 10 ms.
+const LONG: Span = Span::from_millis(120);
 
 /// What every sender is told.
 #[derive(Debug, Clone)]
@@ -48,15 +50,19 @@ impl SenderArguments {
     /// A value that is not accepted, by key.
     pub fn read(args: &Args) -> Result<Self, Error> {
         let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
-        let usual = Encoding::default();
         let latency = latency(args)?;
-        let long = matches!(latency, Latency::Fixed(fixed) if fixed >= LONG_PACKETS_FROM);
+        let packet_msec = match latency {
+            Latency::Fixed(fixed) if fixed < SHORT => 5,
+            Latency::Fixed(fixed) if fixed >= LONG => 20,
+            _ => Encoding::default().packet_msec,
+        };
+        let usual = Encoding { packet_msec, ..Encoding::default() };
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
             opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
             packet_msec: args
                 .one_of("audera.opus.frame.msec", &[("5", 5), ("10", 10), ("20", 20)])?
-                .unwrap_or(if long { 20 } else { usual.packet_msec }),
+                .unwrap_or(usual.packet_msec),
         };
         let properties = args.properties("stream.props")?;
         let state_dir = match args.string("audera.state.dir")? {
@@ -153,14 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_long_where_the_latency_allows_it() {
-        for (text, msec) in [
+    fn packets_are_as_long_as_the_latency_allows() {
+        for (text, ms) in [
+            ("audera.latency.msec = 40", 5),
+            ("audera.latency.msec = 40 audera.opus.frame.msec = 10", 10),
+            ("audera.latency.msec = 60", 10),
             ("audera.latency.msec = 119", 10),
             ("audera.latency.msec = 120", 20),
-            ("audera.latency.msec = auto", 10),
             ("audera.latency.msec = 500 audera.opus.frame.msec = 5", 5),
+            ("audera.latency.msec = auto", 10),
         ] {
-            assert_eq!(read(text).unwrap().encoding.packet_msec, msec, "{text}");
+            assert_eq!(read(text).unwrap().encoding.packet_msec, ms, "{text}");
         }
     }
 

@@ -100,7 +100,9 @@ impl Stream {
         let wanted = demand.tell(now, key, given, spare, most.unwrap_or(MAX_LATENCY));
         pump.set_needed(demand.recent());
         if let Some((target, slope)) = wanted.filter(|_| self.config.borrow().latency == Latency::Auto) {
-            tracing::debug!(%target, ?slope, %spare, %given, room = member.room, "the latency glides");
+            if target != pump.target() {
+                tracing::info!(room = member.room, %spare, "the latency glides from {} to {target}", pump.target());
+            }
             pump.glide(target, slope);
         }
     }

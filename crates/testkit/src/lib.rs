@@ -37,6 +37,7 @@ pub mod home;
 pub mod lateness;
 pub mod measure;
 mod network;
+pub mod plot;
 mod process;
 pub mod record;
 mod relay;

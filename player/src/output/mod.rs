@@ -37,6 +37,12 @@ pub trait Output: Send {
     /// What to call the device in logs, such as `alsa:hw:0`.
     fn name(&self) -> String;
 
+    /// Tells the latency of the stream that the device is opened for next: what an output buffers has to fit in it. Outputs whose buffer is given
+    /// by the configuration or the device need not care.
+    fn set_latency(&mut self, latency: Span) {
+        let _ = latency;
+    }
+
     /// Claims the device for a stream of `rate` and `channels` and negotiates.
     ///
     /// The outputs of this crate reach the stream's rate and channels by themselves (PipeWire and ALSA convert where

@@ -4,7 +4,13 @@ use std::fs;
 
 use audera_testkit::{Error, Process};
 
-use crate::{failure::Failure, outcome::Role, rig::Rig, scenario::Scenario, stage::Stage};
+use crate::{
+    failure::Failure,
+    outcome::Role,
+    rig::Rig,
+    scenario::{DEFAULT, Scenario},
+    stage::Stage,
+};
 
 const SINK: &str = "audera.Everywhere";
 
@@ -16,7 +22,12 @@ pub(crate) struct Audera {
 
 impl Audera {
     pub fn start(stage: &Stage, scenario: &'static Scenario) -> Result<Self, Failure> {
-        let args = format!("audera.latency.msec = {} audera.codec = {}", scenario.latency_ms, scenario.codec);
+        // Where nobody asks for another latency it is left to find its own.
+        let latency = match scenario.latency_ms {
+            DEFAULT => "auto".to_owned(),
+            asked => asked.to_string(),
+        };
+        let args = format!("audera.latency.msec = {latency} audera.codec = {}", scenario.codec);
         let module = stage.product.module(stage.sender(), "sink", &args)?;
         Ok(Self { scenario, module, players: scenario.rooms.iter().map(|_| None).collect() })
     }

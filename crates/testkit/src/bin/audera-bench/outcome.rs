@@ -100,8 +100,9 @@ pub(crate) struct Outcome {
     pub belief: Option<Belief>,
     /// By how much the resampling ratio of any of these rooms moves around its mean at most, in ppm.
     pub ratio_moves: Option<f64>,
-    /// What is left of the difference between what was sent and what these rooms played, of the worst: dB below 18 kHz.
-    pub residual_db: Option<f64>,
+    /// What is left of the difference between what was sent and what these rooms played, of the worst room: dB below 18 kHz, over
+    /// all and of the worst piece.
+    pub residual_db: Option<(f64, f64)>,
     /// Cycles which cards began more than a millisecond late: the machine was too busy.
     pub instrument_late: u64,
     pub load: f64,
@@ -197,7 +198,10 @@ impl Outcome {
             resyncs_told: take.resyncs_told,
             belief: Belief::of(&beliefs.concat()),
             ratio_moves: beliefs.iter().filter_map(|pairs| ratio_moves(pairs)).reduce(f64::max),
-            residual_db: longest(residuals.into_iter()),
+            residual_db: residuals
+                .into_iter()
+                .reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1))))
+                .flatten(),
             load: take.load,
         })
     }
@@ -264,7 +268,7 @@ impl Outcome {
                 // A short run does not get there.
                 None if self.seconds < STEADY + 2.0 => {}
                 None => misses.push("the waveform could not be compared".to_owned()),
-                Some(residual) if residual > most => {
+                Some((residual, _)) if residual > most => {
                     misses.push(format!("a residual of {residual:.0} dB instead of {most:.0}"));
                 }
                 Some(_) => {}
@@ -292,7 +296,7 @@ fn longest(times: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 }
 
 /// What is left of the difference between what the card beside the application played and what a room did, at the end of a run.
-fn residual(desk: &Played, room: &Played, begin: TrueTime, seconds: f64) -> Option<f64> {
+fn residual(desk: &Played, room: &Played, begin: TrueTime, seconds: f64) -> Option<(f64, f64)> {
     let from = (seconds - COMPARED).max(STEADY);
     let cut = |played: &Played, from: f64, to: f64| {
         let frame = |at: f64| (played.frame_at(after(begin, at)).max(0.0) as usize).min(played.samples.len());
@@ -302,7 +306,8 @@ fn residual(desk: &Played, room: &Played, begin: TrueTime, seconds: f64) -> Opti
     // So that all of it is in the recording, whatever the latency.
     let later = coarse_latency(desk, room, after(begin, from))?;
     let sent = cut(desk, from - later + 0.1, seconds - later - 0.1);
-    Some(measure::residual(&cut(room, from, seconds), &sent, RATE, BLOCK)?.worst_db)
+    let residual = measure::residual(&cut(room, from, seconds), &sent, RATE, BLOCK)?;
+    Some((residual.db, residual.worst_db))
 }
 
 /// The windows after `from`, without those around events.

@@ -124,8 +124,8 @@ const TWO_CARDS: &[RoomPlan] = &[room(KITCHEN, 0, 80.0), room(LIVING_ROOM, 0, -6
 const THREE_CARDS: &[RoomPlan] = &[room(KITCHEN, 0, 80.0), room(LIVING_ROOM, 0, -60.0), room(BATH, 0, 30.0)];
 const TWO_HOSTS: &[RoomPlan] = &[room(KITCHEN, 0, 100.0), room(LIVING_ROOM, 1, -100.0)];
 
-/// The latency an application meets with if nobody asks for another, in ms.
-const DEFAULT: u32 = 80;
+/// The latency that a stream begins with if nobody asks for another, in ms.
+pub(crate) const DEFAULT: u32 = 80;
 
 const STRICT: Target = Target { p99_us: 25.0, settled_s: None, back_s: None, no_gap: false, residual_db: None };
 
@@ -247,6 +247,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: THREE_CARDS,
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::Driver,
         target: Target { back_s: Some(1.0), ..STRICT },
     },

@@ -88,7 +88,7 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
     let mut csv = String::from(
         "scenario,system,p50_us,p95_us,p99_us,max_us,compared,settled_s,back_s,jumps,clicks_per_minute,gaps,\
          missed_cycles,silent_ms,latency_ms,wire_kbit_s,resyncs_told,belief_p50_us,belief_p99_us,belief_bias_us,covered,\
-         ratio_moves_ppm,residual_db,instrument_late,load\n",
+         ratio_moves_ppm,residual_db,residual_worst_db,instrument_late,load\n",
     );
     let or_empty = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
     for outcome in outcomes {
@@ -117,7 +117,8 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
             belief(|belief| belief.bias * 1e6),
             belief(|belief| belief.covered),
             or_empty(outcome.ratio_moves, 2),
-            or_empty(outcome.residual_db, 1),
+            or_empty(outcome.residual_db.map(|(whole, _)| whole), 1),
+            or_empty(outcome.residual_db.map(|(_, worst)| worst), 1),
             outcome.instrument_late.to_string(),
             format!("{:.1}", outcome.load),
         ];

@@ -89,7 +89,7 @@ pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String
             belief(|belief| format!("{:+.1}", belief.bias * 1e6)),
             belief(|belief| format!("{:.0} %", belief.covered * 100.0)),
             outcome.ratio_moves.map_or("-".to_owned(), |ppm| format!("{ppm:.1} ppm")),
-            outcome.residual_db.map_or("-".to_owned(), |db| format!("{db:.0} dB")),
+            outcome.residual_db.map_or("-".to_owned(), |(db, worst)| format!("{db:.0} ({worst:.0}) dB")),
         ];
         let _ = writeln!(text, "| {} | {} |", entry.scenario.title, cells.join(" | "));
     }
