@@ -5,8 +5,8 @@ pub(crate) mod kernel;
 use crate::source::{Position, Source};
 use kernel::{Kernel, Stretch, TAPS};
 
-/// The most that a frame may be away from the one before, in frames of the stream, and the reciprocal of the least. Corrections stay within
-/// 0.1 %; all else leaves room to let the latency of a stream glide.
+/// The most that a frame may be away from the one before, in frames of the stream, and the reciprocal of the least. Glides of the latency stay
+/// within 5 %, corrections within 0.1 %.
 const MAX_STEP: f64 = 1.1;
 
 /// In frames: sums of steps are not exact, and a sound that starts on a frame must not seem to start before it.
