@@ -6,6 +6,7 @@ use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use audera_clock::{ClockMap, Span};
 use audera_playout::State;
 use house::clocks::Clocks;
+use house::pilot::pilot;
 use house::room::Room;
 
 #[global_allocator]
@@ -39,7 +40,7 @@ fn no_passage_allocates() {
     for n in 0..40 {
         // The latency glides, and ends to, with every packet.
         let glide = Span::from_micros([200, -200, 0][n % 3]);
-        let samples: Vec<f32> = (0..480).flat_map(|frame| room::pilot((room.next + frame) as f64)).collect();
+        let samples: Vec<f32> = (0..480).flat_map(|frame| pilot((room.next + frame) as f64)).collect();
         room.feeder.push_gliding(room.clocks.sender(room.due(room.next)), glide, &samples).expect("room");
         room.next += 480;
         play(&mut room, 1, 480, false);

@@ -281,6 +281,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hosts: &[TRUE_CLOCK],
         rooms: &[alsa(KITCHEN, 0, 80.0), alsa(LIVING_ROOM, 0, -60.0)],
         latency_ms: DEFAULT,
+        codec: "auto",
         event: Event::None,
         target: Target { settled_s: Some(2.0), ..STRICT },
     },
