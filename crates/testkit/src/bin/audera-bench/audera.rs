@@ -4,7 +4,13 @@ use std::fs;
 
 use audera_testkit::{Error, Process};
 
-use crate::{failure::Failure, outcome::Role, rig::Rig, scenario::{DEFAULT, Scenario}, stage::Stage};
+use crate::{
+    failure::Failure,
+    outcome::Role,
+    rig::Rig,
+    scenario::{DEFAULT, Scenario},
+    stage::Stage,
+};
 
 const SINK: &str = "audera.Everywhere";
 
