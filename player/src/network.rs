@@ -24,7 +24,7 @@ use crate::room::{Arrived, Room};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
 /// Clocks of peers that are gone which are remembered, and for how long. Longer than the filter itself remembers is of no use.
-const CLOCKS: usize = 16;
+const CLOCKS: usize = 8;
 const CLOCK_MEMORY: Duration = Duration::from_secs(240);
 /// Between looks whether a stream on an outdated connection has ended.
 const PART_POLL: Duration = Duration::from_millis(250);
@@ -183,13 +183,15 @@ impl Network {
     /// Remembers what is known of the clock of a peer whose connection ends.
     fn keep_clock(&self, connection: &Connection) {
         let known = connection.clock.borrow().estimate().is_some();
+        // A former clock that no exchange has confirmed is not worth keeping either.
         let Some(line) = connection.line.get().filter(|_| known) else { return };
         let mut clocks = self.clocks.borrow_mut();
         clocks.retain(|known| known.line != (connection.peer, line));
         if clocks.len() >= CLOCKS {
             clocks.pop_front();
         }
-        let clock = connection.clock.borrow().clone();
+        // Nothing is left to be compared on it.
+        let clock = connection.clock.take();
         clocks.push_back(KnownClock { line: (connection.peer, line), until: Instant::now() + CLOCK_MEMORY, clock });
     }
 

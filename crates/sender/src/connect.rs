@@ -33,7 +33,7 @@ pub(crate) async fn keep(core: Rc<Core>, player: Rc<Player>) {
                     Served::Ended { came_to_terms: true } => pause = Pause::new(),
                     Served::Ended { came_to_terms: false } => {}
                     Served::Replaced(connection) => {
-                        at_hand = Some(connection);
+                        at_hand = Some(*connection);
                         continue;
                     }
                 }
@@ -67,7 +67,7 @@ pub(crate) enum Served {
     /// It is over; whether the two came to terms.
     Ended { came_to_terms: bool },
     /// Nothing came through, and this one is there instead.
-    Replaced(Connection),
+    Replaced(Box<Connection>),
 }
 
 /// Notes why the player is not there; one log line for each new reason, however often it is met.
@@ -165,7 +165,7 @@ pub(crate) async fn serve(
         Err(next) => {
             tracing::info!(room = %player.room(), "nothing came through: connected anew");
             core.update(player, |info| info.reach = Reach::Searching);
-            return Served::Replaced(next);
+            return Served::Replaced(Box::new(next));
         }
         Ok(Err(error)) => Reach::Away(error.to_string()),
         // The farewell said why.

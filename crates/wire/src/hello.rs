@@ -259,7 +259,24 @@ fn first<T>(list: &[T], count: usize) -> &[T] {
 
 #[cfg(test)]
 mod tests {
-    use super::common_version;
+    use super::{Hello, PlayerHello, SenderHello, common_version};
+    use crate::frame::FrameReader;
+
+    #[test]
+    fn a_line_is_told_and_need_not_be() {
+        for line in [None, Some(0), Some(u64::MAX)] {
+            let sender = SenderHello { line, ..SenderHello::new("desk", "test") };
+            let player = PlayerHello { line, ..PlayerHello::new("Kitchen", "test") };
+            for hello in [Hello::Sender(sender), Hello::Player(player)] {
+                let mut bytes = Vec::new();
+                hello.encode(&mut bytes);
+                let mut reader = FrameReader::new();
+                reader.push(&bytes);
+                let frame = reader.next().unwrap().unwrap();
+                assert_eq!(Hello::decode(frame.payload).unwrap(), hello);
+            }
+        }
+    }
 
     #[test]
     fn the_highest_common_version_wins() {
