@@ -56,7 +56,7 @@ fn a_wrong_configuration_ends_with_2_and_the_place() {
 fn a_wrong_option_ends_with_2_and_what_is_accepted() {
     let home = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
-        (&["--output", "file:/tmp/x"][..], "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\" or \"file:PATH.wav\""),
+        (&["--output", "file:/tmp/x"][..], "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\", \"file:PATH.wav\" or \"null\""),
         (&["--access", "all"], "\"paired\" or \"open\""),
         (&["--listen", "6528"], "ADDRESS:PORT"),
         (&["--nmae", "x"], "--name"),
