@@ -60,6 +60,9 @@ fn a_wrong_option_ends_with_2_and_what_is_accepted() {
         (&["--access", "all"], "\"paired\" or \"open\""),
         (&["--listen", "6528"], "ADDRESS:PORT"),
         (&["--nmae", "x"], "--name"),
+        (&["status", "--name", "x"], "--name"),
+        (&["--name", "x", "status"], "cannot be used with"),
+        (&["status", "a b"], "is no address of a peer"),
         (&["-v", "--log", "info"], "cannot be used with"),
     ] {
         let run = player(home.path(), arguments);

@@ -243,7 +243,7 @@ fn a_glide_beyond_all_bounds_is_cut() {
 }
 
 /// What the filter and the last fade need beyond what is played, in seconds.
-const RESERVE: f64 = (66.0 + 144.0) / RATE as f64;
+const RESERVE: f64 = (34.0 + 144.0) / RATE as f64;
 
 #[test]
 fn the_spare_is_what_the_latency_could_be_less_by() {

@@ -36,6 +36,15 @@ fn no_passage_allocates() {
     assert_eq!(room.state(), State::Waiting);
     play(&mut room, 60, 480, true); // late packets, recovery
 
+    for n in 0..40 {
+        // The latency glides, and ends to, with every packet.
+        let glide = Span::from_micros([200, -200, 0][n % 3]);
+        let samples: Vec<f32> = (0..480).flat_map(|frame| room::pilot((room.next + frame) as f64)).collect();
+        room.feeder.push_gliding(room.clocks.sender(room.due(room.next)), glide, &samples).expect("room");
+        room.next += 480;
+        play(&mut room, 1, 480, false);
+    }
+
     room.next += 3 * room.packet; // gap
     play(&mut room, 60, 480, true);
 

@@ -14,6 +14,9 @@ use crate::tap::Outflow;
 /// Stamps may make such steps: players take them for wobble.
 const UNNOTICED: Span = Span::from_micros(250);
 
+/// A graph's clock that turns out earlier than was thought makes the latency this much longer at most: it takes minutes to come back.
+const MOST_EXCESS: Span = Span::from_millis(200);
+
 /// An encoded packet, ready for every player that takes its format.
 #[derive(Debug)]
 pub(crate) struct Packet {
@@ -69,8 +72,8 @@ pub(crate) struct Pump {
     delay: Delay,
     /// Where the delay is, or glides to.
     target: Span,
-    /// What the players need of it; `None` while that is not known.
-    needed: Option<Span>,
+    /// The least of it that the players need, and the most that they can hold; `None` while that is not known.
+    bearable: Option<(Span, Span)>,
     encodings: Vec<Encoding>,
     block: Vec<f32>,
     block_at: u64,
@@ -88,7 +91,7 @@ impl Pump {
             gate: gate.map(|config| Gate::new(config, rate, channels)),
             delay: Delay::new(rate, target),
             target,
-            needed: None,
+            bearable: None,
             encodings: Vec::new(),
             block: Vec::new(),
             block_at: 0,
@@ -125,9 +128,9 @@ impl Pump {
         }
     }
 
-    /// Tells the delay that the players need, which is what a jump of the graph's clock must leave them.
-    pub(crate) fn set_needed(&mut self, needed: Option<Span>) {
-        self.needed = needed;
+    /// Tells the least delay that the players need, and the most that they can hold: a jump of the graph's clock must leave it between.
+    pub(crate) fn set_bearable(&mut self, bearable: Option<(Span, Span)>) {
+        self.bearable = bearable;
     }
 
     /// Makes sure that packets of `format` are made while the stream plays.
@@ -151,7 +154,7 @@ impl Pump {
     /// Begins to let blocks through (streams without a gate).
     pub(crate) fn begin(&mut self) {
         self.delay.set(self.target);
-        self.needed = None;
+        self.bearable = None;
         self.playing = true;
     }
 
@@ -199,8 +202,10 @@ impl Pump {
             return;
         }
         let left = self.delay() - step;
-        let bearable = self.needed.is_some_and(|needed| needed <= left) || step.is_negative();
-        if self.playing && bearable && left <= MAX_LATENCY {
+        // Until the players have told what they need, they may need all there is.
+        let (least, most) = self.bearable.unwrap_or((self.target, MAX_LATENCY));
+        let excess = self.target + MOST_EXCESS;
+        if self.playing && (least..=most.min(excess)).contains(&left) {
             tracing::debug!(%step, %left, ?observed, "the graph's clock jumped: the latency makes up for it");
             self.delay.shift(-step);
             let slope = if left < self.target { Slope::Brisk } else { Slope::Gentle };
@@ -354,7 +359,7 @@ mod tests {
     fn a_card_that_runs_dry_is_made_up_for_by_the_latency_and_glided_back_from() {
         let mut graph = Graph::new();
         graph.cycles(2.0, 512);
-        graph.pump.set_needed(Some(Span::from_millis(55)));
+        graph.pump.set_bearable(Some((Span::from_millis(55), MAX_LATENCY)));
         graph.at += Span::from_millis(20);
         graph.cycles(0.1, 512);
         assert!(graph.torn() < UNNOTICED, "{}", graph.torn());
@@ -383,11 +388,21 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_another_one_is_no_reason_to_be_late_for_an_hour() {
+        let mut graph = Graph::new();
+        graph.cycles(2.0, 512);
+        graph.at += Span::from_millis(-500);
+        graph.cycles(1.0, 512);
+        assert!((graph.torn() - Span::from_millis(500)).abs() < UNNOTICED, "{}", graph.torn());
+        assert_eq!(graph.pump.delay(), LATENCY);
+    }
+
+    #[test]
     fn a_jump_that_the_rooms_cannot_bear_is_a_gap() {
-        for needed in [None, Some(Span::from_millis(65))] {
+        for needed in [None, Some((Span::from_millis(65), MAX_LATENCY))] {
             let mut graph = Graph::new();
             graph.cycles(2.0, 512);
-            graph.pump.set_needed(needed);
+            graph.pump.set_bearable(needed);
             graph.at += Span::from_millis(20);
             graph.cycles(1.0, 512);
             assert!((graph.torn() - Span::from_millis(20)).abs() < UNNOTICED, "{}", graph.torn());

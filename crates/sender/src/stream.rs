@@ -97,8 +97,9 @@ impl Stream {
         let given = std::mem::replace(&mut member.given, pump.delay()).min(pump.delay());
         let Some(spare) = spare else { return };
         let mut demand = self.demand.borrow_mut();
-        let wanted = demand.tell(now, key, given, spare, most.unwrap_or(MAX_LATENCY));
-        pump.set_needed(demand.recent());
+        let most = most.unwrap_or(MAX_LATENCY);
+        let wanted = demand.tell(now, key, given, spare, most);
+        pump.set_bearable(demand.recent().map(|least| (least, most)));
         if let Some((target, slope)) = wanted.filter(|_| self.config.borrow().latency == Latency::Auto) {
             if target != pump.target() {
                 tracing::info!(room = member.room, %spare, "the latency glides from {} to {target}", pump.target());

@@ -48,7 +48,10 @@ impl Rig for Audera {
         // Whatever this machine's own player is configured to be, it is not meant here.
         let settings = session.dir().join("player.toml");
         fs::write(&settings, "").map_err(|source| Error::File { path: settings.clone(), source })?;
-        let output = format!("pipewire:{}", plan.name);
+        let output = match stage.pcm(room) {
+            None => format!("pipewire:{}", plan.name),
+            Some(pcm) => format!("alsa:{pcm}"),
+        };
         let settings = settings.display().to_string();
         let args = ["--access", "open", "--output", &output, "--config", &settings];
         let command = stage.product.player_command(session, plan.name, &args);

@@ -42,6 +42,16 @@ pub(crate) struct RoomPlan {
     pub name: &'static str,
     pub host: usize,
     pub card: Card,
+    pub kind: Kind,
+}
+
+/// By which way the room's program plays to its card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Through the host's sound server.
+    PipeWire,
+    /// Straight to ALSA.
+    Alsa,
 }
 
 /// The speed of a card.
@@ -109,11 +119,15 @@ const fn host(clock_ppm: f64, net: Net) -> HostPlan {
 }
 
 const fn room(name: &'static str, host: usize, ppm: f64) -> RoomPlan {
-    RoomPlan { name, host, card: Card::Constant(ppm) }
+    RoomPlan { name, host, card: Card::Constant(ppm), kind: Kind::PipeWire }
 }
 
 const fn wandering(name: &'static str, ppm: f64, swing_ppm: f64, period_s: f64) -> RoomPlan {
-    RoomPlan { name, host: 0, card: Card::Wandering { ppm, swing_ppm, period_s } }
+    RoomPlan { name, host: 0, card: Card::Wandering { ppm, swing_ppm, period_s }, kind: Kind::PipeWire }
+}
+
+const fn alsa(name: &'static str, host: usize, ppm: f64) -> RoomPlan {
+    RoomPlan { name, host, card: Card::Constant(ppm), kind: Kind::Alsa }
 }
 
 const KITCHEN: &str = "Kitchen";
@@ -261,6 +275,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         event: Event::None,
         target: Target { no_gap: true, ..STRICT },
     },
+    Scenario {
+        name: "alsa",
+        title: "straight to ALSA cards of +80/-60 ppm",
+        hosts: &[TRUE_CLOCK],
+        rooms: &[alsa(KITCHEN, 0, 80.0), alsa(LIVING_ROOM, 0, -60.0)],
+        latency_ms: DEFAULT,
+        event: Event::None,
+        target: Target { settled_s: Some(2.0), ..STRICT },
+    },
 ];
 
 #[cfg(test)]
@@ -280,6 +303,8 @@ mod tests {
             let apart = |room: &RoomPlan| room.host != 0;
             let last = scenario.rooms.last().unwrap();
             assert!(scenario.event != Event::Cut || apart(last), "{}: only another host can be cut off", scenario.name);
+            let through_pipewire = last.kind == Kind::PipeWire;
+            assert!(scenario.event != Event::Xrun || through_pipewire, "{}: no ALSA card stumbles", scenario.name);
         }
     }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use audera_testkit::{
     Network, Session, cable,
-    card::{Card as Model, Played, RunningCard, Wander},
+    card::{Card as Model, Played, RunningAlsaCard, RunningCard, Wander},
     home::Product,
 };
 
 use crate::{
     failure::Failure,
-    scenario::{Card, Event, Net, Scenario},
+    scenario::{Card, Event, Kind, Net, Scenario},
 };
 
 /// The card beside the application.
@@ -29,10 +29,17 @@ const SEED: u64 = 20_260_601;
 pub(crate) struct Stage {
     // Dropped in this order: what uses a session before the session.
     desk: RunningCard,
-    rooms: Vec<RunningCard>,
+    rooms: Vec<RoomCard>,
     _deck: Option<RunningCard>,
     pub sessions: Vec<Session>,
     pub product: Product,
+}
+
+/// The card of a room.
+#[derive(Debug)]
+enum RoomCard {
+    PipeWire(RunningCard),
+    Alsa(RunningAlsaCard),
 }
 
 impl Stage {
@@ -65,7 +72,11 @@ impl Stage {
                     model.ppm(ppm).wander(Wander { ppm: swing_ppm, seconds: period_s, seed: SEED + n as u64 })
                 }
             };
-            rooms.push(sessions[plan.host].card(&model)?);
+            let session = &sessions[plan.host];
+            rooms.push(match plan.kind {
+                Kind::PipeWire => RoomCard::PipeWire(session.card(&model)?),
+                Kind::Alsa => RoomCard::Alsa(session.alsa_card(&model)?),
+            });
         }
         let desk = sessions[0].card(&Model::new(DESK).quantum(DESK_QUANTUM).priority(2_000))?;
         let deck = match scenario.event {
@@ -83,9 +94,20 @@ impl Stage {
         &self.sessions[0]
     }
 
-    /// Has a room's card stand still for a moment.
+    /// The PCM by which a room's program plays straight to its card; `None` if it plays to a sink that is called as the
+    /// room.
+    pub fn pcm(&self, room: usize) -> Option<&str> {
+        match &self.rooms[room] {
+            RoomCard::PipeWire(_) => None,
+            RoomCard::Alsa(card) => Some(card.pcm()),
+        }
+    }
+
+    /// Has a room's card stand still for a moment; one of ALSA, which has no program of its own, does not.
     pub fn xrun(&self, room: usize) {
-        self.rooms[room].xrun();
+        if let RoomCard::PipeWire(card) = &self.rooms[room] {
+            card.xrun();
+        }
     }
 
     /// Has whatever plays to a room's card play to the deck as well, or no longer.
@@ -108,7 +130,11 @@ impl Stage {
 
     /// Ends the cards and gives what they have played: the one beside the application, and the rooms.
     pub fn finish(self) -> Result<(Played, Vec<Played>), Failure> {
-        let rooms: Result<Vec<Played>, _> = self.rooms.into_iter().map(RunningCard::finish).collect();
+        let finish = |card| match card {
+            RoomCard::PipeWire(card) => card.finish(),
+            RoomCard::Alsa(card) => card.finish(),
+        };
+        let rooms: Result<Vec<Played>, _> = self.rooms.into_iter().map(finish).collect();
         Ok((self.desk.finish()?, rooms?))
     }
 }
