@@ -17,7 +17,7 @@ use audera_testkit::{
     home::{Home, player_port},
 };
 
-use crate::{failure::Failure, meter, noise, outcome::SETTLING};
+use crate::{failure::Failure, meter, noise, outcome::SETTLING, stage::DESK_QUANTUM};
 
 const SINK: &str = "audera.Everywhere";
 
@@ -73,6 +73,8 @@ pub(crate) fn run(crowd: &Crowd, seconds: u32, out: &Path) -> Result<(), Failure
 fn measure(count: usize, latency: u32, seconds: u32, file: &Path) -> Result<Outcome, Failure> {
     let home = Home::start("crowd", &[])?;
     let session = &home.session;
+    // The application would have a quantum many times as long, which hands packets to the sender by the handful.
+    session.run("pw-metadata", &["-n", "settings", "0", "clock.force-quantum", &DESK_QUANTUM.to_string()])?;
     let settings = session.dir().join("player.toml");
     fs::write(&settings, "").map_err(|source| Error::File { path: settings.clone(), source })?;
     let settings = settings.display().to_string();
