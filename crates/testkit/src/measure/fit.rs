@@ -76,7 +76,9 @@ pub fn residual(recording: &[f32], source: &[f32], rate: u32, block: f64) -> Opt
     // block's fit would look for.
     let mut shift = (probe_at as isize - lag) as f64;
     let opening = source.get(..piece).filter(|opening| power(opening) > 1e-3 * power(probe));
-    if let Some(at) = opening.and_then(|opening| search(opening, recording, -shift, (SEARCHED * f64::from(rate)) as isize)) {
+    if let Some(at) =
+        opening.and_then(|opening| search(opening, recording, -shift, (SEARCHED * f64::from(rate)) as isize))
+    {
         shift = -at;
     }
 
