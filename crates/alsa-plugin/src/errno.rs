@@ -19,12 +19,20 @@ impl Errno {
     pub const IO: Self = Self(libc::EIO);
     /// The device is gone.
     pub const NODEV: Self = Self(libc::ENODEV);
+    /// Out of memory, or of room for an answer.
+    pub const NOMEM: Self = Self(libc::ENOMEM);
     /// There is none of that name.
     pub const NOENT: Self = Self(libc::ENOENT);
     /// There is no such function.
     pub const NOSYS: Self = Self(libc::ENOSYS);
+    /// There is nothing of the kind.
+    pub const NXIO: Self = Self(libc::ENXIO);
+    /// Not permitted.
+    pub const PERM: Self = Self(libc::EPERM);
     /// Ran dry, or over.
     pub const PIPE: Self = Self(libc::EPIPE);
+    /// The machine was suspended meanwhile.
+    pub const STRPIPE: Self = Self(libc::ESTRPIPE);
 
     /// The error of this number, of either sign; nought, which is none, becomes [`IO`](Self::IO).
     #[must_use]

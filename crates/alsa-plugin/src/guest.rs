@@ -4,9 +4,12 @@ use std::{
     io,
     mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind},
-    ptr,
+    process, ptr,
+    sync::Mutex,
     thread::{self, JoinHandle},
 };
+
+use crate::Errno;
 
 /// Runs `what` with all signals blocked on this thread: threads that it spawns take no signals of the program's.
 pub fn with_signals_blocked<T>(what: impl FnOnce() -> T) -> T {
@@ -53,6 +56,34 @@ pub(crate) fn shielded<T>(what: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(what)).ok()
 }
 
+/// A plugin's own part, behind a lock: entries may come from any thread.
+pub(crate) struct Guarded<T> {
+    /// Where it was made. A process forked off has no threads but one, and shares all that is outside of its memory.
+    process: u32,
+    inner: Mutex<T>,
+}
+
+impl<T> Guarded<T> {
+    pub fn new(inner: T) -> Self {
+        Self { process: process::id(), inner: Mutex::new(inner) }
+    }
+
+    /// Whether this is the process in which it was made, where alone it may be taken apart.
+    pub fn is_at_home(&self) -> bool {
+        process::id() == self.process
+    }
+
+    /// Calls into it. What has panicked once is no device any more, and neither is it in a process that was forked off,
+    /// where nothing is done with what belongs to the parent, least of all a lock that one of its threads may have held.
+    pub fn call<R>(&self, call: impl FnOnce(&mut T) -> Result<R, Errno>) -> Result<R, Errno> {
+        if !self.is_at_home() {
+            return Err(Errno::NODEV);
+        }
+        let outcome = shielded(|| call(&mut *self.inner.lock().map_err(|_| Errno::NODEV)?));
+        outcome.unwrap_or(Err(Errno::NODEV))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +107,12 @@ mod tests {
     fn a_panic_stays_inside() {
         assert_eq!(shielded(|| 1), Some(1));
         assert_eq!(shielded(|| -> i32 { panic!("on purpose") }), None);
+    }
+    #[test]
+    fn what_has_panicked_is_gone() {
+        let guarded = Guarded::new(1);
+        assert_eq!(guarded.call(|value| Ok(*value)), Ok(1));
+        assert_eq!(guarded.call(|_| -> Result<(), Errno> { panic!("on purpose") }), Err(Errno::NODEV));
+        assert_eq!(guarded.call(|value| Ok(*value)), Err(Errno::NODEV));
     }
 }

@@ -1,11 +1,12 @@
 //! alsa-lib's external I/O plugin API as its header `alsa/pcm_ioplug.h` declares it, protocol 1.0.2, and the one variable
 //! of `alsa/error.h` that the crate `alsa-sys` leaves out. `tests/layout.rs` compares it with the installed headers.
 
-use std::ffi::{c_char, c_int, c_uint, c_ushort, c_void};
+use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_ushort, c_void};
 
 use alsa_sys::{
-    snd_lib_error_handler_t, snd_output_t, snd_pcm_channel_area_t, snd_pcm_chmap_query_t, snd_pcm_chmap_t,
-    snd_pcm_hw_params_t, snd_pcm_sframes_t, snd_pcm_sw_params_t, snd_pcm_t, snd_pcm_uframes_t,
+    snd_aes_iec958_t, snd_ctl_elem_id_t, snd_ctl_t, snd_lib_error_handler_t, snd_output_t, snd_pcm_channel_area_t,
+    snd_pcm_chmap_query_t, snd_pcm_chmap_t, snd_pcm_hw_params_t, snd_pcm_sframes_t, snd_pcm_sw_params_t, snd_pcm_t,
+    snd_pcm_uframes_t,
 };
 use libc::pollfd;
 
@@ -95,6 +96,81 @@ pub struct IoplugCallbacks {
     pub set_chmap: Option<unsafe extern "C" fn(*mut Ioplug, *const snd_pcm_chmap_t) -> c_int>,
 }
 
+/// `SND_CTL_EXT_VERSION`: 1.0.1.
+pub const CTL_EXT_VERSION: c_uint = (1 << 16) | 1;
+/// `SND_CTL_EXT_ACCESS_READ`.
+pub const CTL_EXT_ACCESS_READ: c_uint = 1;
+/// `SND_CTL_EXT_ACCESS_WRITE`.
+pub const CTL_EXT_ACCESS_WRITE: c_uint = 1 << 1;
+/// `SND_CTL_EXT_ACCESS_TLV_READ`.
+pub const CTL_EXT_ACCESS_TLV_READ: c_uint = 1 << 4;
+/// `SND_CTL_EXT_ACCESS_TLV_CALLBACK`: the handle holds a function, not a table.
+pub const CTL_EXT_ACCESS_TLV_CALLBACK: c_uint = 1 << 28;
+/// `SND_CTL_EXT_KEY_NOT_FOUND`.
+pub const CTL_EXT_KEY_NOT_FOUND: c_ulong = c_ulong::MAX;
+
+/// `snd_ctl_ext_tlv_rw_t`.
+pub type TlvCallback = unsafe extern "C" fn(*mut CtlExt, c_ulong, c_int, c_uint, *mut c_uint, c_uint) -> c_int;
+
+/// `snd_ctl_ext_t`.
+#[repr(C)]
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names are the header's, which documents them")]
+pub struct CtlExt {
+    pub version: c_uint,
+    pub card_idx: c_int,
+    pub id: [c_char; 16],
+    pub driver: [c_char; 16],
+    pub name: [c_char; 32],
+    pub longname: [c_char; 80],
+    pub mixername: [c_char; 80],
+    pub poll_fd: c_int,
+    pub callback: *const CtlExtCallbacks,
+    pub private_data: *mut c_void,
+    pub handle: *mut snd_ctl_t,
+    pub nonblock: c_int,
+    pub subscribed: c_int,
+    /// A union with a pointer to a table, which this layer does not use.
+    pub tlv: Option<TlvCallback>,
+}
+
+/// A callback for values of an element.
+type Values<T> = Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, *mut T) -> c_int>;
+
+/// `snd_ctl_ext_callback_t`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the names are the header's, which documents them")]
+pub struct CtlExtCallbacks {
+    pub close: Option<unsafe extern "C" fn(*mut CtlExt)>,
+    pub elem_count: Option<unsafe extern "C" fn(*mut CtlExt) -> c_int>,
+    pub elem_list: Option<unsafe extern "C" fn(*mut CtlExt, c_uint, *mut snd_ctl_elem_id_t) -> c_int>,
+    pub find_elem: Option<unsafe extern "C" fn(*mut CtlExt, *const snd_ctl_elem_id_t) -> c_ulong>,
+    pub free_key: Option<unsafe extern "C" fn(*mut CtlExt, c_ulong)>,
+    pub get_attribute:
+        Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, *mut c_int, *mut c_uint, *mut c_uint) -> c_int>,
+    pub get_integer_info:
+        Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, *mut c_long, *mut c_long, *mut c_long) -> c_int>,
+    pub get_integer64_info: Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, *mut i64, *mut i64, *mut i64) -> c_int>,
+    pub get_enumerated_info: Values<c_uint>,
+    pub get_enumerated_name: Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, c_uint, *mut c_char, usize) -> c_int>,
+    pub read_integer: Values<c_long>,
+    pub read_integer64: Values<i64>,
+    pub read_enumerated: Values<c_uint>,
+    pub read_bytes: Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, *mut c_uchar, usize) -> c_int>,
+    pub read_iec958: Values<snd_aes_iec958_t>,
+    pub write_integer: Values<c_long>,
+    pub write_integer64: Values<i64>,
+    pub write_enumerated: Values<c_uint>,
+    pub write_bytes: Option<unsafe extern "C" fn(*mut CtlExt, c_ulong, *mut c_uchar, usize) -> c_int>,
+    pub write_iec958: Values<snd_aes_iec958_t>,
+    pub subscribe_events: Option<unsafe extern "C" fn(*mut CtlExt, c_int)>,
+    pub read_event: Option<unsafe extern "C" fn(*mut CtlExt, *mut snd_ctl_elem_id_t, *mut c_uint) -> c_int>,
+    pub poll_descriptors_count: Option<unsafe extern "C" fn(*mut CtlExt) -> c_int>,
+    pub poll_descriptors: Option<unsafe extern "C" fn(*mut CtlExt, *mut pollfd, c_uint) -> c_int>,
+    pub poll_revents: Option<unsafe extern "C" fn(*mut CtlExt, *mut pollfd, c_uint, *mut c_ushort) -> c_int>,
+}
+
 // The library itself is linked by `alsa-sys`.
 #[expect(missing_docs, reason = "the names are the header's, which documents them")]
 unsafe extern "C" {
@@ -103,6 +179,8 @@ unsafe extern "C" {
     pub fn snd_pcm_ioplug_set_param_minmax(io: *mut Ioplug, kind: c_int, min: c_uint, max: c_uint) -> c_int;
     pub fn snd_pcm_ioplug_set_param_list(io: *mut Ioplug, kind: c_int, count: c_uint, list: *const c_uint) -> c_int;
     pub fn snd_pcm_ioplug_set_state(io: *mut Ioplug, state: c_uint) -> c_int;
+
+    pub fn snd_ctl_ext_create(ext: *mut CtlExt, name: *const c_char, mode: c_int) -> c_int;
 
     pub static snd_lib_error: snd_lib_error_handler_t;
 }

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use audera_alsa_plugin::sys::{self, Ioplug, IoplugCallbacks};
+use audera_alsa_plugin::sys::{self, CtlExt, CtlExtCallbacks, Ioplug, IoplugCallbacks};
 
 /// `("what C prints", what Rust has)` for fields of a struct, which are called the same.
 macro_rules! fields {
@@ -67,7 +67,61 @@ fn expected() -> Vec<(String, usize)> {
         get_chmap,
         set_chmap,
     );
+    let mixer = fields!(
+        CtlExt,
+        "snd_ctl_ext_t",
+        version,
+        card_idx,
+        id,
+        driver,
+        name,
+        longname,
+        mixername,
+        poll_fd,
+        callback,
+        private_data,
+        handle,
+        nonblock,
+        subscribed,
+        tlv,
+    );
+    let mixer_callbacks = fields!(
+        CtlExtCallbacks,
+        "snd_ctl_ext_callback_t",
+        close,
+        elem_count,
+        elem_list,
+        find_elem,
+        free_key,
+        get_attribute,
+        get_integer_info,
+        get_integer64_info,
+        get_enumerated_info,
+        get_enumerated_name,
+        read_integer,
+        read_integer64,
+        read_enumerated,
+        read_bytes,
+        read_iec958,
+        write_integer,
+        write_integer64,
+        write_enumerated,
+        write_bytes,
+        write_iec958,
+        subscribe_events,
+        read_event,
+        poll_descriptors_count,
+        poll_descriptors,
+        poll_revents,
+    );
     let numbers = [
+        ("SND_CTL_EXT_VERSION", sys::CTL_EXT_VERSION as usize),
+        ("SND_CTL_EXT_ACCESS_READ", sys::CTL_EXT_ACCESS_READ as usize),
+        ("SND_CTL_EXT_ACCESS_WRITE", sys::CTL_EXT_ACCESS_WRITE as usize),
+        ("SND_CTL_EXT_ACCESS_TLV_READ", sys::CTL_EXT_ACCESS_TLV_READ as usize),
+        ("SND_CTL_EXT_ACCESS_TLV_CALLBACK", sys::CTL_EXT_ACCESS_TLV_CALLBACK as usize),
+        ("SND_CTL_EXT_KEY_NOT_FOUND", sys::CTL_EXT_KEY_NOT_FOUND as usize),
+        ("sizeof(snd_ctl_ext_key_t)", size_of::<std::ffi::c_ulong>()),
         ("SND_PCM_IOPLUG_VERSION", sys::IOPLUG_VERSION as usize),
         ("SND_PCM_IOPLUG_FLAG_MONOTONIC", sys::IOPLUG_FLAG_MONOTONIC as usize),
         ("SND_PCM_IOPLUG_FLAG_BOUNDARY_WA", sys::IOPLUG_FLAG_BOUNDARY_WA as usize),
@@ -86,7 +140,7 @@ fn expected() -> Vec<(String, usize)> {
         ("sizeof(((snd_pcm_chmap_t *)0)->pos[0])", size_of::<std::ffi::c_uint>()),
     ];
     let numbers = numbers.into_iter().map(|(name, value)| (name.to_owned(), value));
-    io.into_iter().chain(callbacks).chain(numbers).collect()
+    io.into_iter().chain(callbacks).chain(mixer).chain(mixer_callbacks).chain(numbers).collect()
 }
 
 /// What the C compiler says to these expressions.
@@ -95,7 +149,7 @@ fn asked(expressions: &[String]) -> Vec<usize> {
     let (source, program) = (folder.path().join("layout.c"), folder.path().join("layout"));
     let prints = expressions.iter().map(|what| format!("    printf(\"%zu\\n\", (size_t)({what}));\n"));
     let text = format!(
-        "#include <stddef.h>\n#include <stdio.h>\n#include <alsa/asoundlib.h>\n#include <alsa/pcm_external.h>\n\
+        "#include <stddef.h>\n#include <stdio.h>\n#include <alsa/asoundlib.h>\n#include <alsa/pcm_external.h>\n#include <alsa/control_external.h>\n\
          int main(void) {{\n{}    return 0;\n}}\n",
         prints.collect::<String>()
     );

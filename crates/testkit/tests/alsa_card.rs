@@ -164,11 +164,11 @@ fn other_programs_play_to_it_one_after_the_other() {
     let Some(session) = or_skip(Session::builder("desk").daemons(&[]).start()) else { return };
     let card = session.alsa_card(&Card::new("Kitchen")).unwrap();
     let file = session.dir().join("noise.wav");
-    let noise = sound::noise(RATE, 2, 0.5, 0.5, 1);
+    let noise = sound::noise(RATE, 2, 1.0, 0.5, 1);
     noise.write(&file, Samples::S16).unwrap();
     let file = file.display().to_string();
     for access in [&[][..], &["--mmap"]] {
-        let args = [&["-q", "-D", card.pcm(), "--buffer-size", "12288"], access, &[&file]].concat();
+        let args = [&["-q", "-D", card.pcm(), "--buffer-size", "24000"], access, &[&file]].concat();
         session.run("aplay", &args).unwrap();
     }
     let listed = session.run("aplay", &["-L"]).unwrap();

@@ -1,9 +1,6 @@
 //! alsa-lib's callbacks, one function for each method or two of the trait. None lets a panic through.
 
-use std::{
-    ffi::{CString, c_int, c_uint, c_ushort},
-    process,
-};
+use std::ffi::{CString, c_int, c_uint, c_ushort};
 
 use alsa_sys::{
     snd_output_t, snd_pcm_channel_area_t, snd_pcm_chmap_query_t, snd_pcm_chmap_t, snd_pcm_hw_params_t,
@@ -147,7 +144,7 @@ unsafe extern "C" fn close<P: Pcm>(io: *mut Ioplug) -> c_int {
     // SAFETY: as in `start`; alsa-lib does not use it any more after this.
     let plugin = unsafe { (*io).private_data.cast::<Plugin<P>>() };
     // SAFETY: as above.
-    if process::id() == unsafe { (*plugin).process } {
+    if unsafe { (*plugin).inner.is_at_home() } {
         // SAFETY: it came from a box, and this is the only place that takes it back.
         shielded(|| drop(unsafe { Box::from_raw(plugin) }));
     }
@@ -314,7 +311,8 @@ unsafe extern "C" fn delay<P: Pcm>(io: *mut Ioplug, delay: *mut snd_pcm_sframes_
                 match inner.look(view) {
                     Look::At => {}
                     Look::Xrun => return Err(Errno::PIPE),
-                    Look::Suspended | Look::Gone => return Err(Errno::NODEV),
+                    Look::Suspended => return Err(Errno::STRPIPE),
+                    Look::Gone => return Err(Errno::NODEV),
                 }
             }
             let (io, stream) = (inner.io(view), inner.stream);

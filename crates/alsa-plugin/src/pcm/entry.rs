@@ -4,20 +4,18 @@ use std::{
     cell::UnsafeCell,
     ffi::{CStr, c_char, c_int, c_uint},
     os::fd::AsRawFd,
-    process,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use alsa_sys::snd_pcm_uframes_t;
 
 use super::{
-    Io, OpenError, Pcm, Position, RawConfig, RawPcm, Request, Setup, State, Stream, callbacks, constraints::check,
-    nonblocking, progress::Progress, stream_of_alsa,
+    Io, Pcm, Position, RawConfig, RawPcm, Request, Setup, State, Stream, callbacks, constraints::check, nonblocking,
+    progress::Progress, stream_of_alsa,
 };
 use crate::{
-    Errno, Options,
-    guest::shielded,
+    Errno, OpenError, Options,
+    guest::{Guarded, shielded},
     log,
     sys::{self, Ioplug, IoplugCallbacks},
 };
@@ -102,9 +100,7 @@ unsafe fn create<P: Pcm>(
 pub(super) struct Plugin<P> {
     io: UnsafeCell<Ioplug>,
     callbacks: IoplugCallbacks,
-    /// Where it was opened. A process forked off has no threads but one, and shares all that is outside of its memory.
-    pub(super) process: u32,
-    inner: Mutex<Inner<P>>,
+    pub(super) inner: Guarded<Inner<P>>,
 }
 
 pub(super) struct Inner<P> {
@@ -182,12 +178,7 @@ impl<P: Pcm> Plugin<P> {
         };
         let progress = Progress::new(stream);
         let inner = Inner { pcm, stream, setup: None, progress, looked: None, told: None };
-        Box::new(Self {
-            io: UnsafeCell::new(io),
-            callbacks: callbacks::all::<P>(),
-            process: process::id(),
-            inner: Mutex::new(inner),
-        })
+        Box::new(Self { io: UnsafeCell::new(io), callbacks: callbacks::all::<P>(), inner: Guarded::new(inner) })
     }
 }
 
@@ -253,23 +244,18 @@ pub(super) unsafe fn with<P: Pcm, T>(
 ) -> Result<T, Errno> {
     // SAFETY: the caller vouches for it, and it is freed only by `close`.
     let plugin = unsafe { &*(*io).private_data.cast::<Plugin<P>>() };
-    if process::id() != plugin.process {
-        // Nothing is done with what belongs to the parent, least of all a lock that one of its threads may have held.
-        return Err(Errno::NODEV);
-    }
-    let outcome = shielded(|| {
-        // Poisoned: it has panicked before.
-        let mut inner = plugin.inner.lock().map_err(|_| Errno::NODEV)?;
+    let outcome = plugin.inner.call(|inner| {
         // SAFETY: as above.
         let view = unsafe { View::read(io) };
         inner.progress.follow(view.applied);
-        call(&mut inner, view)
+        call(inner, view)
     });
-    outcome.unwrap_or_else(|| {
+    if matches!(outcome, Err(Errno::NODEV)) {
+        // It says so itself, or has panicked, or this process was forked off: it does not come back.
         // SAFETY: as above.
         unsafe { set_state(io, alsa_sys::SND_PCM_STATE_DISCONNECTED) };
-        Err(Errno::NODEV)
-    })
+    }
+    outcome
 }
 
 /// # Safety

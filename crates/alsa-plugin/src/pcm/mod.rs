@@ -26,7 +26,7 @@ use std::{
     os::fd::BorrowedFd,
 };
 
-use crate::{Errno, Format, OptionError, Options};
+use crate::{Errno, Format, OpenError, Options};
 
 pub use chmap::{ChannelMap, ChannelMapKind};
 pub use constraints::{Allowed, Constraints};
@@ -97,37 +97,6 @@ pub struct Request {
     pub nonblocking: bool,
     /// What the PCM's definition says. The layer refuses what [`Pcm::open`] has not asked for.
     pub options: Options,
-}
-
-/// Why a PCM cannot be opened. The user reads it.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum OpenError {
-    /// Its definition is wrong.
-    #[error("{0}")]
-    Option(#[from] OptionError),
-    /// Anything else.
-    #[error("{reason}")]
-    Refused {
-        /// What the application gets.
-        errno: Errno,
-        /// What is wrong and what can be done about it.
-        reason: String,
-    },
-}
-
-impl OpenError {
-    /// Refuses with this number and these words.
-    #[must_use]
-    pub fn refused(errno: Errno, reason: impl Into<String>) -> Self {
-        Self::Refused { errno, reason: reason.into() }
-    }
-
-    fn errno(&self) -> Errno {
-        match self {
-            Self::Option(_) => Errno::INVAL,
-            Self::Refused { errno, .. } => *errno,
-        }
-    }
 }
 
 /// What was settled (`hw_params`). Samples are interleaved.

@@ -35,7 +35,7 @@ use audera_alsa_plugin::{
     Allowed, ChannelMap, ChannelMapKind, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup,
     State, Stream, guest,
 };
-use audera_testkit::card::{Recording, Report, Ring, Tape, TrueTime, TrueTimer, claim};
+use audera_testkit::card::{Recording, Report, Ring, Tape, TrueTime, TrueTimer, claim_alsa_card};
 
 audera_alsa_plugin::pcm_plugin!(
     Card,
@@ -71,7 +71,7 @@ impl Card {
     fn new(folder: &Path, step: u64) -> Result<Self, OpenError> {
         let at = folder.display();
         let failed = |what: &dyn std::fmt::Display, errno| OpenError::refused(errno, format!("{at}: {what}"));
-        let claimed = claim(folder).map_err(|error| failed(&error, Errno::NOENT))?;
+        let claimed = claim_alsa_card(folder).map_err(|error| failed(&error, Errno::NOENT))?;
         let claim = claimed.ok_or_else(|| failed(&"another program has the card open", Errno::BUSY))?;
         let timer = TrueTimer::new().map_err(|error| failed(&error.to_string(), error.into()))?;
         let go_on = || Tape::go_on(folder);

@@ -132,7 +132,7 @@ pub(crate) fn lock_now(file: &File) -> bool {
 ///
 /// # Errors
 /// When the session has no such card.
-pub fn claim(folder: &Path) -> io::Result<Option<File>> {
+pub fn claim_alsa_card(folder: &Path) -> io::Result<Option<File>> {
     let lock = File::open(folder.join(LOCK_FILE))?;
     Ok(lock_now(&lock).then_some(lock))
 }
@@ -149,11 +149,11 @@ mod tests {
     #[test]
     fn a_card_is_claimed_by_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(claim(folder.path()).is_err());
+        assert!(claim_alsa_card(folder.path()).is_err());
         File::create(folder.path().join(LOCK_FILE)).unwrap();
-        let first = claim(folder.path()).unwrap();
-        assert!(first.is_some() && claim(folder.path()).unwrap().is_none());
+        let first = claim_alsa_card(folder.path()).unwrap();
+        assert!(first.is_some() && claim_alsa_card(folder.path()).unwrap().is_none());
         drop(first);
-        assert!(claim(folder.path()).unwrap().is_some());
+        assert!(claim_alsa_card(folder.path()).unwrap().is_some());
     }
 }

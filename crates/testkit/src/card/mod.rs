@@ -21,7 +21,7 @@ mod true_time;
 
 use std::path::{Path, PathBuf};
 
-pub use alsa::{RunningAlsaCard, claim};
+pub use alsa::{RunningAlsaCard, claim_alsa_card};
 pub use converter::{Converter, Cycle};
 pub use follower::{Followed, Follower};
 pub use played::{Counts, MISSED_FILE, Missed, Played, REPORT_FILE, Report, SAMPLES_FILE, TIMES_FILE, XRUNS_FILE};
