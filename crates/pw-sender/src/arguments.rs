@@ -18,11 +18,10 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
-/// Packets are 5 ms long below this latency if nothing else is said: their length counts there.
+/// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
 const SHORT: Span = Span::from_millis(60);
-/// From this latency on packets are 20 ms long if nothing else is said. They cost all sides less, and 10 ms of the latency: what is left
-/// for network and device is more here than it is with the default latency and packets of 10 ms.
-const LONG: Span = Span::from_millis(120);
+/// From this latency on, which `auto` begins with, packets are 20 ms long if nothing else is said: they cost all sides half as much.
+const LONG: Span = Span::from_millis(80);
 
 /// What every sender is told.
 #[derive(Debug, Clone)]
@@ -53,8 +52,8 @@ impl SenderArguments {
         let latency = latency(args)?;
         let packet_msec = match latency {
             Latency::Fixed(fixed) if fixed < SHORT => 5,
-            Latency::Fixed(fixed) if fixed >= LONG => 20,
-            _ => Encoding::default().packet_msec,
+            Latency::Fixed(fixed) if fixed < LONG => 10,
+            Latency::Fixed(_) | Latency::Auto => 20,
         };
         let usual = Encoding { packet_msec, ..Encoding::default() };
         let encoding = Encoding {
@@ -145,7 +144,7 @@ mod tests {
     #[test]
     fn silence_means_the_documented_defaults() {
         let read = read("").unwrap();
-        assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 });
+        assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 20 });
         assert_eq!(read.latency, Latency::Auto);
         assert!(read.players.is_empty());
     }
@@ -164,10 +163,10 @@ mod tests {
             ("audera.latency.msec = 40", 5),
             ("audera.latency.msec = 40 audera.opus.frame.msec = 10", 10),
             ("audera.latency.msec = 60", 10),
-            ("audera.latency.msec = 119", 10),
-            ("audera.latency.msec = 120", 20),
+            ("audera.latency.msec = 79", 10),
+            ("audera.latency.msec = 80", 20),
             ("audera.latency.msec = 500 audera.opus.frame.msec = 5", 5),
-            ("audera.latency.msec = auto", 10),
+            ("audera.latency.msec = auto", 20),
         ] {
             assert_eq!(read(text).unwrap().encoding.packet_msec, ms, "{text}");
         }

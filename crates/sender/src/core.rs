@@ -485,7 +485,7 @@ impl Core {
     fn pump(&self, stream: &Rc<Stream>) {
         loop {
             let Some(turn) = stream.pump.borrow_mut().pull() else {
-                return;
+                return stream.pump.borrow().rest();
             };
             match turn {
                 Turn::Quiet => continue,

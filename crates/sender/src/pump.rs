@@ -139,6 +139,7 @@ impl Pump {
             return Ok(());
         }
         let encoder = Encoder::new(format, bitrate)?;
+        self.outflow.rest_until(0);
         self.encodings.push(Encoding {
             format,
             encoder,
@@ -153,6 +154,7 @@ impl Pump {
 
     /// Begins to let blocks through (streams without a gate).
     pub(crate) fn begin(&mut self) {
+        self.outflow.rest_until(0);
         self.delay.set(self.target);
         self.bearable = None;
         self.playing = true;
@@ -160,6 +162,7 @@ impl Pump {
 
     /// Ends the stream; formats are forgotten, since the next stream's players may want others.
     pub(crate) fn end(&mut self) {
+        self.outflow.rest_until(0);
         self.playing = false;
         self.encodings.clear();
     }
@@ -229,6 +232,13 @@ impl Pump {
             encoding.pending.extend_from_slice(&self.block);
             encoding.emit_full(id, channels, &self.clock, &self.delay, &mut emit);
         }
+    }
+
+    /// Has the audio thread ring only when the next packet gets full, once all that waits has been taken. A gate is to hear of every block.
+    pub(crate) fn rest(&self) {
+        let full = |encoding: &Encoding| encoding.pending_at + u64::from(encoding.format.frames);
+        let next = self.encodings.iter().map(full).min().filter(|_| self.gate.is_none() && self.playing);
+        self.outflow.rest_until(next.unwrap_or(0));
     }
 
     /// Encodes what does not fill a packet, filled up with silence: the end of a stream is heard as well.
