@@ -26,7 +26,8 @@ demo: build ## play two rooms on this machine: [FILE=music.flac] [OUTPUT=default
 		$(if $(SECONDS),--seconds "$(SECONDS)")
 
 bench: build ## measure how well rooms play in time, beside Snapcast: [SECONDS=25] [ONLY=cards,wifi] [OUT=build/bench]
-	$(CARGO) build --locked --release --package audera-testkit --package audera-clock-shim
+	$(CARGO) build --locked --release --package audera-testkit --package audera-clock-shim \
+		--package audera-testkit-alsa-card
 	@$(TARGET_DIR)/release/audera-bench $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(ONLY),--only "$(ONLY)") \
 		--out "$(or $(OUT),build/bench)"
 

@@ -39,7 +39,7 @@ pub struct Cli {
     #[arg(long, value_name = "ROOM")]
     pub name: Option<RoomName>,
 
-    /// Play to pipewire[:TARGET], alsa[:DEVICE] or file:PATH.wav [default: pipewire].
+    /// Play to pipewire[:TARGET], alsa[:DEVICE], file:PATH.wav or null [default: pipewire].
     #[arg(long, value_name = "OUTPUT")]
     pub output: Option<OutputChoice>,
 

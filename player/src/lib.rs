@@ -16,6 +16,7 @@ pub mod connection;
 pub mod handover;
 pub mod level;
 pub mod log;
+pub mod memory;
 pub mod monotonic;
 pub mod network;
 pub mod notify;

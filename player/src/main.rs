@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use audera_player::cli::{Cli, Command, exit};
 use audera_player::config::Config;
-use audera_player::{log, run, set, status};
+use audera_player::{log, memory, run, set, status};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::be_sparing();
     let cli = Cli::parse();
     let asked = match &cli.command {
         Some(Command::Status(args)) => Some(status::run(args).map_err(|error| (error.exit_code(), error.to_string()))),

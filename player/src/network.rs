@@ -1,14 +1,15 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use audera_clock::Span;
+use audera_clock::{ClockFilter, Span};
 use audera_link::{
-    Connection as Transport, Endpoint, Listener, MET_FILE, PAYLOAD_LEN, Pause, PinError, Pinned, Protocol, Strangers,
-    Target, TrustStore, dial, drive,
+    Absence, Connection as Transport, Endpoint, Listener, MET_FILE, PAYLOAD_LEN, Pause, PeerId, PinError, Pinned,
+    Protocol, Strangers, Target, TrustStore, dial, drive, new_line, successor,
 };
 use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError, TimePath};
 use avahi_zbus::{Browser, Event, ServiceType};
@@ -19,9 +20,12 @@ use tokio::task::{spawn_blocking, spawn_local};
 use crate::config::{Access, Subscription};
 use crate::connection::Connection;
 use crate::monotonic::now;
-use crate::room::Room;
+use crate::room::{Arrived, Room};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
+/// Clocks of peers that are gone which are remembered, and for how long. Longer than the filter itself remembers is of no use.
+const CLOCKS: usize = 8;
+const CLOCK_MEMORY: Duration = Duration::from_secs(240);
 /// Between looks whether a stream on an outdated connection has ended.
 const PART_POLL: Duration = Duration::from_millis(250);
 
@@ -39,6 +43,23 @@ pub struct Network {
     outdated: Notify,
     /// Refused senders that have had their line in the log; they try again and again.
     strangers: RefCell<Strangers>,
+    /// What was known of the clocks of peers that are gone, the newest last.
+    clocks: RefCell<VecDeque<KnownClock>>,
+}
+
+/// Where a source is.
+#[derive(Clone)]
+struct Place {
+    target: Target,
+    /// It was announced and has been withdrawn: it will be announced again when it is back.
+    withdrawn: bool,
+}
+
+/// The clock of a peer, by its line.
+struct KnownClock {
+    line: (PeerId, u64),
+    until: Instant,
+    clock: ClockFilter,
 }
 
 impl Network {
@@ -53,6 +74,7 @@ impl Network {
             closing: Cell::new(false),
             outdated: Notify::new(),
             strangers: RefCell::default(),
+            clocks: RefCell::default(),
         })
     }
 
@@ -114,6 +136,7 @@ impl Network {
                 Ok(transport) => {
                     spawn_local(self.clone().receive(transport));
                 }
+                Err(failure) if failure.said_nothing() => tracing::debug!("gone: {failure}"),
                 Err(failure) => tracing::info!("turned away: {failure}"),
             }
         }
@@ -127,15 +150,54 @@ impl Network {
     }
 
     /// The player's side of a connection that was made just now.
-    fn connection(&self, transport: &Transport) -> Rc<Connection> {
+    /// `line` is that of a peer which this end has dialled.
+    fn connection(&self, transport: &Transport, line: Option<Option<u64>>) -> Rc<Connection> {
         let mut hello = self.room.hello();
         hello.datagrams = transport.has_datagrams();
-        Connection::new(transport.peer(), PlayerSession::new(hello, now()))
+        hello.line = line.flatten();
+        Connection::new(transport.peer(), PlayerSession::new(hello, now()), line.is_some())
+    }
+
+    /// A peer has told its line: the connection takes the place of an earlier one, and what is known of the clock goes on.
+    fn continues(&self, connection: &Rc<Connection>, line: Option<u64>) {
+        connection.line.set(line);
+        let Some(line) = line else { return };
+        let former = |other: &&Rc<Connection>| {
+            !Rc::ptr_eq(other, connection) && other.peer == connection.peer && other.line.get() == Some(line)
+        };
+        // Without the list at hand, for its members may leave it when they are spoken to.
+        let former: Vec<Rc<Connection>> = self.connections.borrow().iter().filter(former).cloned().collect();
+        for former in former {
+            self.keep_clock(&former);
+            if !former.dialled && !connection.dialled {
+                former.speak(|session| session.close(CloseCode::Replaced, "connected anew"));
+                self.room.gone(&former);
+            }
+        }
+        let mut clocks = self.clocks.borrow_mut();
+        clocks.retain(|known| known.until > Instant::now());
+        let newest = clocks.iter().rposition(|known| known.line == (connection.peer, line));
+        connection.former_clock.replace(newest.and_then(|index| clocks.remove(index)).map(|known| known.clock));
+    }
+
+    /// Remembers what is known of the clock of a peer whose connection ends.
+    fn keep_clock(&self, connection: &Connection) {
+        let known = connection.clock.borrow().estimate().is_some();
+        // A former clock that no exchange has confirmed is not worth keeping either.
+        let Some(line) = connection.line.get().filter(|_| known) else { return };
+        let mut clocks = self.clocks.borrow_mut();
+        clocks.retain(|known| known.line != (connection.peer, line));
+        if clocks.len() >= CLOCKS {
+            clocks.pop_front();
+        }
+        // Nothing is left to be compared on it.
+        let clock = connection.clock.take();
+        clocks.push_back(KnownClock { line: (connection.peer, line), until: Instant::now() + CLOCK_MEMORY, clock });
     }
 
     async fn receive(self: Rc<Self>, transport: Transport) {
         let address = transport.addr();
-        let connection = self.connection(&transport);
+        let connection = self.connection(&transport, None);
         if !self.is_welcome(&connection) {
             self.tell_of_stranger(&connection, address);
             let reason = format!("this room is paired and does not know the id {}", connection.peer);
@@ -165,7 +227,7 @@ impl Network {
             connection.speak(|session| session.close(CloseCode::Shutdown, FAREWELL));
         }
         let _entry = Entry::new(&self, &connection);
-        let socket = Socket { room: self.room.clone(), connection: connection.clone() };
+        let socket = Socket { network: self.clone(), room: self.room.clone(), connection: connection.clone() };
         let ended = drive(transport, &socket, &connection.wake).await;
         // Whatever came with the last bytes, a farewell among it.
         socket.deliver();
@@ -182,13 +244,14 @@ impl Network {
 
     /// Dials a source again and again and plays what it streams.
     pub async fn subscribe(self: Rc<Self>, subscription: Subscription) {
-        let mut targets = self.find(&subscription);
+        let mut places = self.find(&subscription);
+        let line = new_line();
         let mut pause = Pause::new();
         let mut trouble = String::new();
         loop {
-            let target = targets.borrow_and_update().clone();
-            let outcome = match target {
-                Some(target) => self.dial_source(&subscription, &target).await,
+            let place = places.borrow_and_update().clone();
+            let outcome = match place {
+                Some(place) => self.dial_source(&subscription, &place.target, line).await,
                 None => Err("not found on the network yet".to_owned()),
             };
             match outcome {
@@ -204,14 +267,49 @@ impl Network {
                     trouble = why;
                 }
             }
+            // It may have been withdrawn meanwhile.
+            let absence = match places.borrow().as_ref().is_none_or(|place| place.withdrawn) {
+                true => Absence::Announced,
+                false => Absence::Unexplained,
+            };
             tokio::select! {
-                () = pause.wait() => {}
-                Ok(()) = targets.changed() => pause = Pause::new(),
+                () = pause.wait(absence) => {}
+                Ok(()) = places.changed() => pause = Pause::new(),
             }
         }
     }
 
-    async fn dial_source(self: &Rc<Self>, subscription: &Subscription, target: &Target) -> Result<bool, String> {
+    /// Keeps a conversation with a source until it ends, over another connection when nothing comes through.
+    async fn dial_source(
+        self: &Rc<Self>,
+        subscription: &Subscription,
+        target: &Target,
+        line: Option<u64>,
+    ) -> Result<bool, String> {
+        let mut transport = self.reach(subscription, target).await?;
+        loop {
+            let connection = self.connection(&transport, Some(line));
+            let pulse = transport.pulse();
+            // A task of its own, so that it can take leave when dialling has been given up.
+            let mut conversation = spawn_local(self.clone().converse(transport, connection.clone()));
+            let missed_in = || {
+                let at = connection.session.borrow().missed_at()?;
+                Some((at - now()).to_duration())
+            };
+            let next =
+                successor(missed_in, &connection.heard, pulse, async || self.reach(subscription, target).await.ok());
+            tokio::select! {
+                ended = &mut conversation => return ended.map_err(|error| error.to_string())?,
+                next = next => {
+                    tracing::info!(source = %subscription, "nothing came through: connected anew");
+                    conversation.abort();
+                    transport = next;
+                }
+            }
+        }
+    }
+
+    async fn reach(&self, subscription: &Subscription, target: &Target) -> Result<Transport, String> {
         let transport = dial(&self.endpoint, target, DIAL_LIMIT).await.map_err(|error| error.to_string())?;
         let peer = transport.peer();
         let name = format!("source {subscription}");
@@ -224,26 +322,24 @@ impl Network {
             Pinned::New => tracing::info!(source = %subscription, id = %peer, "reached; {pinned}"),
             Pinned::Known => tracing::debug!(source = %subscription, id = %peer, "reached; {pinned}"),
         }
-        let connection = self.connection(&transport);
-        // A task of its own, so that it can take leave when dialling has been given up.
-        let conversation = spawn_local(self.clone().converse(transport, connection));
-        conversation.await.map_err(|error| error.to_string())?
+        Ok(transport)
     }
 
     /// Where a source is now, for as long as the receiver is held.
-    fn find(&self, subscription: &Subscription) -> watch::Receiver<Option<Target>> {
+    fn find(&self, subscription: &Subscription) -> watch::Receiver<Option<Place>> {
         let name = match subscription {
             Subscription::Address { host, port } => {
-                return watch::channel(Some(Target::Name { host: host.clone(), port: *port })).1;
+                let target = Target::Name { host: host.clone(), port: *port };
+                return watch::channel(Some(Place { target, withdrawn: false })).1;
             }
             Subscription::Named(name) => name.clone(),
         };
-        let (found, targets) = watch::channel(None);
+        let (found, places) = watch::channel(None);
         if !self.room.config().discovery {
             tracing::warn!(
                 "the source \"{name}\" cannot be found by name without discovery: subscribe to host:port instead"
             );
-            return targets;
+            return places;
         }
         spawn_local(async move {
             // The name of the type is a constant and valid, as a test of the constants shows.
@@ -252,7 +348,15 @@ impl Network {
             while let Some(event) = browser.next().await {
                 match event {
                     Event::Added(service) | Event::Changed(service) if service.name == name => {
-                        found.send_replace(Some(service.addresses.into()));
+                        found.send_replace(Some(Place { target: service.addresses.into(), withdrawn: false }));
+                    }
+                    Event::Removed(key) if key.name == name => {
+                        let withdraw = |place: &mut Option<Place>| {
+                            place.iter_mut().for_each(|place| place.withdrawn = true);
+                            // No reason to dial.
+                            false
+                        };
+                        found.send_if_modified(withdraw);
                     }
                     _ => {}
                 }
@@ -261,7 +365,7 @@ impl Network {
                 }
             }
         });
-        targets
+        places
     }
 
     /// Says farewell to everybody, also to those who come while it does.
@@ -296,12 +400,14 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.network.connections.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.connection));
         self.network.departed.notify_one();
+        self.network.keep_clock(&self.connection);
         self.network.room.gone(&self.connection);
     }
 }
 
 /// A session as the transport drives it.
 struct Socket {
+    network: Rc<Network>,
     room: Rc<Room>,
     connection: Rc<Connection>,
 }
@@ -311,6 +417,7 @@ impl Protocol for Socket {
 
     fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
         let received = self.connection.session.borrow_mut().receive(now(), bytes);
+        self.connection.heard.notify_one();
         self.deliver();
         received
     }
@@ -355,10 +462,11 @@ impl Socket {
                 PlayerEvent::SenderReady(hello) => {
                     tracing::info!(sender = %hello.name, software = %hello.software, "connected");
                     self.connection.name.replace(hello.name);
+                    self.network.continues(&self.connection, hello.line);
                 }
                 PlayerEvent::Start(start) => self.room.start(&self.connection, start),
-                PlayerEvent::Audio { id, seq, stamp, payload } => {
-                    self.room.audio(&self.connection, id, seq, stamp, &payload);
+                PlayerEvent::Audio { id, seq, stamp, glide, payload } => {
+                    self.room.audio(&self.connection, id, Arrived { seq, stamp, glide, payload: &payload });
                 }
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
                 PlayerEvent::Set { number, change } => self.room.set(&self.connection, number, &change),

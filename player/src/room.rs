@@ -17,12 +17,14 @@ use tokio::time::Instant;
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::level::Level;
+use crate::memory;
 use crate::monotonic;
 use crate::speaker::Speaker;
 use crate::state::{self, RoomStore};
 
-/// Audio that fits between network and device: the longest latency, and as much again for what comes early.
-const CAPACITY: Span = Span::from_millis(4000);
+/// Audio that fits between network and device: the longest latency, to which that of any stream may grow, and what comes early. All of it is
+/// written to in turn, so more would be memory in use.
+const CAPACITY: Span = Span::from_millis(2500);
 /// The most frames a device pulls at once; the largest quantum of PipeWire.
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
@@ -30,6 +32,8 @@ const MAX_CONCEALED: u32 = 5;
 /// Looks whether the state has changed; every so many of them the status is told anyway.
 const STATUS_LOOK: Duration = Duration::from_millis(100);
 const STATUS_LOOKS: u32 = 10;
+/// The least time between two statuses, when the latency does not suffice and the sender is to know at once.
+const URGENT_PERIOD: Duration = Duration::from_millis(100);
 /// What is buffered has played out by then, or never will.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
@@ -65,8 +69,12 @@ struct NowPlaying {
     start: Start,
     decoder: Decoder,
     feeder: Feeder,
-    /// The packet to come next; `None` before the first.
-    next_seq: Option<u32>,
+    /// The packet that came last.
+    last: Option<Last>,
+    /// When a status went out last.
+    told: Instant,
+    /// What of the latency was to spare, as it was told last.
+    spare: Option<Span>,
     samples: Vec<f32>,
     /// Tells one attempt to open the device from another.
     attempt: u64,
@@ -97,6 +105,8 @@ pub struct Room {
     /// Who wants to be told how the room fares, whoever plays.
     watchers: RefCell<Vec<Rc<Connection>>>,
     attempts: Cell<u64>,
+    /// Rung when the stream has been finished: what is buffered plays out.
+    finishing: Notify,
 }
 
 impl Room {
@@ -116,6 +126,7 @@ impl Room {
             now: RefCell::default(),
             watchers: RefCell::default(),
             attempts: Cell::new(0),
+            finishing: Notify::new(),
         })
     }
 
@@ -298,6 +309,7 @@ impl Room {
     /// plugged in again, or its server restarted.
     fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: Option<Instant>) {
         let StreamFormat { rate, channels, .. } = start.format;
+        let latency = start.latency;
         let Prepared { decoder, mut feeder, puller } = prepared;
         feeder.set_output_delay(output_delay(self.store.borrow().state()));
         if let Some(estimate) = connection.clock.borrow().estimate() {
@@ -311,7 +323,9 @@ impl Room {
             start,
             decoder,
             feeder,
-            next_seq: None,
+            last: None,
+            told: Instant::now(),
+            spare: None,
             samples: Vec::new(),
             attempt,
             begun: again.unwrap_or_else(Instant::now),
@@ -323,7 +337,9 @@ impl Room {
         connection.speak(|session| session.accept(id));
         let room = self.clone();
         tokio::task::spawn_local(async move {
-            let Err(reason) = room.speaker.play(rate, channels.into(), Box::new(puller)).await else { return };
+            let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
+            memory::give_back();
+            let Err(reason) = played else { return };
             if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
                 return room.try_again(attempt).await;
@@ -372,33 +388,36 @@ impl Room {
     }
 
     /// A packet of audio came.
-    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, seq: u32, stamp: SenderTime, payload: &[u8]) {
+    pub fn audio(&self, connection: &Rc<Connection>, id: StreamId, packet: Arrived<'_>) {
         let mut now = self.now.borrow_mut();
-        let Some(now) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
-        let missing = now.next_seq.map_or(0, |expected| seq.wrapping_sub(expected));
-        now.lost_packets += u64::from(missing);
-        now.next_seq = Some(seq.wrapping_add(1));
-        let length = now.start.format.packet_duration();
-        if (1..=MAX_CONCEALED).contains(&missing) {
-            for before in (1..=missing).rev() {
-                now.decode_at(stamp - length * i64::from(before), None);
-            }
+        let Some(playing) = now.as_mut().filter(|now| now.is(connection, id)) else { return };
+        let Arrived { seq, stamp, glide, payload } = packet;
+        if let Some(last) = playing.last {
+            playing.lost_packets += u64::from(packet.seq.wrapping_sub(last.seq).wrapping_sub(1));
+            let length = playing.start.format.packet_duration();
+            last.lost_before(&packet, length).for_each(|(stamp, glide)| playing.decode_at(stamp, glide, None));
         }
-        now.decode_at(stamp, Some(payload));
+        playing.last = Some(Last { seq, stamp, glide });
+        playing.decode_at(stamp, glide, Some(payload));
+        let short = playing.feeder.spare().is_some_and(Span::is_negative) && playing.told.elapsed() >= URGENT_PERIOD;
+        drop(now);
+        if short {
+            self.tell();
+        }
     }
 
     /// The sender has ended a stream: what is buffered plays out.
     pub fn stop(&self, connection: &Rc<Connection>, id: StreamId) {
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| now.is(connection, id)) {
             now.finish();
+            self.finishing.notify_one();
         }
     }
 
     /// The clocks were compared.
     pub fn exchange(&self, connection: &Rc<Connection>, exchange: audera_clock::Exchange) {
-        let mut clock = connection.clock.borrow_mut();
-        // The verdict only matters to whoever watches the filter.
-        let _ = clock.update(exchange);
+        connection.compare(exchange);
+        let clock = connection.clock.borrow();
         let mut now = self.now.borrow_mut();
         let Some(now) = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) else { return };
         if let Some(estimate) = clock.estimate() {
@@ -424,6 +443,7 @@ impl Room {
         self.peers.borrow_mut().retain(|peer| !Rc::ptr_eq(peer, connection));
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
+            self.finishing.notify_one();
         }
     }
 
@@ -475,6 +495,7 @@ impl Room {
         status.late_packets = stats.late_packets;
         status.lost_packets = now.lost_packets;
         status.underruns = stats.underruns;
+        status.spare_ms = now.spare.map(|spare| spare.as_secs_f64() * 1e3);
         status.resyncs = stats.resyncs;
         status.time_path = Some(now.connection.session.borrow().time_path());
         if let Some(estimate) = now.connection.clock.borrow().estimate() {
@@ -526,7 +547,11 @@ impl Room {
 
     /// Tells everybody who is to know how the room fares.
     fn tell(&self) {
-        let sender = self.now.borrow().as_ref().map(|now| now.connection.clone());
+        let sender = self.now.borrow_mut().as_mut().map(|now| {
+            now.told = Instant::now();
+            now.spare = now.feeder.take_spare();
+            now.connection.clone()
+        });
         let mut peers = self.watchers.borrow().clone();
         let watches = |sender: &Rc<Connection>| peers.iter().any(|watcher| Rc::ptr_eq(watcher, sender));
         let sender = sender.filter(|sender| !watches(sender));
@@ -539,13 +564,15 @@ impl Room {
 
     /// Frees the device from streams that have played out.
     async fn release_drained(self: Rc<Self>) {
-        let mut period = tokio::time::interval(DRAIN_POLL);
         loop {
-            period.tick().await;
-            let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
-            if let Some(now) = drained {
-                tracing::info!(sender = %now.connection.name.borrow(), "has played out");
-                self.speaker.silence();
+            self.finishing.notified().await;
+            while self.now.borrow().as_ref().is_some_and(|now| now.finished.is_some()) {
+                tokio::time::sleep(DRAIN_POLL).await;
+                let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
+                if let Some(now) = drained {
+                    tracing::info!(sender = %now.connection.name.borrow(), "has played out");
+                    self.speaker.silence();
+                }
             }
         }
     }
@@ -574,13 +601,13 @@ impl NowPlaying {
     }
 
     /// Decodes a packet, or stands in for a lost one, and hands it to the playout.
-    fn decode_at(&mut self, stamp: SenderTime, payload: Option<&[u8]>) {
+    fn decode_at(&mut self, stamp: SenderTime, glide: Span, payload: Option<&[u8]>) {
         self.samples.clear();
         if let Err(error) = self.decoder.decode(payload, &mut self.samples) {
             tracing::debug!(%error, "a packet is left out");
             return;
         }
-        if self.feeder.push(stamp, &self.samples).is_err() {
+        if self.feeder.push_gliding(stamp, glide, &self.samples).is_err() {
             self.full_blocks += 1;
             if self.full_blocks.is_power_of_two() {
                 tracing::warn!(
@@ -611,5 +638,75 @@ fn output_delay(state: &RoomState) -> Span {
     Span::from_secs_f64(state.output_delay_ms / 1e3)
 }
 
+/// A packet of audio that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// Number of the packet.
+    pub seq: u32,
+    /// When its first frame is to be heard.
+    pub stamp: SenderTime,
+    /// By how much its frames together last longer than nominal.
+    pub glide: Span,
+    /// Coded audio.
+    pub payload: &'a [u8],
+}
+
+/// What a packet leaves behind for the next one to be compared with.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    seq: u32,
+    stamp: SenderTime,
+    glide: Span,
+}
+
+impl Last {
+    /// Stamps and glides of the packets that were lost between this one and `next`, each `length` long: where both sides glide the same way,
+    /// so do they. Nothing where too many are missing to stand in for.
+    fn lost_before(self, next: &Arrived<'_>, length: Span) -> impl Iterator<Item = (SenderTime, Span)> + use<> {
+        let missing = next.seq.wrapping_sub(self.seq).wrapping_sub(1);
+        let missing = i64::from(if missing <= MAX_CONCEALED { missing } else { 0 });
+        let between = (next.stamp - self.stamp) - length * (missing + 1) - self.glide;
+        let (least, most) = (self.glide.min(next.glide), self.glide.max(next.glide));
+        let glide = (between / missing.max(1)).clamp(least, most);
+        let stamp = next.stamp;
+        (1..=missing).rev().map(move |before| (stamp - (length + glide) * before, glide))
+    }
+}
+
 /// Program and version, as senders are told.
 pub const SOFTWARE: &str = concat!("audera-player ", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Span = Span::from_millis(10);
+
+    fn at(us: i64) -> SenderTime {
+        SenderTime::from_nanos(1_000_000_000) + Span::from_micros(us)
+    }
+
+    fn lost(before: (u32, i64, i64), after: (u32, i64, i64)) -> Vec<(SenderTime, Span)> {
+        let last = Last { seq: before.0, stamp: at(before.1), glide: Span::from_micros(before.2) };
+        let (stamp, glide) = (at(after.1), Span::from_micros(after.2));
+        last.lost_before(&Arrived { seq: after.0, stamp, glide, payload: &[] }, LENGTH).collect()
+    }
+
+    #[test]
+    fn lost_packets_glide_as_those_around_them() {
+        assert_eq!(lost((7, 0, 0), (8, 10_000, 0)), []);
+        assert_eq!(lost((7, 0, 0), (9, 20_000, 0)), [(at(10_000), Span::ZERO)]);
+        let glide = Span::from_micros(200);
+        assert_eq!(lost((u32::MAX, 0, 200), (2, 30_600, 200)), [(at(10_200), glide), (at(20_400), glide)]);
+        // The glide ends in between: they share what is missing.
+        let half = Span::from_micros(100);
+        assert_eq!(lost((7, 0, 200), (10, 30_400, 0)), [(at(10_200), half), (at(20_300), half)]);
+    }
+
+    #[test]
+    fn a_gap_is_no_glide_and_many_lost_packets_are_a_gap() {
+        assert_eq!(lost((7, 0, 0), (9, 45_000, 0)), [(at(35_000), Span::ZERO)]);
+        assert_eq!(lost((7, 0, 0), (7 + 7, 70_000, 0)), []);
+        assert_eq!(lost((7, 0, 0), (7 + 6, 60_000, 0)).len(), 5);
+    }
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use audera_link::{Endpoint, Identity, Limits, Listener, TrustStore};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, LocalSet};
@@ -37,10 +39,13 @@ const DEVICE_LIMIT: Duration = Duration::from_secs(2);
 pub fn run(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
-    let ended = LocalSet::new().block_on(&runtime, live(cli, config, log));
+    // What a `LocalSet` runs itself is polled whenever any of its tasks is; in here it is only polled when it has been woken.
+    let mut life = FuturesUnordered::new();
+    life.push(live(cli, config, log));
+    let ended = LocalSet::new().block_on(&runtime, life.next());
     // Look-ups of names and calls into drivers cannot be interrupted, and nothing waits for them any more.
     runtime.shutdown_background();
-    ended
+    ended.unwrap_or(Ok(()))
 }
 
 async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {

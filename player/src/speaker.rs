@@ -18,7 +18,7 @@ use crate::output::{DeviceFormat, Output, Playing};
 
 /// What a stream asks of the device.
 enum Order {
-    Play { rate: u32, channels: u16, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
+    Play { rate: u32, channels: u16, latency: Span, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
     Silence,
     Release { done: oneshot::Sender<()> },
     IdleRelease(Duration),
@@ -59,11 +59,12 @@ impl Speaker {
         (Speaker { orders, state }, device.run(inbox))
     }
 
-    /// Plays a stream; what played before is faded out. Resolves when the device plays, or with the reason why not.
-    pub async fn play(&self, rate: u32, channels: u16, puller: Box<Puller>) -> Result<(), String> {
+    /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays, or with the reason why
+    /// not.
+    pub async fn play(&self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
         let (outcome, answer) = oneshot::channel();
         let ended = || "the output has ended".to_owned();
-        self.orders.send(Order::Play { rate, channels, puller, outcome }).map_err(|_| ended())?;
+        self.orders.send(Order::Play { rate, channels, latency, puller, outcome }).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -106,6 +107,8 @@ enum Happening {
 struct Running {
     rate: u32,
     channels: u16,
+    /// That of the stream it was opened for: it suits those with more.
+    latency: Span,
     switch: Switch,
     playing: Playing,
 }
@@ -169,9 +172,9 @@ impl Device {
 
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Play { rate, channels, puller, outcome } => {
+            Order::Play { rate, channels, latency, puller, outcome } => {
                 self.idle_since = None;
-                let played = self.play(rate, channels, puller).await;
+                let played = self.play(rate, channels, latency, puller).await;
                 // Nobody waits for the outcome any more: then it does not matter.
                 let _ = outcome.send(played);
             }
@@ -190,9 +193,9 @@ impl Device {
         }
     }
 
-    async fn play(&mut self, rate: u32, channels: u16, puller: Box<Puller>) -> Result<(), String> {
+    async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
         let puller = match &mut self.running {
-            Some(running) if running.rate == rate && running.channels == channels => {
+            Some(running) if running.rate == rate && running.channels == channels && running.latency <= latency => {
                 match running.switch.turn_to(Some(puller)) {
                     Ok(()) => return Ok(()),
                     Err(Some(puller)) => puller,
@@ -204,6 +207,7 @@ impl Device {
         self.close().await;
         let Some(mut output) = self.output.take() else { return Err("the output is lost".to_owned()) };
         let level = self.level.clone();
+        output.set_latency(latency);
         let opened = spawn_blocking(move || {
             let opened = output.open(rate, channels).and_then(|device| {
                 let DeviceFormat { channels, .. } = device.format();
@@ -216,7 +220,7 @@ impl Device {
         let (output, opened) = opened.await.map_err(|error: JoinError| error.to_string())?;
         self.output = Some(output);
         let (switch, playing) = opened.map_err(|error| error.to_string())?;
-        self.running = Some(Running { rate, channels, switch, playing });
+        self.running = Some(Running { rate, channels, latency, switch, playing });
         self.observe();
         Ok(())
     }

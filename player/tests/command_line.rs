@@ -56,10 +56,13 @@ fn a_wrong_configuration_ends_with_2_and_the_place() {
 fn a_wrong_option_ends_with_2_and_what_is_accepted() {
     let home = tempfile::tempdir().unwrap();
     for (arguments, expected) in [
-        (&["--output", "file:/tmp/x"][..], "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\" or \"file:PATH.wav\""),
+        (&["--output", "file:/tmp/x"][..], "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\", \"file:PATH.wav\" or \"null\""),
         (&["--access", "all"], "\"paired\" or \"open\""),
         (&["--listen", "6528"], "ADDRESS:PORT"),
         (&["--nmae", "x"], "--name"),
+        (&["status", "--name", "x"], "--name"),
+        (&["--name", "x", "status"], "cannot be used with"),
+        (&["status", "a b"], "is no address of a peer"),
         (&["-v", "--log", "info"], "cannot be used with"),
     ] {
         let run = player(home.path(), arguments);

@@ -194,7 +194,7 @@ const WRONG: &[(&str, &str)] = &[
     ("ä = 1\n", ":1:1: not valid TOML: "),
     (
         "# Küche\n  output   = \"hdmi\"",
-        ":2:14: key \"output\" cannot be \"hdmi\": there is no output \"hdmi\"; accepted: \"pipewire[:TARGET]\", \"alsa[:DEVICE]\" or \"file:PATH.wav\"",
+        ":2:14: key \"output\" cannot be \"hdmi\": there is no output \"hdmi\"; accepted: \"pipewire[:TARGET]\", \"alsa[:DEVICE]\", \"file:PATH.wav\" or \"null\"",
     ),
     ("output = \"alsa:\"", ":1:10: key \"output\" cannot be \"alsa:\": nothing follows \"alsa:\"; accepted: "),
     (

@@ -70,7 +70,7 @@ fn furnish(gate: Option<Receiver<()>>) -> (Rc<Room>, Speaker, Rc<Connection>) {
     tokio::task::spawn_local(device);
     tokio::task::spawn_local(room.clone().live());
     let session = PlayerSession::new(room.hello(), now());
-    (room, speaker, Connection::new(PeerId::from([7; 32]), session))
+    (room, speaker, Connection::new(PeerId::from([7; 32]), session, false))
 }
 
 fn start(id: u32, frames: u16) -> Start {
@@ -148,7 +148,7 @@ fn a_stream_that_was_refused_takes_the_room_from_nobody_later() {
             tokio::task::yield_now().await;
         }
         let session = PlayerSession::new(room.hello(), now());
-        let other = Connection::new(PeerId::from([8; 32]), session);
+        let other = Connection::new(PeerId::from([8; 32]), session, false);
         room.start(&other, start(2, 480));
         until(&speaker, true).await;
         room.start(&refused, busy);

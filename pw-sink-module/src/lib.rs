@@ -8,8 +8,8 @@
 //! | `audera.players` | list of `"host:port"` | none | players to use although Avahi does not show them |
 //! | `audera.codec` | `auto`, `pcm`, `opus` | `auto` | `auto` is Opus where the stream and the player allow it |
 //! | `audera.opus.bitrate` | 64 to 320 kbit/s | 160 | bit rate of Opus |
-//! | `audera.opus.frame.msec` | 5, 10, 20 ms | 10 | length of an Opus packet |
-//! | `audera.latency.msec` | 20 to 2000 ms | 80 | from the sink to the loudspeaker |
+//! | `audera.opus.frame.msec` | 5, 10, 20 ms | 20, or 10 below 80 ms of latency, 5 below 60 ms | length of a packet |
+//! | `audera.latency.msec` | `auto`, 20 to 2000 ms | `auto` | from the sink to the loudspeaker; `auto` follows what the rooms need, from 80 ms on |
 //! | `audera.name.format` | text with `%s` | `"Audera %s"` | what a room's sink is called |
 //! | `audera.state.dir` | folder | `$XDG_STATE_HOME/audera` | identity and known players |
 //! | `stream.props` | properties | none | put on every sink, over the module's own |

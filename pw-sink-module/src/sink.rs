@@ -2,13 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
-use audera_clock::SenderTime;
+use audera_clock::{SenderTime, Span};
 use audera_pw::{
     Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
-use audera_pw_sender::{ROOMS_PROPERTY, rooms_json};
+use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, latency_text, rooms_json};
 use audera_sender::{Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
 
 use crate::arguments::Arguments;
@@ -22,6 +21,8 @@ pub(crate) struct Sink {
     node: Node,
     stream: Rc<Stream>,
     playing: Rc<Cell<bool>>,
+    /// The latency that the graph knows.
+    reported: Cell<Span>,
     volume: Rc<RefCell<Dial>>,
 }
 
@@ -35,6 +36,11 @@ struct Dial {
     /// The node has its controls.
     ready: bool,
 }
+
+/// The graph is told of a latency that glides whenever it has come so far: each time applications move their pictures.
+const NOTABLE: Span = Span::from_millis(10);
+/// It is told where the glide ends if that is so far from what it knows.
+const NOTABLE_AT_REST: Span = Span::from_millis(1);
 
 impl Sink {
     /// Makes the sink for `target`; `name` is its stable `node.name`.
@@ -72,10 +78,10 @@ impl Sink {
             to_tap(tap),
             follow(stream.clone(), playing.clone(), volume.clone(), volume_set),
         )?;
-        let latency = Duration::try_from_secs_f64(arguments.sender.latency.as_secs_f64()).map_err(Error::module)?;
+        let latency = arguments.sender.latency.initial();
         let offer = Offer { rate: Some(arguments.sender.rate), channels };
-        node.connect(&Connect { latency: Some(latency.into()), unscaled: true, ..Connect::new(offer) })?;
-        Ok(Sink { description, channels: width, node, stream, playing, volume })
+        node.connect(&Connect { latency: Some(latency.to_duration().into()), unscaled: true, ..Connect::new(offer) })?;
+        Ok(Sink { description, channels: width, node, stream, playing, reported: Cell::new(latency), volume })
     }
 
     /// What names the sink's stream in the hub's events.
@@ -106,9 +112,16 @@ impl Sink {
         self.volume.borrow().shown
     }
 
-    /// Shows how the rooms fare as a property of the node.
+    /// Shows how the rooms fare as properties of the node, and lets the latency that applications see follow the one that is played with.
     pub(crate) fn show(&self, status: &StreamStatus) -> Result<(), Error> {
-        self.node.update_properties(&Properties::new().with(ROOMS_PROPERTY, rooms_json(status)))
+        let off = (status.latency - self.reported.get()).abs();
+        if off >= NOTABLE || (off >= NOTABLE_AT_REST && status.latency == status.latency_target) {
+            self.node.set_latency(status.latency.to_duration().into())?;
+            self.reported.set(status.latency);
+        }
+        let properties =
+            Properties::new().with(ROOMS_PROPERTY, rooms_json(status)).with(LATENCY_PROPERTY, latency_text(status));
+        self.node.update_properties(&properties)
     }
 }
 

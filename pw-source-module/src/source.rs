@@ -9,7 +9,7 @@ use audera_pw::{
     Channel, Connect, Cycle, Direction, Error, ModuleHost, Offer, Properties, Registry, RegistryEvent, Stream as Node,
     StreamEvent, Topic,
 };
-use audera_pw_sender::{Hosted, ROOMS_PROPERTY, SOFTWARE, rooms_json};
+use audera_pw_sender::{Hosted, LATENCY_PROPERTY, ROOMS_PROPERTY, SOFTWARE, latency_text, rooms_json};
 use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Stream, StreamConfig, Tap, Target};
 
 use crate::arguments::Arguments;
@@ -127,7 +127,9 @@ impl Inner {
                     self.log.info(format_args!("\"{name}\" {}", if status.active { "plays" } else { "is silent" }));
                     self.active = status.active;
                 }
-                let shown = Properties::new().with(ROOMS_PROPERTY, rooms_json(&status));
+                let shown = Properties::new()
+                    .with(ROOMS_PROPERTY, rooms_json(&status))
+                    .with(LATENCY_PROPERTY, latency_text(&status));
                 if let Some(Err(error)) = self.node.as_ref().map(|node| node.update_properties(&shown)) {
                     self.log.debug(format_args!("the state of \"{}\" cannot be shown: {error}", self.name));
                 }

@@ -142,7 +142,8 @@ impl ClockFilter {
     /// How long to wait before the next exchange, when `age` has passed since the first: the sooner the less is known, and seldom
     /// when there is nothing left to be learned but the wandering of crystals.
     ///
-    /// On a wired network that is a burst of 60 ms and then one exchange every half a second. Where delays scatter by 20 ms, it takes some
+    /// On a wired network that is a burst of 60 ms, some hundred exchanges in the first seconds and then four or fewer in a second: the error of
+    /// the clock is what dominates the distance between rooms in the first half-minute. Where delays scatter by 20 ms, it takes some
     /// hundred exchanges until chance leaves less than 100 us open, and those are worth having within seconds.
     #[must_use]
     pub fn pace(&self, age: Span) -> Span {
@@ -153,10 +154,10 @@ impl ClockFilter {
         // Chance a second from now: a skew that is not known yet counts as well.
         let chance_us = (estimate.deviation.as_nanos() as f64 * 1e-3).hypot(estimate.skew_deviation_ppm);
         let needed = match chance_us as u64 {
-            100.. => 10,
-            30.. => 20,
-            10.. => 50,
-            5.. => 250,
+            5.. => 10,
+            3.. => 20,
+            2.. => 50,
+            1.. => 100,
             _ => 500,
         };
         // What has not helped for so long is not worth its cost.

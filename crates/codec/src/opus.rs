@@ -16,11 +16,10 @@ pub const MIN_BITRATE: u32 = 64_000;
 /// Highest bit rate, bit/s: above it, PCM is the better choice.
 pub const MAX_BITRATE: u32 = 320_000;
 
-/// libopus's effort, 0 to 10: all of it, because it costs little. `examples/complexity.rs` measures it: stereo with libopus 1.3.1 took
-/// 1.4 to 2.0 % of one core of a busy x86-64 virtual machine at 10, against 0.8 to 1.5 % at 5, and one encode serves all players
-/// of a stream. Signal over residual does not decide: against 5 it was 0.2 to 0.4 dB better on recorded speech, and between equal and
-/// 0.4 dB worse on made-up music; 8 and 10 were alike.
-const COMPLEXITY: u8 = 10;
+/// libopus's effort, 0 to 10. `examples/complexity.rs` measures it: stereo with libopus 1.3.1 took 0.8 to 1.5 % of one core of a busy x86-64
+/// virtual machine at 5, against 1.4 to 2.0 % at 10, which makes it the largest part of what a sender does. Signal over residual was 0.2 to
+/// 0.4 dB less at 5 than at 10 on recorded speech, and between equal and 0.4 dB more on made-up music.
+const COMPLEXITY: u8 = 5;
 
 pub(crate) struct Encoder {
     inner: opusic_c::Encoder,

@@ -17,6 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use crate::admission::Place;
 use crate::beside::{Beside, Switchboard};
 use crate::datagram::{Channel, End, LABEL, SECRETS_LEN};
+use crate::pulse::Pulse;
 use crate::socket::{self, TLS_BUFFER};
 use crate::{Endpoint, PeerId, verifier};
 
@@ -172,6 +173,12 @@ impl Connection {
     /// Whether this end can send and receive datagrams beside the connection. Whether they pass is another matter.
     pub const fn has_datagrams(&self) -> bool {
         self.beside.is_some()
+    }
+
+    /// By which it is seen whether what is written to the connection gets through; `None` where the system refuses.
+    #[must_use]
+    pub fn pulse(&self) -> Option<Pulse> {
+        Pulse::of(self.stream.get_ref().0).ok()
     }
 
     /// Takes the datagrams from the connection.

@@ -1,18 +1,27 @@
 //! Dialling a peer: from a name or addresses to a [`Connection`], within one time limit.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{Connection, Endpoint, HandshakeError};
 
 /// Head start of an address before the next one is tried beside it (RFC 8305, section 5, recommends 250 ms).
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// An address that does not answer is tried afresh so often, beside the attempts under way: the kernel repeats its own after 1 s, 3 s and 7 s
+/// only, and a way that has just opened is not to wait for that.
+const AFRESH: Duration = Duration::from_millis(500);
+
+/// Attempts under way at one address. The oldest is given up for the next, so a round trip of up to two seconds still gets through.
+const BESIDE: usize = 4;
 
 /// More addresses than any honest host has.
 const MAX_ADDRESSES: usize = 16;
@@ -178,7 +187,7 @@ pub enum DialError {
 /// Connects to `target`, all of it within `limit`: look-up, TCP and handshake.
 ///
 /// Addresses are tried in turn with a head start of 250 ms each, IPv6 and IPv4 alternating; the first that answers TCP gets the
-/// handshake (after RFC 8305). Cancel safe: dropping the future ends all attempts.
+/// handshake (after RFC 8305). An address that does not answer is tried afresh every half a second. Cancel safe: dropping the future ends all attempts.
 ///
 /// TLS 1.3 lets the dialling end finish first. A listener that then refuses this end's certificate, or has no place left, shows as an
 /// error of the first read.
@@ -230,6 +239,33 @@ fn in_order(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
+/// Waits for an answer of `addr`; what the system refuses at once is an answer.
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    let mut under_way: VecDeque<AbortHandle> = VecDeque::with_capacity(BESIDE);
+    loop {
+        if under_way.len() == BESIDE {
+            if let Some(oldest) = under_way.pop_front() {
+                oldest.abort();
+            }
+        }
+        under_way.push_back(attempts.spawn(TcpStream::connect(addr)));
+        let answer = async {
+            loop {
+                match attempts.join_next().await {
+                    Some(Ok(answer)) => return answer,
+                    // One that was given up.
+                    Some(Err(_)) => {}
+                    None => pending().await,
+                }
+            }
+        };
+        if let Ok(answer) = timeout(AFRESH, answer).await {
+            return answer;
+        }
+    }
+}
+
 async fn connect_first(addrs: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), DialError> {
     let mut attempts: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
     let mut waiting = addrs.into_iter();
@@ -257,7 +293,7 @@ async fn connect_first(addrs: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr)
             }
             () = sleep_until(next_start), if remaining.is_some() => {
                 if let Some(addr) = remaining {
-                    attempts.spawn(async move { (addr, TcpStream::connect(addr).await) });
+                    attempts.spawn(async move { (addr, connect(addr).await) });
                 }
                 remaining = waiting.next();
                 next_start = Instant::now() + HEAD_START;

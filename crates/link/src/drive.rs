@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant as TimerInstant, sleep, timeout};
 
 use crate::beside::{Arrived, Beside};
 use crate::datagram::PAYLOAD_LEN;
@@ -17,6 +18,8 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// What is left to say (a farewell) after the protocol has ended may take this long.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 const READ_SIZE: usize = 16 * 1024;
+/// A timer is not set anew for so little: it tells whole milliseconds.
+const TIMER_SLACK: Duration = Duration::from_micros(500);
 
 /// A protocol without I/O of its own, as [`drive`] needs it. Methods take `&self`: the owner speaks to the same protocol
 /// meanwhile, on the same thread, and rings [`Notify`] when it has something to say.
@@ -90,19 +93,25 @@ pub async fn drive<P: Protocol>(
     let (mut reader, mut writer) = connection.into_split();
     // Rung by the writer when the owner has spoken: there may be datagrams to send, and the next time-out may be another.
     let spoken = Notify::new();
+    // Rung by the reader: there may be answers to write. Not the owner's bell, or audio would wake both sides for each other's sake.
+    let heard = Notify::new();
     let reading = async {
         let mut bytes = vec![0; READ_SIZE];
+        // Set anew only if it would ring too late. With every packet the next time-out moves away, and that is found out when it rings.
+        let mut timer = pin!(sleep(Duration::ZERO));
+        let mut set_to: Option<TimerInstant> = None;
         loop {
             if protocol.is_closed() {
                 return Ok(());
             }
             send_datagrams(beside.as_mut(), protocol);
-            let due = async {
-                match protocol.next_timeout() {
-                    Some(after) => sleep(after).await,
-                    None => std::future::pending().await,
+            if let Some(after) = protocol.next_timeout() {
+                let due = TimerInstant::now() + after;
+                if set_to.is_none_or(|set| due + TIMER_SLACK < set) {
+                    timer.as_mut().reset(due);
+                    set_to = Some(due);
                 }
-            };
+            }
             tokio::select! {
                 read = reader.read(&mut bytes) => match read? {
                     0 if protocol.is_closed() => return Ok(()),
@@ -114,20 +123,29 @@ pub async fn drive<P: Protocol>(
                     // Answered at once, and nothing has changed for the writer.
                     continue;
                 }
-                () = due => protocol.handle_timeout().map_err(DriveError::Protocol)?,
+                () = timer.as_mut(), if set_to.is_some() => {
+                    set_to = None;
+                    if protocol.next_timeout().is_none_or(|after| !after.is_zero()) {
+                        continue;
+                    }
+                    protocol.handle_timeout().map_err(DriveError::Protocol)?;
+                }
                 () = spoken.notified() => continue,
             }
-            wake.notify_one();
+            heard.notify_one();
         }
     };
     // Whether the peer has part of what was transmitted only: a farewell behind that would be taken for the rest of it.
     let halfway = Cell::new(false);
     let writing = async {
         let mut out = Vec::with_capacity(READ_SIZE);
+        let mut by_owner = true;
         loop {
             out.clear();
             protocol.transmit(&mut out);
-            spoken.notify_one();
+            if by_owner || !out.is_empty() {
+                spoken.notify_one();
+            }
             if !out.is_empty() {
                 halfway.set(true);
                 send(&mut writer, &out, WRITE_LIMIT).await?;
@@ -135,7 +153,10 @@ pub async fn drive<P: Protocol>(
             } else if protocol.is_closed() {
                 return Ok(());
             } else {
-                wake.notified().await;
+                by_owner = tokio::select! {
+                    () = wake.notified() => true,
+                    () = heard.notified() => false,
+                };
             }
         }
     };

@@ -110,6 +110,14 @@ pub enum Cause {
     Exhausted(io::Error),
 }
 
+impl Failure {
+    /// Whether the peer has gone before it completed the handshake: it has found another way meanwhile, or was a scan of the port.
+    #[must_use]
+    pub fn said_nothing(&self) -> bool {
+        matches!(self.cause, Cause::Handshake(HandshakeError::Closed))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {

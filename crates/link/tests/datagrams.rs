@@ -421,7 +421,8 @@ fn on_either_path_the_clock_is_found_within_the_bound() {
                 }
                 if ends.sender.session.borrow().is_streaming(id) {
                     let stamp = SenderTime::from_nanos(nanos()) + Span::from_millis(80);
-                    encode_audio(id, seq, stamp, &[0x55; 480 * 2 * 3], &mut ends.sender.audio.borrow_mut()).unwrap();
+                    let audio = &mut ends.sender.audio.borrow_mut();
+                    encode_audio(id, seq, stamp, Span::ZERO, &[0x55; 480 * 2 * 3], audio).unwrap();
                 } else if ends.sender.session.borrow().player().is_some() && begin.elapsed() < run / 10 {
                     let format = StreamFormat { coding: Coding::PcmS24le, rate: 48_000, channels: 2, frames: 480 };
                     let start = Start { id, format, latency: Span::from_millis(80), title: "noise".into() };

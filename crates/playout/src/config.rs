@@ -47,9 +47,6 @@ pub enum ConfigError {
         /// The smallest that would do.
         least: Span,
     },
-    /// The resampler could not be made for this number of channels.
-    #[error("the resampler cannot be made: {0}")]
-    Resampler(String),
 }
 
 /// A packet shorter than a millisecond on average fills the ring of headers before that of samples.
@@ -82,7 +79,7 @@ pub fn playout(config: Config) -> Result<(Feeder, Puller), ConfigError> {
     let (packets_in, packets_out) = RingBuffer::new(packets);
     let shared = Arc::new(Shared::new());
     let source = Source::new(samples_out, packets_out, width, rate);
-    let resampler = Resampler::new(width).map_err(|error| ConfigError::Resampler(error.to_string()))?;
+    let resampler = Resampler::new(width);
     let feeder = Feeder::new(samples_in, packets_in, Arc::clone(&shared), config);
     Ok((feeder, Puller::new(source, resampler, shared, width, rate)))
 }

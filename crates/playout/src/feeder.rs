@@ -55,17 +55,30 @@ impl Feeder {
     /// # Errors
     /// [`Full`] when there is no room; nothing was taken.
     pub fn push(&mut self, stamp: SenderTime, samples: &[f32]) -> Result<(), Full> {
+        self.push_gliding(stamp, Span::ZERO, samples)
+    }
+
+    /// Appends a packet, as [`push`](Self::push) does, whose frames together last `glide` longer than nominal (negative: shorter), since the
+    /// stream's latency grows meanwhile. What follows on it is due later by as much. A glide of more than a twentieth of the packet
+    /// is cut to that.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room; nothing was taken.
+    pub fn push_gliding(&mut self, stamp: SenderTime, glide: Span, samples: &[f32]) -> Result<(), Full> {
         let width = usize::from(self.config.channels);
         let frames = samples.len() / width;
         if frames == 0 {
             return Ok(());
         }
+        let most = Span::from_frames(frames as i64, self.config.rate) / 20;
+        let glide = glide.clamp(-most, most);
         let off = self.due.map_or(Span::MAX, |due| stamp - due);
         let opens_run = off.abs() > if self.doubled { Span::ZERO } else { WOBBLE };
         let overlap = match self.due {
             Some(due) if opens_run && off.is_negative() && due - stamp <= self.config.capacity => {
                 // Less a hair, as the stamps are rounded to nanoseconds.
-                ((-off).as_frames(self.config.rate) - 0.01).ceil() as usize
+                let frame = 1.0 + glide.as_frames(self.config.rate) / frames as f64;
+                ((-off).as_frames(self.config.rate) / frame - 0.01).ceil() as usize
             }
             _ => 0,
         };
@@ -79,17 +92,31 @@ impl Feeder {
             return Err(Full);
         }
         self.count_late(overlap);
-        let stamp = stamp + Span::from_frames(overlap as i64, self.config.rate);
+        let dropped = glide * overlap as i64 / frames as i64;
+        let stamp = stamp + Span::from_frames(overlap as i64, self.config.rate) + dropped;
         if let Ok(chunk) = self.samples.write_chunk_uninit(kept * width) {
             chunk.fill_from_iter(samples[overlap * width..frames * width].iter().map(|sample| tame(*sample)));
         }
-        let packet = Packet { first: self.pushed, frames: kept as i64, stamp, opens_run };
+        let glide = glide - dropped;
+        let packet = Packet { first: self.pushed, frames: kept as i64, stamp, glide, opens_run };
         // Room for the header was seen above, and only this half fills it.
         let _ = self.packets.push(packet);
         self.pushed += kept as i64;
         self.doubled = false;
-        self.due = Some(stamp + Span::from_frames(kept as i64, self.config.rate));
+        self.due = Some(packet.until(self.config.rate));
         Ok(())
+    }
+
+    /// The least by which packets came earlier than they had to since this was asked last: what the latency could have been less by.
+    /// Negative when it was too short, by that much. `None` when nothing came.
+    pub fn take_spare(&mut self) -> Option<Span> {
+        self.shared.take_spare()
+    }
+
+    /// What [`take_spare`](Self::take_spare) would give.
+    #[must_use]
+    pub fn spare(&self) -> Option<Span> {
+        self.shared.spare()
     }
 
     /// Hands the newest estimate of the clocks to the audio thread, which follows it the more willingly the less chance is in it.

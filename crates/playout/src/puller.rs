@@ -8,7 +8,7 @@ use audera_clock::{Deviation, FrameClock, Observed, Player, PlayerTime, SenderTi
 use crate::fade::Fade;
 use crate::resampler::Resampler;
 use crate::shared::{Clocks, Shared, State};
-use crate::source::{Position, Source};
+use crate::source::{Position, Source, Stride};
 
 /// What one call of [`Puller::pull`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,13 @@ pub struct Puller {
     position: u64,
     /// Frames since the servo was last updated.
     since_update: usize,
-    /// Stream frames per output frame.
-    step: f64,
+    /// Nominal stream frames per output frame: what the servo says. Where the latency glides, frames of the stream last longer or
+    /// shorter than nominal.
+    pace: f64,
+    /// When the end of what was pulled last is heard, if packets had come by then.
+    pulled: Option<SenderTime>,
+    /// Packets have come.
+    begun: bool,
     output_delay: Span,
     width: usize,
     rate: u32,
@@ -89,7 +94,9 @@ impl Puller {
             counted_late: -1,
             position: 0,
             since_update: 0,
-            step: 1.0,
+            pace: 1.0,
+            pulled: None,
+            begun: false,
             output_delay: Span::ZERO,
             width,
             rate,
@@ -104,7 +111,8 @@ impl Puller {
     pub fn pull(&mut self, at: PlayerTime, out: &mut [f32]) -> Pulled {
         // Before the packets: once the end is seen, all packets are.
         self.finished = self.shared.finished.load(Ordering::Acquire);
-        self.source.refresh();
+        let arrived = self.source.refresh();
+        self.tell_spare(arrived);
         self.output_delay = Span::from_nanos(self.shared.output_delay.load(Ordering::Relaxed));
         if let Some(clocks) = self.shared.clock.newer_than(&mut self.clocks_seen) {
             self.clocks = Some(clocks);
@@ -131,6 +139,7 @@ impl Puller {
         }
         self.position += frames as u64;
         self.since_update += frames;
+        self.pulled = self.heard(0).filter(|_| self.begun && self.device.is_sure());
         self.publish(sounding);
         Pulled { sounding, state: self.state() }
     }
@@ -140,7 +149,7 @@ impl Puller {
     pub fn device_reset(&mut self) {
         self.device.reset();
         if matches!(self.mode, Mode::Sounding(_)) {
-            self.fall_silent(self.resampler.position(self.step).frame);
+            self.fall_silent(self.next().frame);
             self.interrupted = true;
         }
     }
@@ -151,12 +160,18 @@ impl Puller {
         Some(self.clocks?.map.to_sender(leaves + self.output_delay))
     }
 
+    /// Where in the stream the next frame lies.
+    fn next(&self) -> Position {
+        let last = self.resampler.position(0.0);
+        last.plus(self.source.advance(last, self.pace))
+    }
+
     /// Compares what would be played next with what should be, and sets the rate.
     fn steer(&mut self, jumped: bool) {
         let Mode::Sounding(mut fade) = self.mode else {
             return;
         };
-        let next = self.resampler.position(self.step);
+        let next = self.next();
         let (Some(heard), Some(due)) = (self.heard(0), self.source.due(next)) else {
             return;
         };
@@ -173,7 +188,7 @@ impl Puller {
             }
         } else {
             let elapsed = Span::from_frames(self.since_update as i64, self.rate);
-            self.step = self.servo.update(self.deviation(error), elapsed);
+            self.pace = self.servo.update(self.deviation(error), elapsed);
         }
         self.since_update = 0;
         self.shared.sync_error.store(error.as_nanos(), Ordering::Relaxed);
@@ -198,7 +213,7 @@ impl Puller {
         Deviation {
             error,
             uncertainty: Span::from_nanos(clock_ns.hypot(device) as i64),
-            drift_ppm: self.rate_by_clocks() - (self.step - 1.0) * 1e6,
+            drift_ppm: self.rate_by_clocks() - (self.pace - 1.0) * 1e6,
             drift_uncertainty_ppm: skew_ppm.hypot(self.device.rate_deviation_ppm()),
         }
     }
@@ -210,7 +225,8 @@ impl Puller {
         let silent = match self.next_start(resume, done, frames) {
             Wait::Start { silent, position } => {
                 let (end, _) = self.source.run_end(position.frame);
-                self.resampler.start(position, self.step, &mut self.source, end);
+                let step = self.pace / self.source.frame_at(position);
+                self.resampler.start(position, step, &mut self.source, end);
                 self.mode = Mode::Sounding(Fade::new(position, self.rate));
                 self.since_update = 0;
                 silent
@@ -234,7 +250,7 @@ impl Puller {
         };
         // Sound starts without an error, at the rate the clocks tell.
         self.servo.start(self.rate_by_clocks());
-        self.step = 1.0 + self.servo.learned_ppm() * 1e-6;
+        self.pace = 1.0 + self.servo.learned_ppm() * 1e-6;
         let Some(heard) = self.heard(done) else {
             return Wait::Beyond;
         };
@@ -261,10 +277,11 @@ impl Puller {
                 if silent >= frames as f64 {
                     break None;
                 }
-                let position = Position::of(first).plus((silent - wait) * self.step);
+                let step = self.pace / self.source.frame_at(Position::of(first));
+                let position = Position::of(first).plus((silent - wait) * step);
                 break Some((silent as usize, position));
             }
-            let missed = (heard - due).as_frames(self.rate);
+            let missed = (heard - due).as_frames(self.rate) / self.source.frame_at(Position::of(first));
             let position = Position::of(first).plus(missed);
             let skipped = position.frame.min(front.end()) - first;
             self.shared.late_frames.fetch_add(skipped.max(0) as u64, Ordering::Relaxed);
@@ -301,24 +318,27 @@ impl Puller {
 
     /// Makes sound at the beginning of `rest` and returns how many frames of it; zero when the sound has ended.
     fn sound(&mut self, mut fade: Fade, rest: &mut [f32]) -> usize {
-        let position = self.resampler.position(self.step);
+        let last = self.resampler.position(0.0);
+        // It changes its rate with the stream's latency, and where that does: neither servo nor error see anything of a glide.
+        let stride = self.source.stride(last, self.pace, (rest.len() / self.width).min(Resampler::CHUNK));
+        let Stride { frames: mut wanted, mut step } = stride;
+        let position = last.plus(step);
         let (run_end, closed) = self.source.run_end(position.frame);
-        let mut wanted = (rest.len() / self.width).min(Resampler::CHUNK);
         if fade.end.is_none() && (closed || self.finished) {
             fade.end = Some(run_end);
         }
         if fade.end.is_none() {
             let reserve = Resampler::LOOK_AHEAD + i64::from(Fade::frames(self.rate));
-            let spare = ((run_end - reserve) as f64 - Position::minus(position, Position::of(0))) / self.step;
-            if spare >= 1.0 {
-                wanted = wanted.min(spare as usize);
+            let left = ((run_end - reserve) as f64 - Position::minus(position, Position::of(0))) / step;
+            if left >= 1.0 {
+                wanted = wanted.min(left as usize);
             } else {
                 fade.end = Some(run_end);
                 self.shared.underruns.fetch_add(1, Ordering::Relaxed);
             }
         }
         if let Some(end) = fade.end {
-            let left = (Position::of(end).minus(position) / self.step).ceil();
+            let left = (Position::of(end).minus(position) / step).ceil();
             if left < 1.0 {
                 self.fall_silent(end);
                 self.interrupted = !self.finished || closed;
@@ -326,11 +346,14 @@ impl Puller {
             }
             wanted = wanted.min(left as usize);
         }
+        if wanted < stride.frames {
+            step = self.source.advance(last, wanted as f64 * self.pace) / wanted as f64;
+        }
         self.mode = Mode::Sounding(fade);
         let chunk = &mut rest[..wanted * self.width];
         let end = fade.end.unwrap_or(run_end);
-        self.resampler.process(chunk, self.step, &mut self.source, end);
-        fade.apply(chunk, self.width, position, self.step);
+        self.resampler.process(chunk, step, &mut self.source, end);
+        fade.apply(chunk, self.width, position, step);
         self.source.forget_before(position.frame);
         wanted
     }
@@ -345,13 +368,24 @@ impl Puller {
         }
     }
 
+    /// Notes how much earlier packets came than the pull before needed them, or later; `arrived` is the stamp of the first that came since.
+    /// By this much the latency could have been less, or should have been more. What does not come tells nothing.
+    fn tell_spare(&mut self, arrived: Option<SenderTime>) {
+        let Some(arrived) = arrived else { return };
+        self.begun = true;
+        if let Some(pulled) = self.pulled {
+            let reserve = Resampler::LOOK_AHEAD + i64::from(Fade::frames(self.rate));
+            self.shared.note_spare(arrived - pulled - Span::from_frames(reserve, self.rate));
+        }
+    }
+
     fn publish(&self, sounding: usize) {
         let position = match self.mode {
             Mode::Silent { resume } => resume,
-            Mode::Sounding(_) => self.resampler.position(self.step).frame,
+            Mode::Sounding(_) => self.next().frame,
         };
         self.shared.position.store(position, Ordering::Relaxed);
-        self.shared.ratio_ppm.store(((self.step - 1.0) * 1e6).to_bits(), Ordering::Relaxed);
+        self.shared.ratio_ppm.store(((self.pace - 1.0) * 1e6).to_bits(), Ordering::Relaxed);
         self.shared.card_ppm.store(self.device.rate_ppm().to_bits(), Ordering::Relaxed);
         self.shared.card_deviation_ppm.store(self.device.rate_deviation_ppm().to_bits(), Ordering::Relaxed);
         self.shared.played_frames.fetch_add(sounding as u64, Ordering::Relaxed);

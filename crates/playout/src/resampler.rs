@@ -1,51 +1,39 @@
 //! The fractional resampler: a windowed-sinc interpolator whose place in the stream is known exactly at all times.
-//!
-//! rubato does the arithmetic. It reports how many frames it takes, but not where between two of them it stands; since
-//! it is driven without ramps, its phase is a plain sum, which is kept here beside it.
 
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{
-    Adjustable, Async, FixedAsync, Resampler as _, ResamplerConstructionError, Resizable, SincInterpolationParameters,
-    SincInterpolationType, WindowFunction,
-};
+pub(crate) mod kernel;
 
 use crate::source::{Position, Source};
+use kernel::{Kernel, Stretch, TAPS};
 
-/// Length of the interpolation filter in frames.
-const TAPS: usize = 128;
-
-/// Tabulated phases of the filter, between which is interpolated linearly: with so many the error lies at -114 dB. A quarter of them
-/// under cubic interpolation gives -117 dB for half as much work again. A power of two, so that finding a phase is exact in binary arithmetic.
-const PHASES: usize = 512;
-
-/// The largest change of rate, up or down. Corrections stay within 0.1 %; starting on a fraction of a frame takes
-/// up to one part in `TAPS`.
-const MAX_RATE: f64 = 1.02;
-
-/// Where rubato's first output lies after its read index: half of the filter, less the phase its table begins at.
-const CENTRE: f64 = (TAPS / 2 - 1) as f64 + 1.0 / PHASES as f64;
-
-/// rubato's read index after a reset.
-const RESET_INDEX: f64 = 1.0 - TAPS as f64;
+/// The most that a frame may be away from the one before, in frames of the stream, and the reciprocal of the least. Glides of the latency stay
+/// within 5 %, corrections within 0.1 %.
+const MAX_STEP: f64 = 1.1;
 
 /// In frames: sums of steps are not exact, and a sound that starts on a frame must not seem to start before it.
 const HAIR: f64 = 1e-9;
 
+/// Samples of a channel that a chunk can ask for.
+const ROOM: usize = (Resampler::CHUNK as f64 * MAX_STEP) as usize + TAPS + 8;
+
 /// Resamples a [`Source`] to the device's frames.
 pub(crate) struct Resampler {
-    inner: Async<f32>,
-    /// Index in the stream of the next frame to be read.
-    next_input: i64,
-    /// Read index relative to that frame.
-    index: f64,
-    input: Vec<f32>,
-    output: Vec<f32>,
+    kernel: Kernel,
+    /// Where the frame made last lies.
+    last: Position,
+    /// Index in the stream of the first buffered frame.
+    begin: i64,
+    /// How many frames are buffered.
+    count: usize,
+    /// The buffered frames, channel by channel, `ROOM` for each.
+    channels: Vec<f32>,
+    /// Frames as they come from the source.
+    interleaved: Vec<f32>,
     width: usize,
 }
 
 impl std::fmt::Debug for Resampler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resampler").field("position", &self.position(1.0)).finish_non_exhaustive()
+        f.debug_struct("Resampler").field("last", &self.last).finish_non_exhaustive()
     }
 }
 
@@ -57,71 +45,77 @@ impl Resampler {
     pub const LOOK_AHEAD: i64 = (TAPS / 2 + 2) as i64;
 
     /// A resampler for frames of `width` samples.
-    pub fn new(width: usize) -> Result<Self, ResamplerConstructionError> {
-        let parameters = SincInterpolationParameters {
-            sinc_len: TAPS,
-            // Input and output differ by parts per million, so images are the only thing to suppress. With the
-            // cut-off on the Nyquist frequency the filter is transparent at a standstill, flat to 15/16 of the band,
-            // and rejects the images of all that.
-            f_cutoff: Some(1.0),
-            oversampling_factor: PHASES,
-            interpolation: SincInterpolationType::Linear,
-            window: WindowFunction::BlackmanHarris,
-        };
-        let inner = Async::new_sinc(1.0, MAX_RATE, &parameters, Self::CHUNK, width, FixedAsync::Output)?;
-        let input = vec![0.0; inner.input_frames_max() * width];
-        let output = vec![0.0; Self::CHUNK * width];
-        Ok(Self { inner, next_input: 0, index: RESET_INDEX, input, output, width })
+    pub fn new(width: usize) -> Self {
+        Self {
+            kernel: Kernel::new(),
+            last: Position::of(0),
+            begin: 0,
+            count: 0,
+            channels: vec![0.0; ROOM * width],
+            interleaved: vec![0.0; ROOM * width],
+            width,
+        }
     }
 
     /// Where in the stream the next frame lies if it is made at `step` stream frames per output frame.
     pub fn position(&self, step: f64) -> Position {
-        Position::of(self.next_input).plus(self.index + step + CENTRE + HAIR)
+        self.last.plus(step + HAIR)
     }
 
     /// Begins anew so that the next frame, made at `step`, lies exactly at `position`. Frames before `position`
     /// that are still buffered become the filter's past; frames that are not count as silence.
     pub fn start(&mut self, position: Position, step: f64, source: &mut Source, end: i64) {
-        let origin = position.plus(-step - CENTRE - 1.0);
-        self.inner.reset();
-        self.next_input = origin.frame;
-        self.index = RESET_INDEX;
-        // One filter length of output is thrown away: it fills the filter, and its rate, a trifle above one, puts
-        // the read index on the wanted fraction.
-        let advance = 1.0 + origin.part / TAPS as f64;
-        self.run(TAPS, advance, source, end, None);
+        self.last = position.plus(-step);
+        self.begin = window(position);
+        self.count = 0;
+        // So that nobody else takes the past meanwhile.
+        self.read_to(position.frame, source, end);
     }
 
-    /// Makes as many frames as `out` holds, at most [`CHUNK`](Self::CHUNK). The stream is taken to end before frame
-    /// `end`.
+    /// Makes as many frames as `out` holds, at most [`CHUNK`](Self::CHUNK), each `step` behind the one before. The stream is taken to end
+    /// before frame `end`.
     pub fn process(&mut self, out: &mut [f32], step: f64, source: &mut Source, end: i64) {
-        self.run(out.len() / self.width, step, source, end, Some(out));
+        let frames = out.len() / self.width;
+        if frames == 0 {
+            return;
+        }
+        // A step beyond comes from nobody; should one come all the same, the sound is off for a moment, and no more.
+        let step = if (1.0 / MAX_STEP..=MAX_STEP).contains(&step) { step } else { 1.0 };
+        let first = self.position(step);
+        let last = self.last.plus(frames as f64 * step);
+        self.read_to(last.plus(HAIR).frame + (TAPS / 2) as i64 + 1, source, end);
+        let begin = Position::of(self.begin + (TAPS / 2 - 1) as i64);
+        let stretch = Stretch { samples: &self.channels, length: ROOM, first: first.minus(begin), step };
+        self.kernel.apply(stretch, out);
+        self.last = last;
+        self.forget();
     }
 
-    fn run(&mut self, frames: usize, step: f64, source: &mut Source, end: i64, out: Option<&mut [f32]>) {
-        let ratio = 1.0 / step;
-        let set = self.inner.set_resample_ratio(ratio, false).and_then(|()| self.inner.set_chunk_size(frames));
-        let needed = self.inner.input_frames_next();
-        let length = needed * self.width;
-        let out = out.unwrap_or(&mut self.output[..frames * self.width]);
-        let made = match (set, self.input.get_mut(..length)) {
-            (Ok(()), Some(input)) => {
-                source.read(self.next_input, end, input);
-                let input = InterleavedSlice::new(&*input, self.width, needed);
-                let output = InterleavedSlice::new_mut(out, self.width, frames);
-                match (input, output) {
-                    (Ok(input), Ok(mut output)) => self.inner.process_into_buffer(&input, &mut output, None).is_ok(),
-                    _ => false,
-                }
-            }
-            _ => false,
-        };
-        if !made {
-            // Sizes and rates are within what the resampler was made for, so this is not reached; on an audio
-            // thread silence is the answer that harms least.
-            out.fill(0.0);
+    /// Buffers the stream up to before frame `until`, as far as there is room.
+    fn read_to(&mut self, until: i64, source: &mut Source, end: i64) {
+        let next = self.begin + self.count as i64;
+        let missing = usize::try_from(until - next).unwrap_or(0).min(ROOM - self.count);
+        let interleaved = &mut self.interleaved[..missing * self.width];
+        source.read(next, end, interleaved);
+        for (n, channel) in self.channels.chunks_exact_mut(ROOM).enumerate() {
+            let new = interleaved.iter().skip(n).step_by(self.width);
+            channel[self.count..].iter_mut().zip(new).for_each(|(to, from)| *to = *from);
         }
-        self.next_input += needed as i64;
-        self.index += frames as f64 / ratio - needed as f64;
+        self.count += missing;
     }
+
+    /// Drops what no later frame needs.
+    fn forget(&mut self) {
+        let done = usize::try_from(window(self.last) - self.begin).unwrap_or(0).min(self.count);
+        for channel in self.channels.chunks_exact_mut(ROOM) {
+            channel.copy_within(done..self.count, 0);
+        }
+        self.begin += done as i64;
+        self.count -= done;
+    }
+}
+
+/// The first frame that the filter weighs for one at `position`.
+fn window(position: Position) -> i64 {
+    position.frame - (TAPS / 2 - 1) as i64
 }

@@ -44,7 +44,7 @@ pub struct Stats {
     /// How much sound lies ahead of what is being played.
     pub buffered: Span,
     /// How much faster than nominal the stream is consumed, in ppm: the difference of the clocks and the servo's
-    /// present correction.
+    /// present correction, without the glides of the latency.
     pub ratio_ppm: f64,
     /// How much faster than nominal the device runs by the player's clock, in ppm, and the standard deviation of that.
     pub card_ppm: f64,
@@ -64,6 +64,9 @@ pub struct Stats {
     pub played_frames: u64,
 }
 
+/// Nothing has come that tells anything of the latency.
+const NO_SPARE: i64 = i64::MAX;
+
 /// Written by one half and read by the other.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -76,6 +79,8 @@ pub(crate) struct Shared {
     pub sync_error: AtomicI64,
     /// Every error that the servo saw.
     pub sync_errors: Histogram,
+    /// By how much packets came earlier than they were needed, at least, ns, since it was taken last; [`NO_SPARE`] for none.
+    spare: AtomicI64,
     /// Bits of an `f64`.
     pub ratio_ppm: AtomicU64,
     /// Bits of an `f64`.
@@ -102,6 +107,7 @@ impl Shared {
             state: AtomicU8::new(State::Waiting as u8),
             sync_error: AtomicI64::new(0),
             sync_errors: Histogram::new(),
+            spare: AtomicI64::new(NO_SPARE),
             ratio_ppm: AtomicU64::new(0),
             card_ppm: AtomicU64::new(0),
             card_deviation_ppm: AtomicU64::new(0),
@@ -113,6 +119,21 @@ impl Shared {
             resyncs: AtomicU64::new(0),
             played_frames: AtomicU64::new(0),
         }
+    }
+
+    /// Takes notice of a packet that came by so much earlier than it was needed.
+    pub fn note_spare(&self, spare: Span) {
+        self.spare.fetch_min(spare.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The least that was noted since it was taken last.
+    pub fn spare(&self) -> Option<Span> {
+        Some(self.spare.load(Ordering::Relaxed)).filter(|spare| *spare != NO_SPARE).map(Span::from_nanos)
+    }
+
+    /// The same, and begins anew.
+    pub fn take_spare(&self) -> Option<Span> {
+        Some(self.spare.swap(NO_SPARE, Ordering::Relaxed)).filter(|spare| *spare != NO_SPARE).map(Span::from_nanos)
     }
 
     pub fn set_state(&self, state: State) {

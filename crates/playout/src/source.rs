@@ -13,6 +13,8 @@ pub(crate) struct Packet {
     pub frames: i64,
     /// When its first frame is to be heard.
     pub stamp: SenderTime,
+    /// By how much its frames together last longer than nominal.
+    pub glide: Span,
     /// It does not follow on the packet before it without a gap.
     pub opens_run: bool,
 }
@@ -21,6 +23,25 @@ impl Packet {
     pub fn end(&self) -> i64 {
         self.first + self.frames
     }
+
+    /// When what follows on it without a gap is to be heard.
+    pub fn until(&self, rate: u32) -> SenderTime {
+        self.stamp + Span::from_frames(self.frames, rate) + self.glide
+    }
+
+    /// How long one of its frames lasts, in nominal frames.
+    fn frame(&self, rate: u32) -> f64 {
+        1.0 + self.glide.as_frames(rate) / self.frames.max(1) as f64
+    }
+}
+
+/// A stretch of output frames over which the stream moves on evenly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stride {
+    /// Output frames.
+    pub frames: usize,
+    /// Stream frames for each of them.
+    pub step: f64,
 }
 
 /// A place between frames, exact however long a stream has run.
@@ -51,6 +72,9 @@ impl Position {
 /// Stamps nearer to each other than this, in seconds, do not tell their rate.
 const LEAST_STRETCH_OF_TIME: f64 = 0.02;
 
+/// Packets whose frames last equally long but for this, relative, glide alike: their glides are rounded to nanoseconds.
+const ALIKE: f64 = 2e-6;
+
 /// No sender's device runs further off its nominal rate than this, relative.
 const MAX_STRETCH: f64 = 1e-3;
 
@@ -73,14 +97,17 @@ impl Source {
         Self { samples, incoming, packets: VecDeque::with_capacity(capacity), cursor: 0, width, rate }
     }
 
-    /// Takes notice of the packets that have arrived.
-    pub fn refresh(&mut self) {
+    /// Takes notice of the packets that have arrived; tells when the first of them is to be heard.
+    pub fn refresh(&mut self) -> Option<SenderTime> {
+        let mut first = None;
         while self.packets.len() < self.packets.capacity() {
             let Ok(packet) = self.incoming.pop() else {
-                return;
+                break;
             };
+            first = first.or(Some(packet.stamp));
             self.packets.push_back(packet);
         }
+        first
     }
 
     /// Forgets the packets that end at or before `frame`.
@@ -103,29 +130,74 @@ impl Source {
         later.filter(|packet| packet.opens_run).find(|packet| packet.stamp <= front.stamp).map(|packet| packet.first)
     }
 
-    /// When the sound at `position` is due, by the stamp of the packet that holds it. `None` with nothing buffered.
+    /// When the sound at `position` is due, by the stamp and the glide of the packet that holds it. `None` with nothing buffered.
     pub fn due(&self, position: Position) -> Option<SenderTime> {
         let within = |packet: &&Packet| position.frame < packet.end();
         let packet = self.packets.iter().find(within).or(self.packets.back())?;
-        let frames = position.minus(Position::of(packet.first));
+        let frames = position.minus(Position::of(packet.first)) * packet.frame(self.rate);
         Some(packet.stamp + Span::from_secs_f64(frames / f64::from(self.rate)))
     }
 
-    /// How much longer than nominal the frames of the front run are by their stamps, relative; zero where too little of it is buffered
-    /// to tell.
+    /// How long the frame at `position` lasts by the glide of its packet, in nominal frames.
+    pub fn frame_at(&self, position: Position) -> f64 {
+        let packet = self.packets.iter().find(|packet| position.frame < packet.end()).or(self.packets.back());
+        packet.map_or(1.0, |packet| packet.frame(self.rate))
+    }
+
+    /// How far the stream moves on from `from` while `frames` nominal frames pass, by the glides of its packets; in frames.
+    pub fn advance(&self, from: Position, frames: f64) -> f64 {
+        let mut left = frames;
+        let mut moved = 0.0;
+        let mut last = 1.0;
+        for packet in self.packets.iter().filter(|packet| from.frame < packet.end()) {
+            last = packet.frame(self.rate);
+            let whole = Position::of(packet.end()).minus(from) - moved;
+            if whole * last >= left {
+                return moved + left / last;
+            }
+            moved += whole;
+            left -= whole * last;
+        }
+        // What has not come yet goes on as what has.
+        moved + left / last
+    }
+
+    /// The next stretch of up to `most` output frames, at `pace` nominal frames for each: it ends where the glide changes, so that a
+    /// constant step is true to it.
+    pub fn stride(&self, from: Position, pace: f64, most: usize) -> Stride {
+        let mut frames = most;
+        let mut packets = self.packets.iter().filter(|packet| from.frame < packet.end());
+        if let Some(first) = packets.next() {
+            let length = first.frame(self.rate);
+            let alike = |packet: &&Packet| (packet.frame(self.rate) - length).abs() < ALIKE;
+            let beyond = from.frame + 2 * most as i64;
+            let bend = match packets.find(|packet| !alike(packet) || packet.first > beyond) {
+                Some(other) => Position::of(other.first).minus(from) * length / pace,
+                None => f64::INFINITY,
+            };
+            if bend < most as f64 {
+                frames = (bend.ceil() as usize).clamp(1, most);
+            }
+        }
+        Stride { frames, step: self.advance(from, frames as f64 * pace) / frames.max(1) as f64 }
+    }
+
+    /// How much longer than nominal the frames of the front run are by their stamps, beyond what they glide by, relative; zero where too
+    /// little of it is buffered to tell.
     pub fn stretch(&self) -> f64 {
         let Some(first) = self.packets.front() else {
             return 0.0;
         };
-        let (mut last, mut count) = (first, 0);
+        let (mut last, mut count, mut glide) = (first, 0, Span::ZERO);
         for packet in self.packets.iter().skip(1).take_while(|packet| !packet.opens_run) {
+            glide += last.glide;
             (last, count) = (packet, count + 1);
         }
         let nominal = (last.first - first.first) as f64 / f64::from(self.rate);
         if count < 2 || nominal < LEAST_STRETCH_OF_TIME {
             return 0.0;
         }
-        ((last.stamp - first.stamp).as_secs_f64() / nominal - 1.0).clamp(-MAX_STRETCH, MAX_STRETCH)
+        ((last.stamp - first.stamp - glide).as_secs_f64() / nominal - 1.0).clamp(-MAX_STRETCH, MAX_STRETCH)
     }
 
     /// The frame before which the unbroken run that holds `frame` ends, as far as it has arrived, and whether

@@ -1,12 +1,13 @@
 //! Transparency of steady playback: what is left when the stream, evaluated where it was played, is taken away.
 
-mod room;
+mod house;
 
 use std::f64::consts::TAU;
 
 use audera_clock::Span;
 use audera_playout::{Config, playout};
-use room::{Clocks, Noise, WIDTH};
+use house::clocks::Clocks;
+use house::pilot::{Noise, WIDTH};
 
 /// A sum of tones whose value is known between frames too.
 struct Tones(Vec<(f64, f64)>);
@@ -91,11 +92,13 @@ struct Playing {
     jitter: f64,
     /// The second whose first quarter is looked at.
     second: usize,
+    /// By how much frames last longer than nominal, relative, since the latency glides.
+    glide: f64,
 }
 
 /// Plays tones for a while and returns the residual of a quarter of a second.
 fn played_residual(playing: Playing) -> f64 {
-    let Playing { rate, card_ppm, highest, channels, jitter, second } = playing;
+    let Playing { rate, card_ppm, highest, channels, jitter, second, glide } = playing;
     let mut noise = Noise::new(6);
     let clocks = Clocks { card_ppm, ..Clocks::PERFECT };
     let config = Config { rate, channels: channels as u16, capacity: Span::from_secs(1), max_pull: 1_024 };
@@ -104,17 +107,19 @@ fn played_residual(playing: Playing) -> f64 {
     let tones = Tones::new(37, highest, rate);
     let card_rate = f64::from(rate) * (1.0 + card_ppm * 1e-6);
     let packet = rate as usize / 100;
+    let frame = (1.0 + glide) / f64::from(rate);
     let mut pushed = 0;
     let mut pulled = 0;
     let mut out = vec![0.0; 512 * channels];
     let mut played = Vec::new();
     while pulled < rate as usize * (second + 1) {
         let now = pulled as f64 / card_rate;
-        while pushed as f64 / f64::from(rate) < now + 0.08 {
+        while (pushed as f64) * frame < now + 0.08 {
             let samples: Vec<f32> = (pushed..pushed + packet)
                 .flat_map(|n| std::iter::repeat_n(tones.at(n as f64) as f32, channels))
                 .collect();
-            feeder.push(clocks.sender(pushed as f64 / f64::from(rate)), &samples).expect("room");
+            let longer = Span::from_secs_f64(glide * 0.01);
+            feeder.push_gliding(clocks.sender(pushed as f64 * frame), longer, &samples).expect("room");
             pushed += packet;
         }
         puller.pull(clocks.player(now + noise.between(-jitter, jitter)), &mut out);
@@ -125,13 +130,13 @@ fn played_residual(playing: Playing) -> f64 {
     }
     let first = (rate as usize * second / 512 + 1) * 512;
     let middle = (first + played.len() / 2) as f64;
-    let step = f64::from(rate) / card_rate;
+    let step = 1.0 / (frame * card_rate);
     residual_db(&tones, &played, middle * step, step)
 }
 
 /// Stereo on a card that is 80 ppm fast and tells its time exactly, when the servo has settled.
 const STEADY: Playing =
-    Playing { rate: 48_000, card_ppm: 80.0, highest: 18_000.0, channels: WIDTH, jitter: 0.0, second: 15 };
+    Playing { rate: 48_000, card_ppm: 80.0, highest: 18_000.0, channels: WIDTH, jitter: 0.0, second: 15, glide: 0.0 };
 
 #[test]
 fn content_below_18_khz_passes_unharmed() {
@@ -145,6 +150,15 @@ fn content_below_18_khz_passes_unharmed() {
     let residual = played_residual(Playing { highest: 20_000.0, ..STEADY });
     println!("48000 Hz, 80 ppm, to 20 kHz: residual {residual:.1} dB");
     assert!(residual < -90.0, "{residual}");
+}
+
+#[test]
+fn a_glide_is_a_change_of_pitch_and_nothing_else() {
+    for (glide, bound) in [(0.005, -95.0), (-0.005, -95.0), (-0.0005, -95.0), (0.02, -90.0)] {
+        let residual = played_residual(Playing { glide, ..STEADY });
+        println!("glide of {:.2} %: residual {residual:.1} dB", glide * 100.0);
+        assert!(residual < bound, "{residual}");
+    }
 }
 
 #[test]

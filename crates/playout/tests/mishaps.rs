@@ -1,7 +1,6 @@
 //! What happens to one room of a house, and how soon it is back in time with the other, in true time.
 
 mod house;
-mod room;
 
 use house::figures::Apart;
 use house::play::{Event, Play, RoomSpec, Track};

@@ -1,10 +1,12 @@
 //! The passages between sound and silence: start, gap, late and early packets, underrun, resync, end.
 
-mod room;
+mod house;
 
 use audera_clock::{ClockMap, PlayerTime, SenderTime, Span};
 use audera_playout::{Config, State, playout};
-use room::{Clocks, RATE, Room, WIDTH, heard};
+use house::clocks::Clocks;
+use house::pilot::{RATE, WIDTH, heard};
+use house::room::Room;
 
 const FADE: usize = 144;
 
@@ -271,7 +273,7 @@ fn the_halves_work_from_two_threads() {
         scope.spawn(|| {
             let mut next = 0;
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                let samples: Vec<f32> = (next..next + 480).flat_map(|n| room::pilot(n as f64)).collect();
+                let samples: Vec<f32> = (next..next + 480).flat_map(|n| house::pilot::pilot(n as f64)).collect();
                 let stamp = SenderTime::from_nanos(0) + Span::from_frames(next, RATE);
                 match feeder.push(stamp, &samples) {
                     Ok(()) => {

@@ -1,18 +1,20 @@
 //! The pull side neither allocates nor frees: every passage runs under an allocator that would abort.
 
-mod room;
+mod house;
 
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use audera_clock::{ClockMap, Span};
 use audera_playout::State;
-use room::{Clocks, Room};
+use house::clocks::Clocks;
+use house::pilot::pilot;
+use house::room::Room;
 
 #[global_allocator]
 static GUARD: AllocDisabler = AllocDisabler;
 
 /// Feeds outside the guard and pulls inside it.
 fn play(room: &mut Room, periods: usize, quantum: usize, feed: bool) {
-    room.out.resize(quantum * room::WIDTH, 0.0);
+    room.out.resize(quantum * house::pilot::WIDTH, 0.0);
     for _ in 0..periods {
         if feed {
             room.feed(quantum);
@@ -34,6 +36,15 @@ fn no_passage_allocates() {
     play(&mut room, 60, 480, false); // underrun
     assert_eq!(room.state(), State::Waiting);
     play(&mut room, 60, 480, true); // late packets, recovery
+
+    for n in 0..40 {
+        // The latency glides, and ends to, with every packet.
+        let glide = Span::from_micros([200, -200, 0][n % 3]);
+        let samples: Vec<f32> = (0..480).flat_map(|frame| pilot((room.next + frame) as f64)).collect();
+        room.feeder.push_gliding(room.clocks.sender(room.due(room.next)), glide, &samples).expect("room");
+        room.next += 480;
+        play(&mut room, 1, 480, false);
+    }
 
     room.next += 3 * room.packet; // gap
     play(&mut room, 60, 480, true);

@@ -7,7 +7,6 @@
 //! `cargo test -p audera-playout --test scenarios -- --nocapture` prints the table.
 
 mod house;
-mod room;
 
 use house::figures::{Apart, Figures, ratio_swing};
 use house::network::Network;

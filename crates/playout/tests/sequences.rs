@@ -1,14 +1,16 @@
 //! Arbitrary sequences of gaps, overlaps, late packets, starvation, clock steps and device jumps against an oracle: a
 //! frame that leaves the card carries what the stream has at that time, or is silent; and nothing else, ever.
 
-mod room;
+mod house;
 
 use std::f64::consts::TAU;
 
 use audera_clock::{ClockMap, Span};
 use audera_playout::State;
+use house::clocks::Clocks;
+use house::pilot::{WIDTH, heard};
+use house::room::Room;
 use proptest::prelude::*;
-use room::{Clocks, Room, WIDTH, heard};
 
 /// Sender-side numbers of frames are multiples of this, so that no difference of stamps is as small as the half
 /// millisecond that counts as wobble.

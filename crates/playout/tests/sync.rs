@@ -1,10 +1,13 @@
 //! Keeping time at 48 kHz with known clocks: what is heard is measured by the pilot in the sound itself. How clocks are learned
 //! besides is the matter of the scenarios.
 
-mod room;
+mod house;
 
 use audera_clock::Span;
-use room::{Clocks, Room, percentile};
+use house::clocks::Clocks;
+use house::figures::percentile;
+use house::pilot::WIDTH;
+use house::room::Room;
 
 const OFF: Clocks = Clocks { sender_ppm: 35.0, player_ppm: -15.0, card_ppm: 100.0, graph_ppm: -20.0 };
 
@@ -132,10 +135,10 @@ fn an_output_delay_is_changed_while_playing_and_without_a_click() {
         room.run(2.0, 480, |_| ());
         let told = Span::from_millis(millis);
         room.feeder.set_output_delay(told);
-        let end = room.out.len() - room::WIDTH;
+        let end = room.out.len() - WIDTH;
         let (mut silent, mut largest_step, mut last) = (0, 0.0_f32, [room.out[end], room.out[end + 1]]);
         room.run(30.0, 480, |room| {
-            for frame in room.out.chunks_exact(room::WIDTH) {
+            for frame in room.out.chunks_exact(WIDTH) {
                 silent += usize::from(frame.iter().all(|sample| *sample == 0.0));
                 let apart = (frame[0] - last[0]).abs().max((frame[1] - last[1]).abs());
                 (largest_step, last) = (largest_step.max(apart), [frame[0], frame[1]]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use audera_clock::Span;
 use audera_link::Target;
 use audera_pw::{Args, Error, Properties};
-use audera_sender::{CodecChoice, Encoding};
+use audera_sender::{CodecChoice, Encoding, Latency};
 
 /// The keys read here.
 pub const COMMON_KEYS: &[&str] = &[
@@ -18,6 +18,11 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
+/// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
+const SHORT: Span = Span::from_millis(60);
+/// From this latency on, which `auto` begins with, packets are 20 ms long if nothing else is said: they cost all sides half as much.
+const LONG: Span = Span::from_millis(80);
+
 /// What every sender is told.
 #[derive(Debug, Clone)]
 pub struct SenderArguments {
@@ -25,8 +30,8 @@ pub struct SenderArguments {
     pub players: Vec<String>,
     /// Codec and packets (`audera.codec`, `audera.opus.*`).
     pub encoding: Encoding,
-    /// From the graph to the speaker (`audera.latency.msec`), 20 ms to 2 s.
-    pub latency: Span,
+    /// From the graph to the speaker (`audera.latency.msec`).
+    pub latency: Latency,
     /// Identity and trusted peers (`audera.state.dir`).
     pub state_dir: PathBuf,
     /// Properties for the nodes (`stream.props`).
@@ -44,7 +49,13 @@ impl SenderArguments {
     /// A value that is not accepted, by key.
     pub fn read(args: &Args) -> Result<Self, Error> {
         let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
-        let usual = Encoding::default();
+        let latency = latency(args)?;
+        let packet_msec = match latency {
+            Latency::Fixed(fixed) if fixed < SHORT => 5,
+            Latency::Fixed(fixed) if fixed < LONG => 10,
+            Latency::Fixed(_) | Latency::Auto => 20,
+        };
+        let usual = Encoding { packet_msec, ..Encoding::default() };
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
             opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
@@ -53,7 +64,6 @@ impl SenderArguments {
                 .unwrap_or(usual.packet_msec),
         };
         let properties = args.properties("stream.props")?;
-        let latency = args.integer("audera.latency.msec", 20..=2000)?.unwrap_or(80);
         let state_dir = match args.string("audera.state.dir")? {
             Some(dir) => PathBuf::from(dir),
             None => default_state_dir()?,
@@ -61,12 +71,29 @@ impl SenderArguments {
         Ok(SenderArguments {
             players: players(args)?,
             encoding,
-            latency: Span::from_millis(latency),
+            latency,
             state_dir,
             rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,
             channels: number(&properties, "audio.channels", 1, 8, 2)? as u8,
             properties,
         })
+    }
+}
+
+/// `audera.latency.msec`: a number, or what the rooms need.
+fn latency(args: &Args) -> Result<Latency, Error> {
+    const KEY: &str = "audera.latency.msec";
+    let refused = |value: &str| Error::Argument {
+        key: KEY.to_owned(),
+        value: value.to_owned(),
+        expected: "auto, or an integer from 20 to 2000".to_owned(),
+    };
+    match args.string(KEY)? {
+        None | Some("auto") => Ok(Latency::Auto),
+        Some(text) => match text.parse() {
+            Ok(ms @ 20..=2000) => Ok(Latency::Fixed(Span::from_millis(ms))),
+            _ => Err(refused(text)),
+        },
     }
 }
 
@@ -117,8 +144,8 @@ mod tests {
     #[test]
     fn silence_means_the_documented_defaults() {
         let read = read("").unwrap();
-        assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 });
-        assert_eq!(read.latency, Span::from_millis(80));
+        assert_eq!(read.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 20 });
+        assert_eq!(read.latency, Latency::Auto);
         assert!(read.players.is_empty());
     }
 
@@ -126,8 +153,23 @@ mod tests {
     fn what_is_given_counts() {
         let read = read("audera.codec = opus audera.opus.bitrate = 96 audera.opus.frame.msec = 20 audera.latency.msec = 40 audera.players = [ \"a:1\" ]").unwrap();
         assert_eq!(read.encoding, Encoding { codec: CodecChoice::Opus, opus_kbps: 96, packet_msec: 20 });
-        assert_eq!(read.latency, Span::from_millis(40));
+        assert_eq!(read.latency, Latency::Fixed(Span::from_millis(40)));
         assert_eq!(read.players, ["a:1"]);
+    }
+
+    #[test]
+    fn packets_are_as_long_as_the_latency_allows() {
+        for (text, ms) in [
+            ("audera.latency.msec = 40", 5),
+            ("audera.latency.msec = 40 audera.opus.frame.msec = 10", 10),
+            ("audera.latency.msec = 60", 10),
+            ("audera.latency.msec = 79", 10),
+            ("audera.latency.msec = 80", 20),
+            ("audera.latency.msec = 500 audera.opus.frame.msec = 5", 5),
+            ("audera.latency.msec = auto", 20),
+        ] {
+            assert_eq!(read(text).unwrap().encoding.packet_msec, ms, "{text}");
+        }
     }
 
     #[test]
@@ -144,7 +186,8 @@ mod tests {
             ("audera.codec = mp3", "audera.codec", "opus"),
             ("audera.opus.bitrate = 32", "audera.opus.bitrate", "64 to 320"),
             ("audera.opus.frame.msec = 15", "audera.opus.frame.msec", "10"),
-            ("audera.latency.msec = 5", "audera.latency.msec", "20 to 2000"),
+            ("audera.latency.msec = 5", "audera.latency.msec", "auto, or an integer from 20 to 2000"),
+            ("audera.latency.msec = low", "audera.latency.msec", "auto"),
             ("audera.players = host", "audera.players", "array"),
             ("audera.players = [ \"a:1\" \"b:http\" ]", "audera.players = [ \"b:http\" ]", "host:port"),
         ] {

@@ -8,4 +8,4 @@ mod rooms;
 
 pub use arguments::{COMMON_KEYS, SenderArguments};
 pub use host::{Hosted, SOFTWARE, host_name};
-pub use rooms::{ROOMS_PROPERTY, RoomReport, rooms_json};
+pub use rooms::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};

@@ -6,6 +6,15 @@ use serde::Serialize;
 /// The node property that holds a JSON array of [`RoomReport`]s; empty while nothing plays.
 pub const ROOMS_PROPERTY: &str = "audera.rooms";
 
+/// The node property with the stream's present latency, in ms.
+pub const LATENCY_PROPERTY: &str = "audera.latency";
+
+/// The value of [`LATENCY_PROPERTY`] for a stream.
+#[must_use]
+pub fn latency_text(stream: &StreamStatus) -> String {
+    format!("{:.1}", stream.latency.as_secs_f64() * 1e3)
+}
+
 /// One room of a stream.
 #[derive(Debug, Clone, Serialize)]
 pub struct RoomReport {
@@ -21,6 +30,9 @@ pub struct RoomReport {
     pub codec: Option<String>,
     /// Audio that waits in the room, in ms.
     pub buffered_ms: u32,
+    /// How much less latency would have done for this room in the last second, in ms; negative: how much more it needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spare_ms: Option<f64>,
     /// How much later than it should the room believes to play now, in us; absent while nothing sounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync_error_us: Option<f64>,
@@ -88,6 +100,7 @@ impl From<&Member> for RoomReport {
             reason,
             codec: member.format.map(|format| format.coding.name().to_owned()),
             buffered_ms: status.buffered_ms,
+            spare_ms: status.spare_ms,
             sync_error_us: status.sync_error_us,
             sync_p99_us: status.sync_p99_us,
             ratio_ppm: status.ratio_ppm,

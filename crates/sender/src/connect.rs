@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use audera_clock::{SenderTime, Span};
-use audera_link::{Connection, PAYLOAD_LEN, Pause, PinError, Protocol, Target, TrustStore, dial, drive};
+use audera_link::{
+    Absence, Connection, PAYLOAD_LEN, Pause, PinError, Protocol, Pulse, Target, TrustStore, dial, drive, successor,
+};
 use audera_wire::{SenderEvent, SenderHello, SenderSession, SessionError};
 
 use tokio::task::{spawn_blocking, spawn_local};
@@ -18,20 +20,54 @@ const DIAL_LIMIT: Duration = Duration::from_secs(4);
 /// Connects to a player again and again, until the hub ends or the task is aborted.
 pub(crate) async fn keep(core: Rc<Core>, player: Rc<Player>) {
     let mut pause = Pause::new();
+    let mut at_hand = None;
     while !core.closing.get() {
-        match reach(&core, &player).await {
+        let reached = match at_hand.take() {
+            Some(connection) => Ok(connection),
+            None => reach(&core, &player).await,
+        };
+        match reached {
             Ok(connection) => {
-                if serve(&core, &player, connection).await {
-                    pause = Pause::new();
+                let next = next(&core, &player, connection.pulse());
+                match serve(&core, &player, connection, next).await {
+                    Served::Ended { came_to_terms: true } => pause = Pause::new(),
+                    Served::Ended { came_to_terms: false } => {}
+                    Served::Replaced(connection) => {
+                        at_hand = Some(*connection);
+                        continue;
+                    }
                 }
             }
             Err(reach) => set_aside(&core, &player, reach),
         }
+        let announced = matches!(*player.route.borrow(), Route::Announced(..));
+        let absence = match announced && !player.info.borrow().announced {
+            true => Absence::Announced,
+            false => Absence::Unexplained,
+        };
         tokio::select! {
-            () = pause.wait() => {}
+            () = pause.wait(absence) => {}
             () = player.retry.notified() => pause = Pause::new(),
         }
     }
+}
+
+/// A new connection to a connected player that is missed.
+async fn next(core: &Core, player: &Player, pulse: Option<Pulse>) -> Connection {
+    let missed_in = || {
+        let at = player.session.borrow().as_ref()?.missed_at()?;
+        Some((at - now()).to_duration())
+    };
+    successor(missed_in, &player.heard, pulse, async || reach(core, player).await.ok()).await
+}
+
+/// What has become of a connection.
+#[must_use]
+pub(crate) enum Served {
+    /// It is over; whether the two came to terms.
+    Ended { came_to_terms: bool },
+    /// Nothing came through, and this one is there instead.
+    Replaced(Box<Connection>),
 }
 
 /// Notes why the player is not there; one log line for each new reason, however often it is met.
@@ -100,16 +136,25 @@ pub(crate) fn remember(core: &Rc<Core>, player: &Player) {
     });
 }
 
-/// Speaks with a connected player until the connection ends. Tells whether the two came to terms.
-pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Connection) -> bool {
+/// Speaks with a connected player until the connection ends, or there is another one.
+pub(crate) async fn serve(
+    core: &Rc<Core>,
+    player: &Rc<Player>,
+    connection: Connection,
+    next: impl Future<Output = Connection>,
+) -> Served {
     let peer = connection.peer();
     player.peer.set(Some(connection.addr()));
     let mut hello = SenderHello::new(&core.config.name, &core.config.software);
     hello.datagrams = connection.has_datagrams();
+    hello.line = player.line;
     player.session.replace(Some(SenderSession::new(hello, now())));
     core.update(player, |info| info.id = Some(peer));
     let socket = Socket { core: core.clone(), player: player.clone() };
-    let ended = drive(connection, &socket, &player.wake).await;
+    let ended = tokio::select! {
+        ended = drive(connection, &socket, &player.wake) => Ok(ended),
+        next = next => Err(next),
+    };
     // Whatever came with the last bytes, and the end of the session if it was ours.
     socket.deliver();
     let greeted = player.hello.borrow().is_some();
@@ -117,16 +162,21 @@ pub(crate) async fn serve(core: &Rc<Core>, player: &Rc<Player>, connection: Conn
     core.departed.notify_one();
     player.peer.set(None);
     let reach = match ended {
-        Err(error) => Reach::Away(error.to_string()),
+        Err(next) => {
+            tracing::info!(room = %player.room(), "nothing came through: connected anew");
+            core.update(player, |info| info.reach = Reach::Searching);
+            return Served::Replaced(Box::new(next));
+        }
+        Ok(Err(error)) => Reach::Away(error.to_string()),
         // The farewell said why.
-        Ok(()) => player.info.borrow().reach.clone(),
+        Ok(Ok(())) => player.info.borrow().reach.clone(),
     };
     let came_to_terms = greeted && !matches!(reach, Reach::Refused(_));
     if came_to_terms {
         player.trouble.take();
     }
     set_aside(core, player, reach);
-    came_to_terms
+    Served::Ended { came_to_terms }
 }
 
 /// A player's session as the transport drives it.
@@ -140,6 +190,7 @@ impl Protocol for Socket {
 
     fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
         let received = self.player.with_session(|session| session.receive(now(), bytes));
+        self.player.heard.notify_one();
         self.deliver();
         received.unwrap_or(Ok(()))
     }

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore};
+use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -81,6 +82,8 @@ pub(crate) struct Core {
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
     next_id: Cell<u32>,
+    /// Number of the line of all who dial in.
+    line: Option<u64>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
     pub(crate) strangers: RefCell<Strangers>,
@@ -99,6 +102,7 @@ impl Core {
             streams: RefCell::default(),
             events: RefCell::new(events),
             next_id: Cell::new(1),
+            line: new_line(),
             departed: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
@@ -220,7 +224,9 @@ impl Core {
 
     /// Begins to keep track of a player and, unless it is the one who dials, to connect to it.
     pub(crate) fn add_player(self: &Rc<Self>, key: PlayerKey, room: String, route: Route) -> Rc<Player> {
-        let player = Player::new(key.clone(), room, route);
+        // Who dials us has a line of its own; ours then only says that it is the same clock.
+        let line = if matches!(route, Route::Inbound) { self.line } else { new_line() };
+        let player = Player::new(key.clone(), room, route, line);
         self.players.borrow_mut().insert(key, player.clone());
         self.tell(HubEvent::Player(player.info.borrow().clone()));
         if !matches!(*player.route.borrow(), Route::Inbound) {
@@ -314,6 +320,7 @@ impl Core {
                 player.hello.replace(Some(hello.clone()));
                 connect::remember(self, player);
                 discovery::forget_doubles(self, player);
+                inbound::replace_former(self, player);
                 self.update(player, |info| {
                     // A player that was found by its announced name is bound to it; another name that it gives itself is not believed.
                     if !matches!(info.key, PlayerKey::Discovered(_)) {
@@ -344,8 +351,9 @@ impl Core {
             }
             SenderEvent::Status(status) => {
                 if let Some(id) = status.stream {
-                    for stream in self.all_streams() {
-                        stream.member(id, &player.key(), |member| member.status = Some(status.clone()));
+                    // Ids are those of runs: one stream has it.
+                    if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
+                        stream.told(now(), id, &player.key(), status);
                     }
                 }
             }
@@ -402,6 +410,8 @@ impl Core {
         self.next_id.set(id.0.wrapping_add(1).max(1));
         stream.run.replace(Some(Run { id, members: BTreeMap::new() }));
         stream.pump.borrow_mut().begin();
+        // Somebody wants to hear something: who was away may be back by now.
+        self.all_players().iter().filter(|player| player.session.borrow().is_none()).for_each(|p| p.retry.notify_one());
         self.rematch(stream);
         self.tell_stream(stream);
     }
@@ -478,6 +488,8 @@ impl Core {
             by_own: false,
             format: started.ok(),
             status: None,
+            max_latency: hello.max_latency,
+            given: stream.pump.borrow().delay(),
             dropped_before: player.dropped(),
             dropped: player.dropped(),
         };
@@ -500,7 +512,7 @@ impl Core {
     fn pump(&self, stream: &Rc<Stream>) {
         loop {
             let Some(turn) = stream.pump.borrow_mut().pull() else {
-                return;
+                return stream.pump.borrow().rest();
             };
             match turn {
                 Turn::Quiet => continue,
@@ -601,7 +613,8 @@ fn hand_out(run: &Run, players: &BTreeMap<PlayerKey, Rc<Player>>, format: &Strea
 async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
     let doorbell = stream.pump.borrow().doorbell();
     // SAFETY: the eventfd is open, owned by the `Arc` that the `AsyncFd` takes, and `Arc` always gives the same one.
-    let registered = unsafe { AsyncFd::register(doorbell) };
+    // Only to be read: an eventfd that was read can be written to, which is no news.
+    let registered = unsafe { AsyncFd::register_with_interest(doorbell, Interest::READABLE) };
     let doorbell = match registered {
         Ok(doorbell) => doorbell,
         Err(error) => {

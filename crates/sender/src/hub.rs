@@ -95,7 +95,7 @@ impl Hub {
         check(&config)?;
         let frames = (RING.as_secs_f64() * f64::from(config.rate)) as usize;
         let (tap, outflow) = tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
-        let pump = Pump::new(outflow, config.rate, config.latency, config.gate);
+        let pump = Pump::new(outflow, config.rate, config.latency.initial(), config.gate);
         let key = StreamKey(self.next_key.fetch_add(1, Ordering::Relaxed));
         self.orders.send(Order::Open(key, Box::new((pump, config)))).map_err(|_| HubError::Ended)?;
         Ok((tap, Stream { key, orders: self.orders.clone() }))
@@ -182,8 +182,9 @@ fn check(config: &StreamConfig) -> Result<(), HubError> {
     if !(1..=8).contains(&config.channels) {
         return invalid("channels", config.channels.to_string(), "1 to 8");
     }
-    if !(Span::from_millis(20)..=Span::from_millis(2000)).contains(&config.latency) {
-        return invalid("latency", config.latency.to_string(), "20 to 2000 ms");
+    let latency = config.latency.initial();
+    if !(Span::from_millis(20)..=Span::from_millis(2000)).contains(&latency) {
+        return invalid("latency", latency.to_string(), "20 to 2000 ms");
     }
     if !(64..=320).contains(&encoding.opus_kbps) {
         return invalid("opus bit rate", encoding.opus_kbps.to_string(), "64 to 320 kb/s");
@@ -195,7 +196,7 @@ fn check(config: &StreamConfig) -> Result<(), HubError> {
         if !(-90.0..=0.0).contains(&gate.threshold_dbfs) {
             return invalid("threshold", gate.threshold_dbfs.to_string(), "-90 to 0 dBFS");
         }
-        if gate.preroll < Span::ZERO || config.latency + gate.preroll > audera_wire::MAX_LATENCY {
+        if gate.preroll < Span::ZERO || latency + gate.preroll > audera_wire::MAX_LATENCY {
             return invalid("preroll", gate.preroll.to_string(), "0 to 2000 ms less the latency");
         }
         if gate.hold < Span::ZERO {

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use audera_link::{Connection, Limits, Listener, Pause, PeerId, dismiss};
+use audera_link::{Absence, Connection, Limits, Listener, Pause, PeerId, dismiss};
 use audera_wire::{Bye, CloseCode};
 use avahi_zbus::{Announcement, Publication, Publisher, ServiceType, Txt};
 use tokio::task::JoinSet;
 
 use crate::connect::serve;
 use crate::core::Core;
-use crate::player::Route;
+use crate::player::{Player, Route};
 use crate::types::{HubEvent, Listen, PlayerKey};
 
 /// Accepts callers for as long as the hub runs.
@@ -34,6 +34,7 @@ pub(crate) async fn run(core: Rc<Core>, listen: Listen, callers: Rc<RefCell<Join
                 while callers.try_join_next().is_some() {}
                 callers.spawn_local(receive(core.clone(), listen.open, connection));
             }
+            Err(failure) if failure.said_nothing() => tracing::debug!("a caller has gone: {failure}"),
             Err(failure) => tracing::info!("a caller was turned away: {failure}"),
         }
     }
@@ -55,7 +56,7 @@ async fn bind(core: &Core, listen: &Listen) -> Listener {
                 Err(_) => {}
             }
         }
-        pause.wait().await;
+        pause.wait(Absence::Unexplained).await;
     }
 }
 
@@ -81,7 +82,8 @@ async fn receive(core: Rc<Core>, open: bool, connection: Connection) {
     let key = PlayerKey::Caller(peer, address.clone());
     if open || peer == core.endpoint.id() || is_trusted(&core, &peer) {
         let player = core.add_player(key, address, Route::Inbound);
-        serve(&core, &player, connection).await;
+        // Who has dialled is who dials again.
+        let _came_to_terms = serve(&core, &player, connection, std::future::pending()).await;
         core.remove_player(&player);
         return;
     }
@@ -95,6 +97,18 @@ async fn receive(core: Rc<Core>, open: bool, connection: Connection) {
     let mut farewell = Vec::new();
     Bye { code: CloseCode::NotPaired, reason }.encode(&mut farewell);
     dismiss(connection, &farewell).await;
+}
+
+/// Ends the connection of which the peer has made this one anew: it has given up the former, on which nothing came through.
+pub(crate) fn replace_former(core: &Core, player: &Player) {
+    let line = |player: &Player| player.hello.borrow().as_ref().and_then(|hello| hello.line);
+    let (PlayerKey::Caller(peer, _), Some(number)) = (player.key(), line(player)) else { return };
+    for former in core.all_players() {
+        let same = matches!(former.key(), PlayerKey::Caller(id, _) if id == peer) && line(&former) == Some(number);
+        if same && !std::ptr::eq(&*former, player) {
+            former.with_session(|session| session.close(CloseCode::Replaced, "the player has dialled anew"));
+        }
+    }
 }
 
 /// Whether a peer is in the list. The list is read again for one who is not: its owner may have added it just now.

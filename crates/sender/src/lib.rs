@@ -15,8 +15,10 @@
 
 mod connect;
 mod core;
+mod demand;
 mod discovery;
 mod gate;
+mod glide;
 mod hub;
 mod inbound;
 mod player;
@@ -34,6 +36,6 @@ pub use hub::{Hub, HubError, Stream};
 pub use select::EVERYWHERE;
 pub use tap::Tap;
 pub use types::{
-    CodecChoice, Encoding, HubConfig, HubEvent, Listen, Member, MemberState, PlayerInfo, PlayerKey, Reach,
+    CodecChoice, Encoding, HubConfig, HubEvent, Latency, Listen, Member, MemberState, PlayerInfo, PlayerKey, Reach,
     StreamConfig, StreamKey, StreamStatus, Target,
 };

@@ -51,6 +51,10 @@ pub(crate) struct Player {
     pub(crate) peer: Cell<Option<SocketAddr>>,
     /// Rings the connection's writer.
     pub(crate) wake: Notify,
+    /// Rung when the player is heard.
+    pub(crate) heard: Notify,
+    /// Number of the line: the same in all connections to it.
+    pub(crate) line: Option<u64>,
     /// Ends the pause before the next attempt to connect.
     pub(crate) retry: Notify,
     pub(crate) task: RefCell<Option<AbortHandle>>,
@@ -61,7 +65,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    pub(crate) fn new(key: PlayerKey, room: String, route: Route) -> Rc<Player> {
+    pub(crate) fn new(key: PlayerKey, room: String, route: Route, line: Option<u64>) -> Rc<Player> {
         let announced = !matches!(route, Route::Inbound);
         let info = PlayerInfo { key, room, groups: Vec::new(), id: None, announced, reach: Reach::Searching };
         Rc::new(Player {
@@ -72,6 +76,8 @@ impl Player {
             state: RefCell::default(),
             peer: Cell::new(None),
             wake: Notify::new(),
+            heard: Notify::new(),
+            line,
             retry: Notify::new(),
             task: RefCell::default(),
             trouble: RefCell::default(),

@@ -5,10 +5,17 @@ use std::sync::Arc;
 
 use audera_clock::{FrameClock, Observed, Sender, SenderTime, Span};
 use audera_codec::{CodecError, Encoder};
-use audera_wire::{AudioError, StreamFormat, StreamId, encode_audio};
+use audera_wire::{AudioError, MAX_LATENCY, StreamFormat, StreamId, encode_audio};
 
 use crate::gate::{Gate, GateConfig, Passage};
+use crate::glide::{Delay, Slope};
 use crate::tap::Outflow;
+
+/// Stamps may make such steps: players take them for wobble.
+const UNNOTICED: Span = Span::from_micros(250);
+
+/// A graph's clock that turns out earlier than was thought makes the latency this much longer at most: it takes minutes to come back.
+const MOST_EXCESS: Span = Span::from_millis(200);
 
 /// An encoded packet, ready for every player that takes its format.
 #[derive(Debug)]
@@ -61,8 +68,12 @@ pub(crate) struct Pump {
     outflow: Outflow,
     clock: FrameClock<Sender>,
     gate: Option<Gate>,
-    /// From the graph's time to the presentation time.
-    delay: Span,
+    /// From the graph's time to the presentation time, by frame.
+    delay: Delay,
+    /// Where the delay is, or glides to.
+    target: Span,
+    /// The least of it that the players need, and the most that they can hold; `None` while that is not known.
+    bearable: Option<(Span, Span)>,
     encodings: Vec<Encoding>,
     block: Vec<f32>,
     block_at: u64,
@@ -73,11 +84,14 @@ pub(crate) struct Pump {
 impl Pump {
     pub(crate) fn new(outflow: Outflow, rate: u32, latency: Span, gate: Option<GateConfig>) -> Self {
         let channels = outflow.channels;
+        let target = latency + gate.map_or(Span::ZERO, |config| config.preroll);
         Pump {
             outflow,
             clock: FrameClock::new(rate),
             gate: gate.map(|config| Gate::new(config, rate, channels)),
-            delay: latency + gate.map_or(Span::ZERO, |config| config.preroll),
+            delay: Delay::new(rate, target),
+            target,
+            bearable: None,
             encodings: Vec::new(),
             block: Vec::new(),
             block_at: 0,
@@ -94,9 +108,29 @@ impl Pump {
         self.outflow.discarded()
     }
 
-    /// From the graph's time to the presentation time, in full.
+    /// From the graph's time to the presentation time, in full, as far as it has come.
     pub(crate) fn delay(&self) -> Span {
-        self.delay
+        self.delay.at(self.expected as i64)
+    }
+
+    /// The same when it has come to rest.
+    pub(crate) fn target(&self) -> Span {
+        self.target
+    }
+
+    /// Lets the delay glide to `target`; at once while nothing plays.
+    pub(crate) fn glide(&mut self, target: Span, slope: Slope) {
+        self.target = target;
+        if self.playing {
+            self.delay.glide(self.expected as i64, target, slope);
+        } else {
+            self.delay.set(target);
+        }
+    }
+
+    /// Tells the least delay that the players need, and the most that they can hold: a jump of the graph's clock must leave it between.
+    pub(crate) fn set_bearable(&mut self, bearable: Option<(Span, Span)>) {
+        self.bearable = bearable;
     }
 
     /// Makes sure that packets of `format` are made while the stream plays.
@@ -105,6 +139,7 @@ impl Pump {
             return Ok(());
         }
         let encoder = Encoder::new(format, bitrate)?;
+        self.outflow.rest_until(0);
         self.encodings.push(Encoding {
             format,
             encoder,
@@ -119,11 +154,15 @@ impl Pump {
 
     /// Begins to let blocks through (streams without a gate).
     pub(crate) fn begin(&mut self) {
+        self.outflow.rest_until(0);
+        self.delay.set(self.target);
+        self.bearable = None;
         self.playing = true;
     }
 
     /// Ends the stream; formats are forgotten, since the next stream's players may want others.
     pub(crate) fn end(&mut self) {
+        self.outflow.rest_until(0);
         self.playing = false;
         self.encodings.clear();
     }
@@ -137,8 +176,10 @@ impl Pump {
         }
         self.expected = mark.position + mark.frames as u64;
         self.block_at = mark.position;
-        if let Observed::Reanchored { jump } = self.clock.observe(mark.position, mark.at) {
-            tracing::debug!(%jump, "the graph's clock jumped: the stream is anchored anew");
+        let predicted = self.clock.time_of(mark.position);
+        let observed = self.clock.observe(mark.position, mark.at);
+        if let (Some(before), Some(after)) = (predicted, self.clock.time_of(mark.position)) {
+            self.bridge(after - before, observed);
         }
         let Some(gate) = &mut self.gate else {
             return Some(if self.playing { Turn::Play } else { Turn::Quiet });
@@ -156,6 +197,28 @@ impl Pump {
         })
     }
 
+    /// Keeps the stamps without a step when the graph's clock has made one, by taking the step out of the delay, from where it glides back.
+    /// So a card that ran dry here, or a graph that changed its quantum, is not heard in any room; unless that takes more of the delay than
+    /// the rooms can do without: then all of them have a gap.
+    fn bridge(&mut self, step: Span, observed: Observed) {
+        if step.abs() <= UNNOTICED {
+            return;
+        }
+        let left = self.delay() - step;
+        // Until the players have told what they need, they may need all there is.
+        let (least, most) = self.bearable.unwrap_or((self.target, MAX_LATENCY));
+        let excess = self.target + MOST_EXCESS;
+        if self.playing && (least..=most.min(excess)).contains(&left) {
+            tracing::debug!(%step, %left, ?observed, "the graph's clock jumped: the latency makes up for it");
+            self.delay.shift(-step);
+            let slope = if left < self.target { Slope::Brisk } else { Slope::Gentle };
+            self.delay.glide(self.expected as i64, self.target, slope);
+        } else {
+            tracing::debug!(%step, ?observed, "the graph's clock jumped: the stream is anchored anew");
+            self.delay.set(self.target);
+        }
+    }
+
     /// Encodes the block that [`pull`](Self::pull) took, for all formats; `emit` gets every packet that got full.
     pub(crate) fn encode(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.outflow.channels;
@@ -167,8 +230,15 @@ impl Pump {
                 encoding.pending_at = self.block_at;
             }
             encoding.pending.extend_from_slice(&self.block);
-            encoding.emit_full(id, channels, &self.clock, self.delay, &mut emit);
+            encoding.emit_full(id, channels, &self.clock, &self.delay, &mut emit);
         }
+    }
+
+    /// Has the audio thread ring only when the next packet gets full, once all that waits has been taken. A gate is to hear of every block.
+    pub(crate) fn rest(&self) {
+        let full = |encoding: &Encoding| encoding.pending_at + u64::from(encoding.format.frames);
+        let next = self.encodings.iter().map(full).min().filter(|_| self.gate.is_none() && self.playing);
+        self.outflow.rest_until(next.unwrap_or(0));
     }
 
     /// Encodes what does not fill a packet, filled up with silence: the end of a stream is heard as well.
@@ -176,7 +246,7 @@ impl Pump {
         let channels = self.outflow.channels;
         for encoding in self.encodings.iter_mut().filter(|encoding| !encoding.pending.is_empty()) {
             encoding.pending.resize(usize::from(encoding.format.frames) * channels, 0.0);
-            encoding.emit_full(id, channels, &self.clock, self.delay, &mut emit);
+            encoding.emit_full(id, channels, &self.clock, &self.delay, &mut emit);
         }
     }
 }
@@ -188,24 +258,29 @@ impl Encoding {
         id: StreamId,
         channels: usize,
         clock: &FrameClock<Sender>,
-        delay: Span,
+        delay: &Delay,
         emit: &mut impl FnMut(&StreamFormat, Packet),
     ) {
         let frames = usize::from(self.format.frames);
         let length = Span::from_frames(i64::from(self.format.frames), self.format.rate);
-        let lookahead = Span::from_frames(i64::from(self.encoder.lookahead()), self.format.rate);
+        let lookahead = i64::from(self.encoder.lookahead());
+        let earlier = Span::from_frames(lookahead, self.format.rate);
         let full = self.pending.len() / (frames * channels);
         for samples in self.pending.chunks_exact(frames * channels) {
             self.payload.clear();
-            let stamp = clock.time_of(self.pending_at).map(|passed| passed + delay - lookahead);
+            // What decoding gives begins earlier than what is encoded: by the lookahead.
+            let first = self.pending_at as i64 - lookahead;
+            let (begin, end) = (delay.at(first), delay.at(first + frames as i64));
+            let glide = end - begin;
+            let stamp = clock.time_of(self.pending_at).map(|passed| passed + begin - earlier);
             if let Some(stamp) = stamp {
                 let mut bytes = Vec::new();
                 let encoded = self.encoder.encode(samples, &mut self.payload).map_err(PumpError::from).and_then(|()| {
                     bytes.reserve(self.payload.len() + 32);
-                    Ok(encode_audio(id, self.seq, stamp, &self.payload, &mut bytes)?)
+                    Ok(encode_audio(id, self.seq, stamp, glide, &self.payload, &mut bytes)?)
                 });
                 match encoded {
-                    Ok(()) => emit(&self.format, Packet { bytes, useless_after: stamp + length }),
+                    Ok(()) => emit(&self.format, Packet { bytes, useless_after: stamp + length + glide }),
                     // A packet that cannot be made is a gap; one line tells of all of them.
                     Err(error) if !std::mem::replace(&mut self.complained, true) => {
                         tracing::warn!(%error, "packets could not be made, and are left out");
@@ -217,5 +292,144 @@ impl Encoding {
             self.pending_at += frames as u64;
         }
         self.pending.drain(..full * frames * channels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use audera_wire::{AudioPacket, Coding, FrameReader, Message};
+
+    use super::*;
+    use crate::tap::{Tap, tap};
+
+    const RATE: u32 = 48_000;
+    const LATENCY: Span = Span::from_millis(80);
+    const FORMAT: StreamFormat = StreamFormat { coding: Coding::PcmS16le, rate: RATE, channels: 1, frames: 480 };
+
+    /// A pump under a graph, and what it gave: stamp, glide and length of every packet.
+    struct Graph {
+        tap: Tap,
+        pump: Pump,
+        /// When the graph's next cycle begins.
+        at: SenderTime,
+        packets: Vec<(SenderTime, Span)>,
+    }
+
+    impl Graph {
+        fn new() -> Graph {
+            let (tap, outflow) = tap(1, RATE as usize).unwrap();
+            let mut pump = Pump::new(outflow, RATE, LATENCY, None);
+            pump.begin();
+            pump.add_format(FORMAT, 160_000).unwrap();
+            Graph { tap, pump, at: SenderTime::from_nanos(1_000_000_000), packets: Vec::new() }
+        }
+
+        fn cycles(&mut self, seconds: f64, quantum: usize) {
+            for _ in 0..(seconds * f64::from(RATE)) as usize / quantum {
+                self.tap.push(self.at, &vec![0.1; quantum]);
+                self.at += Span::from_frames(quantum as i64, RATE);
+                assert_eq!(self.pump.pull(), Some(Turn::Play));
+                let packets = &mut self.packets;
+                self.pump.encode(StreamId(1), |_, packet| {
+                    let mut reader = FrameReader::new();
+                    reader.push(&packet.bytes);
+                    let Ok(Some(frame)) = reader.next() else { panic!("a whole frame") };
+                    let Ok(Message::Audio(AudioPacket { stamp, glide, .. })) = Message::decode(frame) else {
+                        panic!("audio")
+                    };
+                    assert_eq!(packet.useless_after, stamp + Span::from_millis(10) + glide);
+                    packets.push((stamp, glide));
+                });
+            }
+        }
+
+        /// The largest step between the end of a packet and the next one.
+        fn torn(&self) -> Span {
+            let pairs = self.packets.windows(2);
+            pairs.map(|pair| (pair[1].0 - pair[0].0 - pair[0].1 - Span::from_millis(10)).abs()).max().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_glide_is_told_packet_by_packet() {
+        let mut graph = Graph::new();
+        graph.cycles(1.0, 256);
+        graph.pump.glide(Span::from_millis(100), Slope::Urgent);
+        graph.cycles(0.5, 256);
+        assert!((graph.pump.delay() - Span::from_millis(90)).abs() < Span::from_micros(300));
+        graph.cycles(1.5, 256);
+        assert_eq!((graph.pump.delay(), graph.pump.target()), (Span::from_millis(100), Span::from_millis(100)));
+        assert!(graph.torn() < Span::from_micros(1), "{}", graph.torn());
+        let sum: Span = graph.packets.iter().map(|(_, glide)| *glide).sum();
+        assert_eq!(sum, Span::from_millis(20));
+        assert!(graph.packets.iter().all(|(_, glide)| *glide <= FORMAT.max_glide()));
+    }
+
+    #[test]
+    fn a_card_that_runs_dry_is_made_up_for_by_the_latency_and_glided_back_from() {
+        let mut graph = Graph::new();
+        graph.cycles(2.0, 512);
+        graph.pump.set_bearable(Some((Span::from_millis(55), MAX_LATENCY)));
+        graph.at += Span::from_millis(20);
+        graph.cycles(0.1, 512);
+        assert!(graph.torn() < UNNOTICED, "{}", graph.torn());
+        let left = graph.pump.delay();
+        assert!((Span::from_millis(60)..Span::from_micros(60_500)).contains(&left), "{left}");
+        // 20 ms at 0.5 % take 4 s.
+        graph.cycles(4.0, 512);
+        assert_eq!(graph.pump.delay(), LATENCY);
+        assert!(graph.torn() < UNNOTICED);
+        // From then on sound is as late as it was before.
+        let (last, _) = graph.packets[graph.packets.len() - 1];
+        let waiting = Span::from_frames(480 + graph.pump.encodings[0].pending.len() as i64, RATE);
+        assert!((last + waiting - graph.at - LATENCY).abs() < Span::from_micros(100));
+    }
+
+    #[test]
+    fn a_clock_that_turns_out_earlier_is_no_overlap() {
+        let mut graph = Graph::new();
+        graph.cycles(2.0, 512);
+        graph.at += Span::from_millis(-20);
+        graph.cycles(1.0, 512);
+        assert!(graph.torn() < UNNOTICED, "{}", graph.torn());
+        assert!((graph.pump.delay() - Span::from_millis(100)).abs() < Span::from_millis(1));
+        graph.cycles(40.0, 512);
+        assert_eq!(graph.pump.delay(), LATENCY);
+    }
+
+    #[test]
+    fn a_clock_that_is_another_one_is_no_reason_to_be_late_for_an_hour() {
+        let mut graph = Graph::new();
+        graph.cycles(2.0, 512);
+        graph.at += Span::from_millis(-500);
+        graph.cycles(1.0, 512);
+        assert!((graph.torn() - Span::from_millis(500)).abs() < UNNOTICED, "{}", graph.torn());
+        assert_eq!(graph.pump.delay(), LATENCY);
+    }
+
+    #[test]
+    fn a_jump_that_the_rooms_cannot_bear_is_a_gap() {
+        for needed in [None, Some((Span::from_millis(65), MAX_LATENCY))] {
+            let mut graph = Graph::new();
+            graph.cycles(2.0, 512);
+            graph.pump.set_bearable(needed);
+            graph.at += Span::from_millis(20);
+            graph.cycles(1.0, 512);
+            assert!((graph.torn() - Span::from_millis(20)).abs() < UNNOTICED, "{}", graph.torn());
+            assert_eq!(graph.pump.delay(), LATENCY);
+        }
+    }
+
+    #[test]
+    fn a_stream_begins_where_the_latency_has_come_to() {
+        let mut graph = Graph::new();
+        graph.pump.end();
+        graph.pump.glide(Span::from_millis(120), Slope::Gentle);
+        graph.pump.begin();
+        assert_eq!(graph.pump.delay(), Span::from_millis(120));
+        graph.pump.glide(LATENCY, Slope::Gentle);
+        graph.pump.end();
+        graph.pump.begin();
+        assert_eq!(graph.pump.delay(), LATENCY, "nobody hears a jump");
     }
 }

@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use audera_wire::{PlayerStatus, StreamFormat, StreamId};
+use audera_clock::{SenderTime, Span};
+use audera_wire::{MAX_LATENCY, PlayerStatus, StreamFormat, StreamId};
 
+use crate::demand::Demand;
 use crate::pump::Pump;
-use crate::types::{Member, MemberState, PlayerKey, StreamConfig, StreamKey, StreamStatus};
+use crate::types::{Latency, Member, MemberState, PlayerKey, StreamConfig, StreamKey, StreamStatus};
 
 /// A player of a playing stream.
 #[derive(Debug)]
@@ -17,6 +19,10 @@ pub(crate) struct Membership {
     pub(crate) by_own: bool,
     pub(crate) format: Option<StreamFormat>,
     pub(crate) status: Option<PlayerStatus>,
+    /// The most latency that it can hold.
+    pub(crate) max_latency: Span,
+    /// The stream's delay when it told its status last.
+    pub(crate) given: Span,
     /// The player's count of dropped packets when it joined.
     pub(crate) dropped_before: u64,
     pub(crate) dropped: u64,
@@ -42,6 +48,8 @@ pub(crate) struct Stream {
     pub(crate) key: StreamKey,
     pub(crate) config: RefCell<StreamConfig>,
     pub(crate) pump: RefCell<Pump>,
+    /// What its players need of the latency.
+    pub(crate) demand: RefCell<Demand>,
     pub(crate) run: RefCell<Option<Run>>,
     /// Why it must not play, if so.
     pub(crate) forbidden: RefCell<Option<String>>,
@@ -51,8 +59,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(key: StreamKey, config: StreamConfig, pump: Pump) -> Stream {
+        let demand = RefCell::new(Demand::new(pump.target()));
         Stream {
             key,
+            demand,
             config: RefCell::new(config),
             pump: RefCell::new(pump),
             run: RefCell::default(),
@@ -74,6 +84,30 @@ impl Stream {
         }
     }
 
+    /// Takes what a player of the present run tells of itself. Lets the latency follow what it needs, if it is to.
+    pub(crate) fn told(&self, now: SenderTime, id: StreamId, key: &PlayerKey, status: PlayerStatus) {
+        let mut run = self.run.borrow_mut();
+        let Some(run) = run.as_mut().filter(|run| run.id == id) else { return };
+        let most = run.members.values().filter(|member| member.listens()).map(|member| member.max_latency).min();
+        let Some(member) = run.members.get_mut(key) else { return };
+        let mut pump = self.pump.borrow_mut();
+        let spare = status.spare_ms.map(|ms| Span::from_secs_f64(ms * 1e-3));
+        member.status = Some(status);
+        // Its worst moment may have been before the delay came to what it is, or after: the smaller need is what is certain.
+        let given = std::mem::replace(&mut member.given, pump.delay()).min(pump.delay());
+        let Some(spare) = spare else { return };
+        let mut demand = self.demand.borrow_mut();
+        let most = most.unwrap_or(MAX_LATENCY);
+        let wanted = demand.tell(now, key, given, spare, most);
+        pump.set_bearable(demand.recent().map(|least| (least, most)));
+        if let Some((target, slope)) = wanted.filter(|_| self.config.borrow().latency == Latency::Auto) {
+            if target != pump.target() {
+                tracing::info!(room = member.room, %spare, "the latency glides from {} to {target}", pump.target());
+            }
+            pump.glide(target, slope);
+        }
+    }
+
     pub(crate) fn status(&self) -> StreamStatus {
         let run = self.run.borrow();
         let members = run.iter().flat_map(|run| &run.members).map(|(key, member)| Member {
@@ -87,6 +121,8 @@ impl Stream {
         StreamStatus {
             key: self.key,
             active: run.is_some(),
+            latency: self.pump.borrow().delay(),
+            latency_target: self.pump.borrow().target(),
             members: members.collect(),
             discarded_frames: self.pump.borrow().discarded(),
         }

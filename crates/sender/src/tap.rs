@@ -33,6 +33,8 @@ pub struct Tap {
     marks: Producer<Mark>,
     doorbell: Arc<OwnedFd>,
     position: u64,
+    /// The network thread has nothing to do before this position is reached.
+    due: Arc<AtomicU64>,
     discarded: Arc<AtomicU64>,
 }
 
@@ -43,6 +45,7 @@ pub(crate) struct Outflow {
     samples: Consumer<f32>,
     marks: Consumer<Mark>,
     doorbell: Arc<OwnedFd>,
+    due: Arc<AtomicU64>,
     discarded: Arc<AtomicU64>,
 }
 
@@ -51,6 +54,7 @@ pub(crate) fn tap(channels: usize, frames: usize) -> rustix::io::Result<(Tap, Ou
     let (samples_in, samples_out) = RingBuffer::new(channels * frames);
     let (marks_in, marks_out) = RingBuffer::new(MARKS);
     let doorbell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let due = Arc::new(AtomicU64::new(0));
     let discarded = Arc::new(AtomicU64::new(0));
     Ok((
         Tap {
@@ -59,9 +63,10 @@ pub(crate) fn tap(channels: usize, frames: usize) -> rustix::io::Result<(Tap, Ou
             marks: marks_in,
             doorbell: doorbell.clone(),
             position: 0,
+            due: due.clone(),
             discarded: discarded.clone(),
         },
-        Outflow { channels, samples: samples_out, marks: marks_out, doorbell, discarded },
+        Outflow { channels, samples: samples_out, marks: marks_out, doorbell, due, discarded },
     ))
 }
 
@@ -93,8 +98,10 @@ impl Tap {
                 self.discarded.fetch_add(frames as u64, Ordering::Relaxed);
             }
         }
-        // The counter of an eventfd cannot fill up by ones, and a full one has rung already.
-        let _ = rustix::io::write(&self.doorbell, &1u64.to_ne_bytes());
+        if self.position >= self.due.load(Ordering::Relaxed) {
+            // The counter of an eventfd cannot fill up by ones, and a full one has rung already.
+            let _ = rustix::io::write(&self.doorbell, &1u64.to_ne_bytes());
+        }
     }
 
     /// Channels of each frame.
@@ -120,6 +127,12 @@ impl Outflow {
     /// The descriptor that becomes readable when blocks wait.
     pub(crate) fn doorbell(&self) -> Arc<OwnedFd> {
         self.doorbell.clone()
+    }
+
+    /// Says that nothing is to be done before frames up to `position` are there: until then the doorbell is not rung. What has been put
+    /// in before has rung it, so none is ever forgotten.
+    pub(crate) fn rest_until(&self, position: u64) {
+        self.due.store(position, Ordering::Relaxed);
     }
 
     /// Frames the audio thread had to discard so far.
@@ -168,6 +181,24 @@ mod tests {
         assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &[]));
         drop(outflow);
         assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &block));
+    }
+
+    #[test]
+    fn the_doorbell_is_rung_when_something_is_to_be_done() {
+        let (mut tap, outflow) = tap(2, 64).unwrap();
+        let doorbell = outflow.doorbell();
+        let mut rung = || {
+            let mut count = [0u8; 8];
+            let rung = rustix::io::read(doorbell.as_ref(), &mut count).is_ok();
+            tap.push(SenderTime::from_nanos(0), &[0.0; 2 * 4]);
+            rung
+        };
+        assert!(!rung() && rung(), "at first by every block");
+        outflow.rest_until(20);
+        // The blocks ended at frames 8, 12, 16, 20 and 24 when it was looked.
+        assert_eq!([rung(), rung(), rung(), rung(), rung()], [true, false, false, true, true]);
+        outflow.rest_until(0);
+        assert!(rung() && rung());
     }
 
     #[test]

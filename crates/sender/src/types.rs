@@ -69,6 +69,30 @@ impl Default for Encoding {
     }
 }
 
+/// How long it takes from the graph to the speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Latency {
+    /// What the players need, and [`AUTO_LEAST`](Self::AUTO_LEAST) at least: it glides.
+    #[default]
+    Auto,
+    /// Always the same, 20 ms to 2 s.
+    Fixed(Span),
+}
+
+impl Latency {
+    /// What [`Auto`](Self::Auto) begins with, and the least it comes to: enough for wired networks and the usual devices.
+    pub const AUTO_LEAST: Span = Span::from_millis(80);
+
+    /// What a stream begins with.
+    #[must_use]
+    pub fn initial(self) -> Span {
+        match self {
+            Latency::Auto => Self::AUTO_LEAST,
+            Latency::Fixed(latency) => latency,
+        }
+    }
+}
+
 /// Which players a stream is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -90,7 +114,7 @@ pub struct StreamConfig {
     /// Channels of the input, 1..=8.
     pub channels: u8,
     /// From the graph to the speaker, the same for all players.
-    pub latency: Span,
+    pub latency: Latency,
     /// Codec and packets.
     pub encoding: Encoding,
     /// The players.
@@ -213,6 +237,10 @@ pub struct StreamStatus {
     pub key: StreamKey,
     /// Whether it plays now (its gate is open, or it was begun).
     pub active: bool,
+    /// From the graph to the speaker at this moment, the sound kept from before the signal (see [`GateConfig::preroll`]) included.
+    pub latency: Span,
+    /// The same when it has come to rest.
+    pub latency_target: Span,
     /// Its players while it plays.
     pub members: Vec<Member>,
     /// Frames that were discarded because the network thread was stalled.

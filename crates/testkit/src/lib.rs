@@ -21,7 +21,8 @@
 //!
 //! # Cards
 //! [`Session::card`] puts a virtual sound card into a session, with a [crystal of its own](card), and gives what it has played
-//! and when in true time; [`measure::true_offset_series`] tells how far two of them are apart.
+//! and when in true time; [`Session::alsa_card`] does the same for programs that play straight to ALSA.
+//! [`measure::true_offset_series`] tells how far two of them are apart.
 //!
 //! # Measures
 //! [`measure::offset_series`] tells how far two recorded channels are apart, [`measure::residual`] how much of a recording is
@@ -37,6 +38,7 @@ pub mod home;
 pub mod lateness;
 pub mod measure;
 mod network;
+pub mod plot;
 mod process;
 pub mod record;
 mod relay;
@@ -46,7 +48,7 @@ pub mod sound;
 mod sys;
 pub mod wav;
 
-pub use card::{Card, Played, RunningCard};
+pub use card::{Card, Played, RunningAlsaCard, RunningCard};
 pub use graph::{Graph, Node, RoomState};
 pub use network::{Host, Network};
 pub use process::{Process, Usage};

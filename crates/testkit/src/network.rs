@@ -269,6 +269,27 @@ impl Host {
         self.space.manage("nft", &["-f", "-"], &format!("table inet loss {{}}\ndelete table inet loss\n{rules}"))
     }
 
+    /// Drops all packets of some TCP connections, each given by its port on this host and its peer's, both ways and for good; others pass, as
+    /// when a network has been away for long and TCP has not noticed yet that it is back.
+    ///
+    /// # Errors
+    /// When nftables is missing or refuses.
+    pub fn sever(&self, connections: &[(u16, u16)]) -> Result<(), Error> {
+        let rules = |ours: &str, theirs: &str| -> String {
+            let rule = |(here, there): &(u16, u16)| format!("tcp {ours} {here} tcp {theirs} {there} drop; ");
+            connections.iter().map(rule).collect()
+        };
+        let table = format!(
+            "table inet severed {{\n\
+             chain in {{ type filter hook input priority 0; {}}}\n\
+             chain out {{ type filter hook output priority 0; {}}}\n\
+             }}\n",
+            rules("dport", "sport"),
+            rules("sport", "dport")
+        );
+        self.space.manage("nft", &["-f", "-"], &table)
+    }
+
     /// Drops all UDP on this host but that of service discovery, within the host as well, as a firewall may; or lets it pass again.
     ///
     /// # Errors

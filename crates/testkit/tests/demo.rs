@@ -122,6 +122,9 @@ fn plays_and_keeps_what_each_room_played() {
         assert!(told.contains(file.to_str().unwrap()), "{told}");
         Sound::read(file).unwrap()
     });
+    let picture = fs::read_to_string(kept.join("sync.svg")).unwrap();
+    // Of both parts, what was recorded and what was told.
+    assert_eq!((picture.matches("<polyline").count(), picture.matches("stroke-dasharray").count()), (4, 2), "{told}");
     assert_eq!((kitchen.channels.len(), living_room.channels.len()), (2, 2));
     assert!(kitchen.seconds() > 13.0, "{} s", kitchen.seconds());
     let apart = measure::offset_series(&kitchen.channels[0], &living_room.channels[0], 48_000, 0.25, 0.02);

@@ -129,6 +129,12 @@ impl StreamFormat {
         }
     }
 
+    /// Most by which a packet may last longer or shorter than nominal: a twentieth of it.
+    #[must_use]
+    pub fn max_glide(&self) -> Span {
+        self.packet_duration() / 20
+    }
+
     /// Checks the length of the coded audio of one packet.
     ///
     /// # Errors

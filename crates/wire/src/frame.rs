@@ -289,7 +289,7 @@ mod tests {
             (&[0, 0, 0x10, 1, 0x01, 0, 0, 0], "frame of type hello announces 4097 bytes, 1 to 4096 are accepted"),
             (
                 &[0xff, 0xff, 0xff, 0xff, 0x20, 0, 0, 0],
-                "frame of type audio announces 4294967295 bytes, 17 to 131088 are accepted",
+                "frame of type audio announces 4294967295 bytes, 21 to 131092 are accepted",
             ),
             (&[0, 0, 0, 11, 0x30, 0, 0, 0], "frame of type time request announces 11 bytes, 12 to 12 are accepted"),
         ];

@@ -56,6 +56,10 @@ pub struct SenderHello {
     /// Whether the sender's transport takes datagrams beside the connection.
     #[serde(default)]
     pub datagrams: bool,
+    /// Number of the line: the same in all connections that follow on each other. One with the number of an earlier connection of this
+    /// peer takes its place, and the sender's clock is the same in both.
+    #[serde(default)]
+    pub line: Option<u64>,
 }
 
 impl SenderHello {
@@ -68,6 +72,7 @@ impl SenderHello {
             software: software.to_owned(),
             source: None,
             datagrams: false,
+            line: None,
         }
     }
 }
@@ -98,6 +103,10 @@ pub struct PlayerHello {
     /// Whether the player's transport takes datagrams beside the connection.
     #[serde(default)]
     pub datagrams: bool,
+    /// Number of the line: the same in all connections that follow on each other. One with the number of an earlier connection of this
+    /// peer takes its place, and the player's clock is the same in both.
+    #[serde(default)]
+    pub line: Option<u64>,
 }
 
 impl PlayerHello {
@@ -113,6 +122,7 @@ impl PlayerHello {
             groups: Vec::new(),
             source: None,
             datagrams: false,
+            line: None,
         }
     }
 }
@@ -149,6 +159,8 @@ struct SenderBody<'a> {
     source: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     datagrams: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -165,6 +177,8 @@ struct PlayerBody<'a> {
     source: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     datagrams: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
 }
 
 impl Hello {
@@ -189,6 +203,7 @@ impl Hello {
                     software: text::clip(&hello.software, MAX_SOFTWARE),
                     source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
                     datagrams: hello.datagrams,
+                    line: hello.line,
                 };
                 write_cbor(out, &body);
             }
@@ -203,6 +218,7 @@ impl Hello {
                     groups: first(&hello.groups, MAX_GROUPS).iter().map(|name| text::clip(name, MAX_NAME)).collect(),
                     source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
                     datagrams: hello.datagrams,
+                    line: hello.line,
                 };
                 write_cbor(out, &body);
             }
@@ -243,7 +259,24 @@ fn first<T>(list: &[T], count: usize) -> &[T] {
 
 #[cfg(test)]
 mod tests {
-    use super::common_version;
+    use super::{Hello, PlayerHello, SenderHello, common_version};
+    use crate::frame::FrameReader;
+
+    #[test]
+    fn a_line_is_told_and_need_not_be() {
+        for line in [None, Some(0), Some(u64::MAX)] {
+            let sender = SenderHello { line, ..SenderHello::new("desk", "test") };
+            let player = PlayerHello { line, ..PlayerHello::new("Kitchen", "test") };
+            for hello in [Hello::Sender(sender), Hello::Player(player)] {
+                let mut bytes = Vec::new();
+                hello.encode(&mut bytes);
+                let mut reader = FrameReader::new();
+                reader.push(&bytes);
+                let frame = reader.next().unwrap().unwrap();
+                assert_eq!(Hello::decode(frame.payload).unwrap(), hello);
+            }
+        }
+    }
 
     #[test]
     fn the_highest_common_version_wins() {

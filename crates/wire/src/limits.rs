@@ -54,6 +54,13 @@ pub const HELLO_LIMIT: Span = Span::from_millis(5_000);
 /// Time without a byte from the peer after which a session closes.
 pub const IDLE_LIMIT: Span = Span::from_millis(8_000);
 
+/// A peer that is silent for so long while a stream is accepted has something in its way: a player tells its status once a second, and
+/// asks for the time in-band every two seconds.
+pub const MISSED_STREAMING: Span = Span::from_millis(2_500);
+
+/// The same while no stream is accepted, when in-band exchanges are all there is; one of them may be late.
+pub const MISSED_IDLE: Span = Span::from_millis(5_000);
+
 /// Control bytes that may wait for a peer which does not read; beyond it the session closes.
 pub const MAX_QUEUED: usize = 64 * 1024;
 

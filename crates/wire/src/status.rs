@@ -95,8 +95,8 @@ impl Serialize for TimePath {
     }
 }
 
-/// Status of a player, sent once a second and when its state changes: to the sender that it plays, of the stream on this very
-/// connection, and to whoever has asked to watch, of the stream that plays, whose ever it is.
+/// Status of a player, sent once a second, when its state changes and when its latency does not suffice: to the sender that it plays, of
+/// the stream on this very connection, and to whoever has asked to watch, of the stream that plays, whose ever it is.
 ///
 /// Optional figures are absent while nothing has been measured. Counters run from the start of the stream, `xruns` from that of the player.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -158,6 +158,10 @@ pub struct PlayerStatus {
     pub output_delay_ms: Option<f64>,
     /// Audio waiting to be played, ms.
     pub buffered_ms: u32,
+    /// By how much less the stream's latency could have been since the last status without a gap, ms; negative: by how much more it should
+    /// have been. Absent when no audio came meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub spare_ms: Option<f64>,
     /// Frames played.
     pub played_frames: u64,
     /// Frames that came after their presentation time and were not played.
@@ -195,6 +199,7 @@ impl PlayerStatus {
             card_ppm: finite(self.card_ppm),
             card_deviation_ppm: finite(self.card_deviation_ppm),
             output_delay_ms: finite(self.output_delay_ms),
+            spare_ms: finite(self.spare_ms),
             ..self.clone()
         }
     }

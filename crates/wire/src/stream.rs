@@ -27,8 +27,8 @@ pub struct Start {
     /// Format of all its packets.
     pub format: StreamFormat,
     /// Time from the moment a frame is given to the sender to its presentation, [`MIN_LATENCY`] to [`MAX_LATENCY`], in
-    /// whole microseconds. The stamps include it already: it tells the player how much it will have to hold, and so
-    /// whether it can play the stream.
+    /// whole microseconds, at the start. The stamps include it already: it tells the player how much it will have to hold, and so
+    /// whether it can play the stream. It may glide later, within what the player can hold.
     pub latency: Span,
     /// Name of what plays, for people; at most [`MAX_TITLE`](crate::MAX_TITLE) bytes, cut beyond.
     pub title: String,

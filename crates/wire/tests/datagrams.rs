@@ -473,3 +473,56 @@ fn answers_that_fit_no_request_are_ignored() {
     assert_eq!(exchanges(&mut home), 0);
     assert!(!home.player.is_closed());
 }
+
+#[test]
+fn what_comes_in_band_counts_while_a_datagram_is_overdue() {
+    let mut home = Home::smooth();
+    home.start_when_ready();
+    home.run_until(10 * SECOND);
+    assert_eq!(home.player.time_path(), TimePath::Udp);
+    home.clear();
+    home.fate = blocked();
+    let shut = home.now;
+    // Long enough for the exchange in-band that is due every two seconds, and not for the path to be given up before it.
+    while home.paths.is_empty() {
+        home.run_for(10 * MS);
+    }
+    assert_eq!(home.paths[0].1, TimePath::InBand);
+    let given_up = home.paths[0].0;
+    let before = home.exchanges.iter().filter(|(at, _)| (shut + 300 * MS..given_up).contains(at)).count();
+    assert!(before >= 1, "in {} ms without an answer", (given_up - shut) / MS);
+    let in_band = 2 * IN_BAND / 1_000;
+    let beside = home.exchanges.iter().filter(|(at, _)| *at > shut + MS);
+    assert!(beside.clone().all(|(_, exchange)| exchange.round_trip().as_micros() == in_band));
+}
+
+#[test]
+fn a_path_that_comes_and_goes_is_left_alone_ever_longer() {
+    let mut home = Home::smooth();
+    home.start_when_ready();
+    let mut now_and_then = || {
+        home.fate = smooth();
+        home.run_for(5 * SECOND);
+        home.fate = blocked();
+        home.run_for(5 * SECOND);
+    };
+    (0..60).for_each(|_| now_and_then());
+    let changes = home.paths.len();
+    // It is open 60 times and shut as often. Ten minutes have room for rests of 4, 8, 16, 32 s and then of 64 s.
+    assert!((10..=26).contains(&changes), "{changes} changes");
+    let exchanges = home.exchanges.len();
+    assert!(exchanges > 3_000, "the clock is followed all the time: {exchanges} exchanges");
+    home.fate = smooth();
+    home.clear();
+    home.run_for(300 * SECOND);
+    let paths: Vec<TimePath> = home.paths.iter().map(|(_, path)| *path).collect();
+    assert!(matches!(paths[..], [] | [TimePath::Udp]), "{paths:?}");
+    assert_eq!(home.player.time_path(), TimePath::Udp);
+    // A path that has been steady is taken again with the first answer.
+    home.fate = blocked();
+    home.run_for(5 * SECOND);
+    assert_eq!(home.player.time_path(), TimePath::InBand);
+    home.fate = smooth();
+    home.run_for(3 * SECOND);
+    assert_eq!(home.player.time_path(), TimePath::Udp);
+}

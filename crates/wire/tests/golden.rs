@@ -38,6 +38,7 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         card_deviation_ppm: Some(0.25),
         output_delay_ms: Some(2.5),
         buffered_ms: 75,
+        spare_ms: None,
         played_frames: 480_000,
         late_frames: 0,
         lost_frames: 480,
@@ -166,8 +167,13 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
         ),
         (
             "audio",
-            Message::Audio(AudioPacket { id: ID, seq: 42, stamp, payload: &[0xfc, 0xff, 0xfe] }),
-            "0000001320000000000000070000002a000000012ecaa600fcfffe",
+            Message::Audio(AudioPacket { id: ID, seq: 42, stamp, glide: Span::ZERO, payload: &[0xfc, 0xff, 0xfe] }),
+            "0000001720000000000000070000002a000000012ecaa60000000000fcfffe",
+        ),
+        (
+            "audio in a glide",
+            Message::Audio(AudioPacket { id: ID, seq: 43, stamp, glide: Span::from_micros(-5), payload: &[0xfc] }),
+            "0000001520000000000000070000002b000000012ecaa600ffffec78fc",
         ),
         (
             "time request",

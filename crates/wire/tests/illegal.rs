@@ -18,7 +18,11 @@ fn start(id: u32, run: u32) -> Message<'static> {
 }
 
 fn audio(seq: u32, payload: &[u8]) -> Message<'_> {
-    Message::Audio(AudioPacket { id: ID, seq, stamp: SENDER_NOW, payload })
+    Message::Audio(AudioPacket { id: ID, seq, stamp: SENDER_NOW, glide: Span::ZERO, payload })
+}
+
+fn gliding(seq: u32, glide: Span, payload: &[u8]) -> Message<'_> {
+    Message::Audio(AudioPacket { id: ID, seq, stamp: SENDER_NOW, glide, payload })
 }
 
 fn sender_hello() -> Message<'static> {
@@ -297,6 +301,16 @@ fn audio_fits_its_stream_and_goes_forward() {
     assert!(session.accept(ID));
     let wrap = [audio(u32::MAX, &[0; 64]), audio(0, &[0; 64]), audio(1_000, &[0; 64])];
     assert_eq!(session.receive(PLAYER_NOW, &bytes(&wrap)), Ok(()), "numbers wrap, and may be left out");
+
+    // 32 frames at 48 kHz last 666667 ns.
+    let most = Span::from_nanos(33_333);
+    let ways = [gliding(1_001, most, &[0; 64]), gliding(1_002, -most, &[0; 64])];
+    assert_eq!(session.receive(PLAYER_NOW, &bytes(&ways)), Ok(()));
+    for too_far in [most + Span::from_nanos(1), -most - Span::from_nanos(1)] {
+        let (code, text) = player_fails(&[sender_hello(), start(1, 0), gliding(0, too_far, &[0; 64])]);
+        assert_eq!(code, CloseCode::Protocol);
+        assert!(text.starts_with("stream 1: a glide of "), "{text}");
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Pair {
         if self.sender.is_streaming(id) {
             let mut bytes = Vec::new();
             let stamp = self.sender_now() + Span::from_millis(80);
-            encode_audio(id, seq, stamp, &[7; 20], &mut bytes).unwrap();
+            encode_audio(id, seq, stamp, Span::ZERO, &[7; 20], &mut bytes).unwrap();
             self.to_player.push_back((self.now + self.delay, bytes));
         }
     }

@@ -136,10 +136,12 @@ pub enum OutputChoice {
         /// The file, which is overwritten.
         path: PathBuf,
     },
+    /// Nowhere, at the pace of the monotonic clock.
+    Null,
 }
 
 impl Accepts for OutputChoice {
-    const ACCEPTED: &'static str = "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\" or \"file:PATH.wav\"";
+    const ACCEPTED: &'static str = "\"pipewire[:TARGET]\", \"alsa[:DEVICE]\", \"file:PATH.wav\" or \"null\"";
 }
 
 impl FromStr for OutputChoice {
@@ -159,6 +161,8 @@ impl FromStr for OutputChoice {
             ("alsa", None) => Ok(Self::Alsa { device: "default".to_owned() }),
             ("alsa", Some(device)) if !device.is_empty() => Ok(Self::Alsa { device: device.to_owned() }),
             ("pipewire" | "alsa", Some(_)) => Err(Refused::new::<Self>(format!("nothing follows \"{kind}:\""))),
+            ("null", None) => Ok(Self::Null),
+            ("null", Some(_)) => Err(Refused::new::<Self>("\"null\" stands alone")),
             ("file", rest) => {
                 let path = PathBuf::from(rest.unwrap_or_default());
                 // The file is overwritten: the suffix keeps a slip of the pen from destroying something else.
@@ -180,6 +184,7 @@ impl fmt::Display for OutputChoice {
             Self::PipeWire { target: Some(target) } => write!(f, "pipewire:{target}"),
             Self::Alsa { device } => write!(f, "alsa:{device}"),
             Self::File { path } => write!(f, "file:{}", path.display()),
+            Self::Null => f.write_str("null"),
         }
     }
 }

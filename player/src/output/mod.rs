@@ -8,6 +8,7 @@
 pub mod alsa;
 pub mod file;
 mod health;
+pub mod null;
 pub mod pipewire;
 mod priority;
 
@@ -36,6 +37,12 @@ pub trait Output: Send {
     /// What to call the device in logs, such as `alsa:hw:0`.
     fn name(&self) -> String;
 
+    /// Tells the latency of the stream that the device is opened for next: what an output buffers has to fit in it. Outputs whose buffer is given
+    /// by the configuration or the device need not care.
+    fn set_latency(&mut self, latency: Span) {
+        let _ = latency;
+    }
+
     /// Claims the device for a stream of `rate` and `channels` and negotiates.
     ///
     /// The outputs of this crate reach the stream's rate and channels by themselves (PipeWire and ALSA convert where
@@ -54,6 +61,7 @@ pub fn from_config(config: &Config) -> Box<dyn Output> {
         }
         OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa)),
         OutputChoice::File { path } => Box::new(file::FileOutput::new(path.clone())),
+        OutputChoice::Null => Box::new(null::NullOutput),
     }
 }
 

@@ -18,14 +18,20 @@ use audera_pw::{
     Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, Node, Offer, Properties, Registry,
     RegistryEvent, State, Stream, StreamEvent, Thread,
 };
+use audera_wire::MAX_LATENCY;
 
 use super::health::{Health, Playing};
 use super::{DeviceFormat, OpenDevice, Output, OutputError, Pull};
 
 /// The property by which Audera's sinks are known.
 const ROOM_PROPERTY: &str = "audera.room";
-/// The quantum asked for, in frames at the stream's rate: short enough for 40 ms of latency, long enough for a small board.
+/// The longest quantum asked for, in frames at the stream's rate: long enough for a small board.
 const QUANTUM: u32 = 512;
+/// The shortest.
+const LEAST_QUANTUM: u32 = 64;
+/// Quanta that the latency of a stream is to hold. A cycle's sound is asked for two quanta before its end is heard; the rest is for packets,
+/// the coder's lookahead and the network.
+const QUANTA: f64 = 7.4;
 /// The largest quantum PipeWire runs with.
 const MAX_PULL: usize = 8192;
 /// The graph answers in milliseconds or not at all.
@@ -36,12 +42,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 pub struct PipeWireOutput {
     target: Option<String>,
     room: String,
+    latency: Span,
 }
 
 impl PipeWireOutput {
     /// Plays to the node called `target` (`node.name` or `object.serial`) or to the default; `room` is how the stream is shown.
     pub fn new(target: Option<String>, room: String) -> Self {
-        Self { target, room }
+        Self { target, room, latency: MAX_LATENCY }
     }
 }
 
@@ -53,8 +60,13 @@ impl Output for PipeWireOutput {
         }
     }
 
+    fn set_latency(&mut self, latency: Span) {
+        self.latency = latency;
+    }
+
     fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError> {
-        Ok(Box::new(Opened { name: self.name(), target: self.target.clone(), room: self.room.clone(), rate, channels }))
+        let (target, room) = (self.target.clone(), self.room.clone());
+        Ok(Box::new(Opened { name: self.name(), target, room, rate, channels, quantum: quantum(self.latency, rate) }))
     }
 }
 
@@ -64,11 +76,18 @@ struct Opened {
     room: String,
     rate: u32,
     channels: u16,
+    /// Asked for, in frames.
+    quantum: u32,
+}
+
+/// The quantum to ask for, for a stream of this latency; the graph takes the power of two below.
+fn quantum(latency: Span, rate: u32) -> u32 {
+    ((latency.as_frames(rate) / QUANTA) as u32).clamp(LEAST_QUANTUM, QUANTUM)
 }
 
 impl OpenDevice for Opened {
     fn format(&self) -> DeviceFormat {
-        let latency = Span::from_frames(i64::from(QUANTUM), self.rate);
+        let latency = Span::from_frames(i64::from(self.quantum), self.rate);
         DeviceFormat { rate: self.rate, channels: self.channels, max_pull: MAX_PULL, latency }
     }
 
@@ -150,14 +169,14 @@ impl Graph {
     }
 
     fn make_stream(self: &Rc<Self>, core: &Core, source: Box<dyn Pull>) -> Result<Stream, Error> {
-        let Opened { room, rate, .. } = &self.device;
+        let Opened { room, rate, quantum, .. } = &self.device;
         let properties = Properties::new()
             .with("media.type", "Audio")
             .with("media.category", "Playback")
             .with("media.role", "Music")
             .with("node.name", format!("audera-player.{room}"))
             .with("node.description", format!("{room} (Audera room)"))
-            .with("node.latency", format!("{QUANTUM}/{rate}"))
+            .with("node.latency", format!("{quantum}/{rate}"))
             // A target that the session manager remembers may be a room by now.
             .with("state.restore-target", "false")
             .with("node.dont-fallback", "true")
@@ -327,5 +346,24 @@ fn feed(mut source: Box<dyn Pull>, health: Arc<Health>) -> impl FnMut(Cycle<'_>)
         let at = timing.output_time().as_nanos();
         health.set_latency(Span::from_nanos(at - timing.now.as_nanos()));
         source.pull(PlayerTime::from_nanos(at), cycle.output());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantum_fits_in_the_latency() {
+        for (ms, rate, frames) in [
+            (20, 48_000, 129),
+            (40, 48_000, 259),
+            (40, 44_100, 238),
+            (80, 48_000, 512),
+            (250, 48_000, 512),
+            (1, 48_000, 64),
+        ] {
+            assert_eq!(quantum(Span::from_millis(ms), rate), frames, "{ms} ms");
+        }
     }
 }

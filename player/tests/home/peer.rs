@@ -158,7 +158,7 @@ impl Peer {
             let begin = (seq as usize * usize::from(FRAMES)) % (self.sound.len() - usize::from(FRAMES));
             let frames = self.sound[begin..begin + usize::from(FRAMES)].iter();
             let payload: Vec<u8> = frames.flat_map(|sample| [sample.to_le_bytes(); 2].concat()).collect();
-            encode_audio(ID, seq, at, &payload, &mut self.audio.borrow_mut()).unwrap();
+            encode_audio(ID, seq, at, Span::ZERO, &payload, &mut self.audio.borrow_mut()).unwrap();
             (seq, at) = (seq + 1, at + Span::from_frames(i64::from(FRAMES), 48_000));
         }
         self.next.set((seq, Some(at)));

@@ -3,6 +3,7 @@
 mod desk;
 mod fixed;
 mod host;
+mod latency;
 mod lifetime;
 mod memory;
 mod refusal;

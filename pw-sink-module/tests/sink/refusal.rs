@@ -8,7 +8,7 @@ use crate::desk::*;
 /// Arguments, and what the log says of them.
 const WRONG: &[(&str, &[&str])] = &[
     ("audera.codec = mp3", &["audera.codec", "mp3", "auto | pcm | opus"]),
-    ("audera.latency.msec = 5", &["audera.latency.msec", "5", "20 to 2000"]),
+    ("audera.latency.msec = 5", &["audera.latency.msec", "5", "auto", "20 to 2000"]),
     ("audera.latncy.msec = 50", &["audera.latncy.msec", "audera.latency.msec"]),
     ("audera.opus.bitrate = loud", &["audera.opus.bitrate", "loud", "64 to 320"]),
     ("audera.players = \"kitchen\"", &["audera.players", "kitchen", "array"]),

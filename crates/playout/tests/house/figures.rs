@@ -40,6 +40,16 @@ impl Apart {
         Figures { p50: part(0.5), p95: part(0.95), p99: part(0.99), max: part(1.0) }
     }
 
+    /// The largest 99th part of the distance between two times after the first common sound, in us.
+    pub fn p99_between(&self, from: f64, to: f64) -> f64 {
+        let start = self.start();
+        let within = |at: f64| (start + from..start + to).contains(&at);
+        let mut values: Vec<f64> =
+            self.series.iter().filter(|(at, _)| within(*at)).map(|(_, apart)| apart * 1e6).collect();
+        values.sort_by(f64::total_cmp);
+        values[((values.len() - 1) as f64 * 0.99) as usize]
+    }
+
     /// When both sounded first.
     pub fn start(&self) -> f64 {
         self.series.iter().find(|(_, apart)| apart.is_finite()).map_or(f64::INFINITY, |(at, _)| *at)
@@ -73,4 +83,10 @@ pub fn ratio_swing(track: &Track, since: f64) -> f64 {
         track.heard.iter().zip(&track.ratio).filter(|((at, _), _)| *at > since).map(|(_, ratio)| *ratio).collect();
     let mean = late.iter().sum::<f64>() / late.len() as f64;
     late.iter().map(|ratio| (ratio - mean).abs()).fold(0.0, f64::max)
+}
+
+/// The value below which `part` of the values lie.
+pub fn percentile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part) as usize]
 }

@@ -1,6 +1,6 @@
 //! The network between a sender and a room: floor, jitter, bursts in which nothing gets through, loss, cuts.
 
-use crate::room::Noise;
+use super::pilot::Noise;
 
 /// What a network is like. Seconds and shares.
 #[derive(Clone, Copy)]

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use audera_clock::{ClockFilter, Exchange, PlayerTime, Span};
+use audera_clock::{ClockFilter, Estimate, Exchange, PlayerTime, Span};
 use audera_playout::{Config, Feeder, Puller, Stats, playout};
 
+use super::clocks::Clocks;
 use super::network::{Cable, Network};
+use super::pilot::{self, Noise, TURN, WIDTH};
 use super::sender::{PACKET, Sender};
-use crate::room::{Noise, WIDTH};
 
 /// How often clocks are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +49,8 @@ pub struct RoomSpec {
     pub late: f64,
     pub network: Network,
     pub pace: Pace,
+    /// The clocks are known without an error: what is left is of the card.
+    pub clock_known: bool,
     /// When the room comes in.
     pub joins: f64,
     pub cuts: Vec<(f64, f64)>,
@@ -66,6 +69,7 @@ impl RoomSpec {
             late: 0.002,
             network: Network::WIRED,
             pace: Pace::Asked,
+            clock_known: false,
             joins: 0.0,
             cuts: Vec::new(),
             events: Vec::new(),
@@ -89,9 +93,6 @@ pub struct Track {
     pub updates: u64,
     pub beyond: u64,
 }
-
-/// Frames in one turn of the pilot.
-const TURN: usize = 4_800;
 
 /// From the player's start until it plays: the device is opened.
 const OPENING: f64 = 0.1;
@@ -127,7 +128,7 @@ pub struct Play<'a> {
 impl<'a> Play<'a> {
     /// Plays for `seconds` at `rate` frames per second.
     pub fn run(sender: &'a Sender, spec: RoomSpec, rate: u32, seconds: f64, seed: u64) -> Track {
-        let pilot = (0..TURN).map(|n| crate::room::pilot(n as f64)).collect();
+        let pilot = (0..TURN as usize).map(|n| pilot::pilot(n as f64)).collect();
         let cable = Cable::new(spec.network, &spec.cuts, seconds, seed ^ 0x5eed);
         let born = spec.joins;
         let player = Player::new(rate, born);
@@ -149,8 +150,12 @@ impl<'a> Play<'a> {
         play.track
     }
 
+    fn clocks(&self) -> Clocks {
+        Clocks { sender_ppm: self.sender.host_ppm, player_ppm: self.spec.host_ppm, ..Clocks::PERFECT }
+    }
+
     fn host(&self, at: f64) -> PlayerTime {
-        PlayerTime::from_nanos((at * (1.0 + self.spec.host_ppm * 1e-6) * 1e9).round() as i64 - 3_000_000_000)
+        self.clocks().player(at)
     }
 
     fn play(&mut self, seconds: f64) {
@@ -246,7 +251,13 @@ impl<'a> Play<'a> {
             let ((returned, _), exchange) = next.remove_entry();
             let _ = self.player.filter.update(exchange);
             let Some(estimate) = self.player.filter.estimate() else { continue };
-            self.player.feeder.set_estimate(estimate);
+            if self.spec.clock_known {
+                let map = self.clocks().map(returned as f64 * 1e-9);
+                let exact = Estimate { map, deviation: Span::ZERO, skew_deviation_ppm: 0.0, ..estimate };
+                self.player.feeder.set_estimate(exact);
+            } else {
+                self.player.feeder.set_estimate(estimate);
+            }
             let at = returned as f64 * 1e-9;
             let off = estimate.map.to_sender(self.host(at)) - self.sender.clock(at);
             self.track.updates += 1;
@@ -272,7 +283,7 @@ impl<'a> Play<'a> {
             self.player.arrives = None;
             let frames = (PACKET * f64::from(self.rate)).round() as usize;
             let first = self.player.packet * frames;
-            let samples: Vec<f32> = (first..first + frames).flat_map(|n| self.pilot[n % TURN]).collect();
+            let samples: Vec<f32> = (first..first + frames).flat_map(|n| self.pilot[n % self.pilot.len()]).collect();
             // The sender drops what is too late, and a full buffer drops the rest.
             if arrives - handed < self.sender.latency {
                 let _ = self.player.feeder.push(stamp, &samples);
@@ -299,7 +310,7 @@ impl<'a> Play<'a> {
         let middle = frames / 2;
         let at = self.now + middle as f64 / pace;
         let due = (at - self.sender.latency) * f64::from(self.rate) * (1.0 + self.sender.graph_ppm * 1e-6);
-        let (behind, loudness) = crate::room::heard(&out[middle * WIDTH..(middle + 1) * WIDTH], due);
+        let (behind, loudness) = pilot::heard(&out[middle * WIDTH..(middle + 1) * WIDTH], due);
         self.track.heard.push((at, if loudness > 0.5 { behind / f64::from(self.rate) } else { f64::NAN }));
         self.track.ratio.push(self.player.feeder.stats().ratio_ppm);
         self.now += frames as f64 / pace;

@@ -2,7 +2,8 @@
 
 use audera_clock::{FrameClock, Sender as SenderClock, SenderTime, Span};
 
-use crate::room::Noise;
+use super::clocks::Clocks;
+use super::pilot::Noise;
 
 /// Length of a packet in true seconds, by a perfect clock.
 pub const PACKET: f64 = 0.01;
@@ -35,7 +36,7 @@ impl Sender {
 
     /// The host's clock at true time `at`.
     pub fn clock(&self, at: f64) -> SenderTime {
-        SenderTime::from_nanos(((at * (1.0 + self.host_ppm * 1e-6)) * 1e9).round() as i64 + 5_000_000_000_000)
+        Clocks { sender_ppm: self.host_ppm, ..Clocks::PERFECT }.sender(at)
     }
 
     /// True time at which the graph hands packet `n` over.

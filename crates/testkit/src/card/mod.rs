@@ -6,17 +6,26 @@
 //! moments at which the machine happened to wake the card.
 //!
 //! The card is the program `audera-card` beside the running test; see there for its options and files.
+//!
+//! The same crystal can drive an ALSA card ([`Session::alsa_card`]), which is a plugin of alsa-lib: programs open it
+//! without any sound server.
 
+mod alsa;
 mod converter;
+mod follower;
 mod played;
+mod ring;
 mod sample_clock;
 mod tape;
 mod true_time;
 
 use std::path::{Path, PathBuf};
 
+pub use alsa::{RunningAlsaCard, claim_alsa_card};
 pub use converter::{Converter, Cycle};
+pub use follower::{Followed, Follower};
 pub use played::{Counts, MISSED_FILE, Missed, Played, REPORT_FILE, Report, SAMPLES_FILE, TIMES_FILE, XRUNS_FILE};
+pub use ring::Ring;
 pub use sample_clock::{SampleClock, Wander};
 pub use tape::{Recording, Tape};
 pub use true_time::{TrueTime, TrueTimer};
@@ -33,12 +42,21 @@ pub struct Card {
     quantum: Option<u32>,
     rate: u32,
     priority: u32,
+    pointer_step: u32,
 }
 
 impl Card {
     /// A card called `name`, which is its node name and description.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ppm: 0.0, wander: None, quantum: None, rate: 48_000, priority: 1_000 }
+        Self {
+            name: name.to_owned(),
+            ppm: 0.0,
+            wander: None,
+            quantum: None,
+            rate: 48_000,
+            priority: 1_000,
+            pointer_step: 1,
+        }
     }
 
     /// Its crystal is fast by this much, in parts per million.
@@ -70,6 +88,18 @@ impl Card {
     pub fn priority(mut self, priority: u32) -> Self {
         self.priority = priority;
         self
+    }
+
+    /// ALSA only: it tells its position in steps of so many frames, 1 to 65536, or in whole periods for nought. Real cards
+    /// have 1 to 16; some USB devices and plugins tell whole periods.
+    pub fn pointer_step(mut self, frames: u32) -> Self {
+        self.pointer_step = frames;
+        self
+    }
+
+    fn clock(&self, start: TrueTime) -> SampleClock {
+        let clock = SampleClock::new(self.rate, start, self.ppm);
+        self.wander.map_or(clock, |wander| clock.wandering(wander))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, io::Read as _, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{SampleClock, TrueTime};
+use super::{SampleClock, TrueTime, Wander};
 use crate::Error;
 
 /// The recording: raw 32-bit floats, interleaved, little-endian, frame 0 first.
@@ -18,7 +18,7 @@ pub const XRUNS_FILE: &str = "xruns.csv";
 /// The card's [`Report`].
 pub const REPORT_FILE: &str = "card.json";
 
-/// What a card tells of itself and of its run, as JSON. Written at the start, and once more at the end.
+/// What a card tells of itself and of its run, as JSON. Written at the start, twice a second, and once more at the end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name.
@@ -41,6 +41,16 @@ pub struct Report {
     pub counts: Counts,
     /// Whether the run has ended as it should, so that the counts are final.
     pub complete: bool,
+}
+
+impl Report {
+    /// The crystal it tells of.
+    #[must_use]
+    pub fn clock(&self) -> SampleClock {
+        let clock = SampleClock::new(self.rate, TrueTime::from_nanos(self.started_ns), self.ppm);
+        let wander = Wander { ppm: self.wander_ppm, seconds: self.wander_seconds, seed: self.seed };
+        if wander.seconds > 0.0 { clock.wandering(wander) } else { clock }
+    }
 }
 
 /// How a run went: what is to be looked at before its recording is believed.
@@ -227,7 +237,6 @@ fn read_samples(path: &Path, channels: usize, channel: usize) -> std::io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::card::Wander;
 
     #[test]
     fn the_table_is_the_crystal_to_a_nanosecond() {

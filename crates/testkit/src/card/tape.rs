@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Seek as _, SeekFrom, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -26,6 +26,15 @@ const SLACK: usize = 5;
 const NOTES: usize = SLACK * 192_000 / 16 * 3;
 /// Between two looks at the rings.
 const LOOK: Duration = Duration::from_millis(50);
+/// Between two reports, in looks: who is killed leaves a report that is no older.
+const LOOKS: u32 = 10;
+
+/// Whether the files of a recording are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    New,
+    There,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Note {
@@ -98,10 +107,29 @@ impl Tape {
     /// When a file cannot be made.
     pub fn start(folder: &Path, report: Report, clock: SampleClock) -> Result<(Recording, Self), Error> {
         fs::create_dir_all(folder).map_err(|source| Error::File { path: folder.to_owned(), source })?;
+        Self::run(folder, report, clock, Files::New)
+    }
+
+    /// Goes on with what another tape of the same card has written, however that ended, by the crystal that its report
+    /// tells of. So do the counts.
+    ///
+    /// # Errors
+    /// When the files are not there or cannot be written.
+    pub fn go_on(folder: &Path) -> Result<(Recording, Self, Report), Error> {
+        let path = folder.join(REPORT_FILE);
+        let read = fs::read(&path).and_then(|text| Ok(serde_json::from_slice::<Report>(&text)?));
+        let before = read.map_err(|source| Error::File { path, source })?;
+        let report = Report { complete: false, ..before };
+        let (mut recording, tape) = Self::run(folder, report.clone(), report.clock(), Files::There)?;
+        recording.unrecorded = report.counts.unrecorded_frames;
+        Ok((recording, tape, report))
+    }
+
+    fn run(folder: &Path, report: Report, clock: SampleClock, files: Files) -> Result<(Recording, Self), Error> {
         let channels = usize::from(report.channels.max(1));
         let (samples, samples_out) = RingBuffer::new(SLACK * report.rate as usize * channels);
         let (notes, notes_out) = RingBuffer::new(NOTES);
-        let mut writer = Writer::new(folder, report, clock, samples_out, notes_out)?;
+        let mut writer = Writer::new(folder, report, clock, files, samples_out, notes_out)?;
         let stop = Arc::new(AtomicBool::new(false));
         let writer = thread::Builder::new().name("audera-card-tape".to_owned()).spawn({
             let stop = stop.clone();
@@ -162,6 +190,8 @@ struct Writer {
     /// The first line that is not in the table.
     line: u64,
     bytes: Vec<u8>,
+    /// Looks since the last report.
+    looks: u32,
 }
 
 impl Writer {
@@ -169,14 +199,29 @@ impl Writer {
         folder: &Path,
         report: Report,
         clock: SampleClock,
+        files: Files,
         samples: Consumer<f32>,
         notes: Consumer<Note>,
     ) -> Result<Self, Error> {
         let make = |name: &str, heading: &str| {
             let path = folder.join(name);
-            let made = File::create(&path).and_then(|mut file| file.write_all(heading.as_bytes()).map(|()| file));
+            let made = match files {
+                Files::New => {
+                    File::create(&path).and_then(|mut file| file.write_all(heading.as_bytes()).map(|()| file))
+                }
+                Files::There => at_end_of_lines(&path, heading),
+            };
             made.map_err(|source| Error::File { path, source })
         };
+        let failed = |name: &str, source| Error::File { path: folder.join(name), source };
+        let (mut end, mut line) = (0, 0);
+        if files == Files::There {
+            let length = fs::metadata(folder.join(SAMPLES_FILE)).map_err(|source| failed(SAMPLES_FILE, source))?.len();
+            end = length / (u64::from(report.channels.max(1)) * 4);
+            let table = fs::read(folder.join(TIMES_FILE)).map_err(|source| failed(TIMES_FILE, source))?;
+            // But for the heading.
+            line = (table.iter().filter(|byte| **byte == b'\n').count() as u64).saturating_sub(1);
+        }
         let mut writer = Self {
             report,
             clock,
@@ -186,9 +231,10 @@ impl Writer {
             times: make(TIMES_FILE, "frame,true_ns\n")?,
             missed: make(MISSED_FILE, "frame,frames\n")?,
             xruns: make(XRUNS_FILE, "frame,frames\n")?,
-            end: 0,
-            line: 0,
+            end,
+            line,
             bytes: Vec::new(),
+            looks: 0,
             folder: folder.to_owned(),
         };
         writer.write()?;
@@ -220,7 +266,13 @@ impl Writer {
             lines.push_str(&format!("{frame},{}\n", self.clock.time_of(frame as f64).as_nanos()));
             self.line += 1;
         }
-        self.times.write_all(lines.as_bytes()).map_err(|source| self.failed(TIMES_FILE, source))
+        self.times.write_all(lines.as_bytes()).map_err(|source| self.failed(TIMES_FILE, source))?;
+        self.looks += 1;
+        if self.looks >= LOOKS {
+            self.looks = 0;
+            self.tell()?;
+        }
+        Ok(())
     }
 
     /// Writes samples at their place; what is left out on the way is a hole in the file, which reads as zeros.
@@ -261,6 +313,19 @@ impl Writer {
     }
 }
 
+/// Opens a file to go on at the end of its last whole line; whoever wrote it may have been killed. Without a heading it has
+/// no lines.
+fn at_end_of_lines(path: &Path, heading: &str) -> io::Result<File> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    if !heading.is_empty() {
+        let text = fs::read(path)?;
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        file.set_len(end as u64)?;
+        file.seek(SeekFrom::End(0))?;
+    }
+    Ok(file)
+}
+
 fn line(Missed { frame, frames }: Missed) -> String {
     format!("{frame},{frames}\n")
 }
@@ -299,6 +364,33 @@ mod tests {
         assert!(played.report.complete);
         assert_eq!((played.report.counts.cycles, played.report.counts.unrecorded_frames), (3, 0));
         assert!(played.time_of(4_000.0).since(clock.time_of(4_000.0)).abs() <= 1);
+    }
+
+    #[test]
+    fn another_tape_goes_on_where_one_was_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = SampleClock::new(48_000, TrueTime::now(), -60.0);
+        let started_ns = clock.start().as_nanos();
+        let report = Report { rate: 48_000, channels: 1, ppm: -60.0, started_ns, ..Report::default() };
+        let (mut recording, tape) = Tape::start(folder.path(), report, clock).unwrap();
+        recording.play(100, &[0.25; 50]);
+        recording.counts(&Counts { cycles: 7, ..Counts::default() });
+        tape.finish().unwrap();
+        // Killed in the middle of a line.
+        let mut times = File::options().append(true).open(folder.path().join(TIMES_FILE)).unwrap();
+        times.write_all(b"4711").unwrap();
+        let (mut recording, tape, Report { counts, .. }) = Tape::go_on(folder.path()).unwrap();
+        assert_eq!(counts.cycles, 7);
+        assert!(!Played::read(folder.path()).unwrap().report.complete);
+        recording.play(200, &[0.5; 50]);
+        recording.counts(&Counts { cycles: 9, ..counts });
+        tape.finish().unwrap();
+        let played = Played::read(folder.path()).unwrap();
+        assert_eq!([played.samples[149], played.samples[150], played.samples[200]], [0.25, 0.0, 0.5]);
+        assert_eq!((played.report.counts.cycles, played.report.complete), (9, true));
+        for frame in [0.0, 4_800.0, 9_600.0, 12_345.0] {
+            assert!(played.time_of(frame).since(clock.time_of(frame)).abs() <= 1, "{frame}");
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! A simulated host may preload a shim that interposes `clock_gettime`, `timerfd_settime`, `clock_nanosleep` and `syscall`,
 //! so that its programs see a clock which runs fast or slow. What drives a virtual card must not be bent by it: a crystal
-//! keeps its own time. Interposing works on names that the dynamic linker resolves in the order of the loaded objects, so it
-//! leaves alone a function that was looked up in the C library itself. That is what is done here, and it keeps what the C
-//! library is good for: the reading without a system call where the kernel offers one, on every processor.
+//! keeps its own time. Interposing works on names that the dynamic linker resolves in the order of the loaded objects, so
+//! it leaves alone a function that was looked up in the C library itself. That is what is done here, and it keeps what the
+//! C library is good for: the reading without a system call where the kernel offers one, on every processor.
 
 use std::{
     ffi::CStr,
@@ -106,7 +106,15 @@ impl TrueTimer {
     /// Expires once at this time, or at once if it has passed. Safe on a real-time thread.
     pub fn arm(&self, at: TrueTime) {
         // A time of nought would disarm.
-        let at = at.as_nanos().max(1);
+        self.set(at.as_nanos().max(1));
+    }
+
+    /// Does not expire any more, and is not readable if it has. Safe on a real-time thread.
+    pub fn disarm(&self) {
+        self.set(0);
+    }
+
+    fn set(&self, at: i64) {
         let value = libc::timespec { tv_sec: at / 1_000_000_000, tv_nsec: at % 1_000_000_000 };
         let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         // SAFETY: a live timerfd and a valid time, which is all that could be refused; the old one is not asked for.
@@ -152,5 +160,8 @@ mod tests {
         // SAFETY: one valid pollfd.
         assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 10_000) }, 1);
         assert!(TrueTime::now() >= due);
+        timer.disarm();
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 0) }, 0);
     }
 }

@@ -72,8 +72,15 @@ pub fn residual(recording: &[f32], source: &[f32], rate: u32, block: f64) -> Opt
     let probe_at = source.chunks(piece).enumerate().max_by(|a, b| power(a.1).total_cmp(&power(b.1)))?.0 * piece;
     let probe = source.get(probe_at..(probe_at + piece).min(source.len()))?;
     let lag = best_lag(probe, recording, 0, 0, recording.len() as isize)?;
-    // Position in the source of the recording's first frame.
+    // Position in the source of the recording's first frame. From the loud part to the beginning the rate may have added up to more than a
+    // block's fit would look for.
     let mut shift = (probe_at as isize - lag) as f64;
+    let opening = source.get(..piece).filter(|opening| power(opening) > 1e-3 * power(probe));
+    if let Some(at) =
+        opening.and_then(|opening| search(opening, recording, -shift, (SEARCHED * f64::from(rate)) as isize))
+    {
+        shift = -at;
+    }
 
     let mut found = Found::default();
     let mut start = ((edge as f64 - shift).max(0.0) as usize).max(reach);
@@ -434,6 +441,17 @@ mod tests {
         assert!(found.db < -85.0 && found.worst_db < -85.0, "{found:?}");
         assert!((found.drift_ppm - 20.0).abs() < 0.5, "{found:?}");
         assert!((found.delay - 1000.4).abs() < 0.1, "{found:?}");
+    }
+
+    /// The loudest piece is far behind; by then the drift has added up to 70 frames.
+    #[test]
+    fn the_beginning_is_found_under_a_drift() {
+        let mut source = noise(RATE, 1, 4.0, 0.5, 9).channels.remove(0);
+        source[..3 * RATE as usize].iter_mut().for_each(|sample| *sample *= 0.5);
+        let played: Vec<f32> = (0..source.len()).map(|n| at(&source, n as f64 * (1.0 - 500e-6)).0 as f32).collect();
+        let found = residual(&recorded(&played), &source, RATE, 0.02).unwrap();
+        assert!(found.worst_db < -70.0 && found.breaks.is_empty(), "{found:?}");
+        assert!((found.drift_ppm + 500.0).abs() < 1.0 && (found.delay - 1000.0).abs() < 0.1, "{found:?}");
     }
 
     #[test]

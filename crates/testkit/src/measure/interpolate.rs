@@ -3,12 +3,12 @@
 use super::fit::kernel;
 
 /// Taps on each side.
-const REACH: usize = 32;
+pub(crate) const REACH: usize = 32;
 /// Kernels between one sample and the next; between two of them it is linear, which errs by less than -120 dB.
 const PHASES: usize = 1024;
 
 /// Reads sounds at any position.
-pub(super) struct Interpolator {
+pub(crate) struct Interpolator {
     /// For each phase its taps from the earliest sample to the latest.
     kernels: Vec<[f32; 2 * REACH]>,
 }

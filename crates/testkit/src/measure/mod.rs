@@ -13,5 +13,6 @@ pub use cycles::{Run, runs};
 pub use fit::{Block, Break, Residual, residual};
 pub use flaws::{Click, Gap, clicks, gaps};
 pub use holes::{CYCLE, Holes, MOST_EXCUSED, Reference, is_missed_cycle, share_heard};
+pub(crate) use interpolate::{Interpolator, REACH};
 pub use offset::{Offset, OffsetSeries, offset_series};
 pub use true_time::true_offset_series;

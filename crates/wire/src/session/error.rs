@@ -1,5 +1,7 @@
 //! What ends a session against the rules, and what a sender cannot start.
 
+use audera_clock::Span;
+
 use crate::close::CloseCode;
 use crate::format::{FormatError, Formats, StreamFormat};
 use crate::frame::{FrameError, FrameType};
@@ -82,6 +84,16 @@ pub enum SessionError {
         id: StreamId,
         /// What is wrong.
         error: FormatError,
+    },
+    /// Audio that is to last far longer or shorter than its frames do.
+    #[error("stream {id}: a glide of {glide} in one packet is not accepted: at most {most}")]
+    AudioGlide {
+        /// Stream.
+        id: StreamId,
+        /// The glide.
+        glide: Span,
+        /// What would be accepted, either way.
+        most: Span,
     },
     /// Audio that repeats or goes back.
     #[error("stream {id}: packet {seq} came after packet {last}")]

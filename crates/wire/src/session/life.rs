@@ -5,7 +5,7 @@ use audera_clock::Time;
 use crate::VERSIONS;
 use crate::close::{Bye, CloseCode};
 use crate::hello::{Hello, common_version};
-use crate::limits::{HELLO_LIMIT, IDLE_LIMIT, MAX_QUEUED};
+use crate::limits::{HELLO_LIMIT, IDLE_LIMIT, MAX_QUEUED, MISSED_IDLE, MISSED_STREAMING};
 use crate::message::Message;
 use crate::session::error::SessionError;
 
@@ -77,6 +77,12 @@ impl<S> Life<S> {
             Phase::Ready { .. } => Some(self.heard + IDLE_LIMIT),
             Phase::Closed => None,
         }
+    }
+
+    /// When the peer is to have been heard again if all is well; `None` before its hello and after the end.
+    pub(crate) fn missed_at(&self, streaming: bool) -> Option<Time<S>> {
+        let silence = if streaming { MISSED_STREAMING } else { MISSED_IDLE };
+        self.is_ready().then(|| self.heard + silence)
     }
 
     /// Judges the deadlines.

@@ -30,7 +30,7 @@ pub enum PlayerEvent {
     /// The sender announces a stream within what the player's hello takes; answer with [`PlayerSession::accept`] or
     /// [`PlayerSession::refuse`].
     Start(Start),
-    /// Audio of an accepted stream, of a length that its format allows.
+    /// Audio of an accepted stream, of a length and a glide that its format allows.
     Audio {
         /// Stream.
         id: StreamId,
@@ -39,6 +39,8 @@ pub enum PlayerEvent {
         seq: u32,
         /// Presentation time of its first frame.
         stamp: SenderTime,
+        /// Time by which its frames together last longer than nominal.
+        glide: Span,
         /// Coded audio.
         payload: Vec<u8>,
     },
@@ -237,6 +239,13 @@ impl PlayerSession {
         Some(request.map_or(deadline, |request| request.min(deadline)))
     }
 
+    /// When the sender is to have been heard again if all is well. From then on something is in the way, and a new connection may be
+    /// through sooner than this one; `None` while there is nothing to expect.
+    #[must_use]
+    pub fn missed_at(&self) -> Option<PlayerTime> {
+        self.core.life.missed_at(self.core.is_streaming())
+    }
+
     /// Judges the deadlines at `now` and makes time requests due; calling it early does no harm.
     ///
     /// # Errors
@@ -430,12 +439,16 @@ impl Core {
     }
 
     fn audio(&mut self, packet: &AudioPacket<'_>) -> Result<(), SessionError> {
-        let &AudioPacket { id, seq, stamp, payload } = packet;
+        let &AudioPacket { id, seq, stamp, glide, payload } = packet;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id && stream.accepted) else {
             self.counters.ignored_audio += 1;
             return Ok(());
         };
         stream.format.check_payload(payload.len()).map_err(|error| SessionError::AudioLength { id, error })?;
+        let most = stream.format.max_glide();
+        if glide.abs() > most {
+            return Err(SessionError::AudioGlide { id, glide, most });
+        }
         if let Some(last) = stream.last_seq {
             // Half of the circle is ahead of a number, the other half behind it.
             if !(1..1 << 31).contains(&seq.wrapping_sub(last)) {
@@ -443,7 +456,7 @@ impl Core {
             }
         }
         stream.last_seq = Some(seq);
-        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, payload: payload.to_vec() });
+        self.events.push_back(PlayerEvent::Audio { id, seq, stamp, glide, payload: payload.to_vec() });
         Ok(())
     }
 

@@ -38,6 +38,14 @@ const MOST_UNANSWERED: u32 = 3;
 /// See [`MOST_UNANSWERED`].
 const SILENCE: Span = Span::from_millis(2_000);
 
+/// After so long without a failure, a path is steady: the next failure is taken for one of its kind, and the path taken again with the
+/// first answer.
+const STEADY: Span = Span::from_millis(60_000);
+/// A path that fails sooner rests for so long before it is taken again, ...
+const FIRST_REST: Span = Span::from_millis(4_000);
+/// ... each time twice as long as before, up to this.
+const LONGEST_REST: Span = Span::from_millis(64_000);
+
 /// A datagram that the transport does not take for so long is not under way.
 const STUCK: Span = Span::from_millis(2_000);
 
@@ -69,6 +77,11 @@ struct Lane {
 struct DatagramLane {
     lane: Lane,
     open: bool,
+    /// When it was opened last, and shut last.
+    opened: PlayerTime,
+    shut: PlayerTime,
+    /// It is not opened again before this has passed since it was shut.
+    rest: Span,
     /// What was told of the path last.
     told: Option<TimePath>,
     /// Requests since the last answer, and when the first of them left.
@@ -86,6 +99,9 @@ impl Requests {
         let datagrams = datagrams.then(|| DatagramLane {
             lane: Lane::new(DATAGRAM_BURST, MAX_DATAGRAMS_PENDING),
             open: false,
+            opened: begin,
+            shut: begin,
+            rest: Span::ZERO,
             told: None,
             unanswered: 0,
             since: None,
@@ -145,7 +161,9 @@ impl Requests {
             }
             let lasting = datagrams.since.is_some_and(|since| now - since >= SILENCE);
             datagrams.silent |= lasting && datagrams.unanswered >= MOST_UNANSWERED;
-            datagrams.open &= !datagrams.silent && !datagrams.stuck;
+            if datagrams.open && (datagrams.silent || datagrams.stuck) {
+                datagrams.shut(now);
+            }
         }
     }
 
@@ -189,7 +207,9 @@ impl Requests {
         datagrams.unanswered = 0;
         datagrams.since = None;
         datagrams.silent = false;
-        if !std::mem::replace(&mut datagrams.open, true) {
+        if !datagrams.open && arrived - datagrams.shut >= datagrams.rest {
+            datagrams.open = true;
+            datagrams.opened = arrived;
             datagrams.lane.burst_left = DATAGRAM_BURST;
             self.in_band.burst_left = 0;
         }
@@ -268,6 +288,13 @@ impl Lane {
 }
 
 impl DatagramLane {
+    fn shut(&mut self, now: PlayerTime) {
+        self.open = false;
+        self.shut = now;
+        let steady = now - self.opened >= STEADY;
+        self.rest = if steady { Span::ZERO } else { (self.rest * 2).max(FIRST_REST).min(LONGEST_REST) };
+    }
+
     fn scheduled(&self, begin: PlayerTime, streaming: bool, pace: Span) -> PlayerTime {
         if self.lane.burst_left > 0 {
             return self.lane.after(begin, DATAGRAM_BURST_INTERVAL);

@@ -198,6 +198,13 @@ impl SenderSession {
         Some(sign.map_or(deadline, |sign| sign.min(deadline)))
     }
 
+    /// When the player is to have been heard again if all is well. From then on something is in the way, and a new connection may be
+    /// through sooner than this one; `None` while there is nothing to expect.
+    #[must_use]
+    pub fn missed_at(&self) -> Option<SenderTime> {
+        self.core.life.missed_at(self.core.streams.iter().any(|stream| stream.accepted))
+    }
+
     /// Judges the deadlines at `now`; calling it early does no harm.
     ///
     /// # Errors

@@ -194,7 +194,7 @@ impl Pair {
         let len = self.payload_len[&id];
         let mut bytes = Vec::new();
         let stamp = self.sender_now() + Span::from_millis(80);
-        encode_audio(id, self.next_seq, stamp, &vec![0x55; len], &mut bytes).expect("a legal packet");
+        encode_audio(id, self.next_seq, stamp, Span::ZERO, &vec![0x55; len], &mut bytes).expect("a legal packet");
         self.next_seq = self.next_seq.wrapping_add(1);
         self.sent_audio += 1;
         self.to_player.extend(bytes);

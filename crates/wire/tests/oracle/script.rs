@@ -87,6 +87,12 @@ impl<'a> Script<'a> {
         i64::from(self.short()) << self.below(48)
     }
 
+    /// Mostly within what a packet may glide by.
+    fn glide(&mut self) -> Span {
+        let ns = (i64::from(self.short()) - (1 << 15)) << self.below(4);
+        if self.below(8) == 0 { Span::from_nanos(ns << 10) } else { Span::from_nanos(ns / 2) }
+    }
+
     pub fn status(&mut self) -> PlayerStatus {
         PlayerStatus {
             room: self.text(),
@@ -168,7 +174,8 @@ impl<'a> Script<'a> {
             10..=12 => {
                 payload = vec![0; [20, 64, 192, 1][usize::from(self.below(4))]];
                 let (id, seq) = (self.id(), self.number());
-                Message::Audio(AudioPacket { id, seq, stamp: SenderTime::from_nanos(self.stamp()), payload: &payload })
+                let stamp = SenderTime::from_nanos(self.stamp());
+                Message::Audio(AudioPacket { id, seq, stamp, glide: self.glide(), payload: &payload })
             }
             13 => Message::TimeRequest(self.request()),
             14 => Message::TimeReply(self.reply()),

@@ -198,17 +198,19 @@ impl<C: Card, P: Pull> Feed<C, P> {
     /// When the next frame written will be heard.
     fn time_of_next(&mut self, snapshot: Snapshot) -> PlayerTime {
         let heard = self.written.saturating_add_signed(-snapshot.delay);
+        // A device tells whole frames, so this one has been heard for half of its time already, on average.
+        let at = snapshot.at - Span::from_frames(1, self.format.rate) / 2;
         // Coarse devices step back a little now and then, which the clock would take for another device.
         if heard >= self.observed {
             self.observed = heard;
-            if let Observed::Reanchored { jump } = self.clock.observe(heard, snapshot.at) {
+            if let Observed::Reanchored { jump } = self.clock.observe(heard, at) {
                 if jump != Span::ZERO {
                     self.health.count_reanchor();
                     self.pull.device_reset();
                 }
             }
         }
-        let unfiltered = || snapshot.at + Span::from_frames(snapshot.delay, self.format.rate);
+        let unfiltered = || at + Span::from_frames(snapshot.delay, self.format.rate);
         self.clock.time_of(self.written).unwrap_or_else(unfiltered)
     }
 

@@ -281,6 +281,17 @@ fn worst(errors: &[(PlayerTime, Span)]) -> Span {
     errors.iter().map(|(_, error)| error.abs()).max().unwrap()
 }
 
+/// The card tells whole frames, which at 48 kHz would be 10 us on average.
+#[test]
+fn whole_frames_are_no_bias() {
+    for ppm in [-80.0, 0.3, 60.0] {
+        let (world, ..) = run(world(ppm, 2500));
+        let errors: Vec<f64> = world.ats[1000..].iter().map(|(_, error)| error.as_secs_f64()).collect();
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        assert!(mean.abs() < 3e-6, "{:.1} us at {ppm} ppm", mean * 1e6);
+    }
+}
+
 #[test]
 fn the_play_time_is_right_whatever_the_crystal_and_the_jitter() {
     for ppm in [-100.0, 0.0, 80.0] {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::crowd::Crowd;
+
 /// Measures how well rooms play in time: Audera, and Snapcast where it is installed, in the same scenarios one after the other.
 ///
 /// Everything runs in sessions of their own, on virtual sound cards and networks; nothing of it is left when it ends but the
@@ -15,6 +17,9 @@ pub(crate) struct Arguments {
     /// Run only these scenarios, by name, separated by commas.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// How long the network is cut in the scenario of that name, 1 to 300 s.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub cut: u32,
     /// Measure only this system.
     #[arg(long, value_name = "SYSTEM", value_parser = ["audera", "snapcast"])]
     pub system: Option<String>,
@@ -27,4 +32,13 @@ pub(crate) struct Arguments {
     /// Tell the scenarios and end.
     #[arg(long)]
     pub list: bool,
+    #[command(subcommand)]
+    pub instead: Option<Instead>,
+}
+
+/// What is measured instead of the scenarios.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Instead {
+    /// One sender and many players on one machine: what they cost, and whether any packet comes too late. Give --seconds and --out before it.
+    Crowd(Crowd),
 }

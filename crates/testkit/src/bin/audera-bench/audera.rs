@@ -4,7 +4,13 @@ use std::fs;
 
 use audera_testkit::{Error, Process};
 
-use crate::{failure::Failure, outcome::Role, rig::Rig, scenario::Scenario, stage::Stage};
+use crate::{
+    failure::Failure,
+    outcome::Role,
+    rig::Rig,
+    scenario::{DEFAULT, Scenario},
+    stage::Stage,
+};
 
 const SINK: &str = "audera.Everywhere";
 
@@ -16,7 +22,12 @@ pub(crate) struct Audera {
 
 impl Audera {
     pub fn start(stage: &Stage, scenario: &'static Scenario) -> Result<Self, Failure> {
-        let args = format!("audera.latency.msec = {}", scenario.latency_ms);
+        // Where nobody asks for another latency it is left to find its own.
+        let latency = match scenario.latency_ms {
+            DEFAULT => "auto".to_owned(),
+            asked => asked.to_string(),
+        };
+        let args = format!("audera.latency.msec = {latency} audera.codec = {}", scenario.codec);
         let module = stage.product.module(stage.sender(), "sink", &args)?;
         Ok(Self { scenario, module, players: scenario.rooms.iter().map(|_| None).collect() })
     }
@@ -27,13 +38,20 @@ impl Rig for Audera {
         SINK
     }
 
+    fn teller(&self) -> Option<&'static str> {
+        Some(SINK)
+    }
+
     fn start_room(&mut self, stage: &Stage, room: usize) -> Result<(), Failure> {
         let plan = &self.scenario.rooms[room];
         let session = &stage.sessions[plan.host];
         // Whatever this machine's own player is configured to be, it is not meant here.
         let settings = session.dir().join("player.toml");
         fs::write(&settings, "").map_err(|source| Error::File { path: settings.clone(), source })?;
-        let output = format!("pipewire:{}", plan.name);
+        let output = match stage.pcm(room) {
+            None => format!("pipewire:{}", plan.name),
+            Some(pcm) => format!("alsa:{pcm}"),
+        };
         let settings = settings.display().to_string();
         let args = ["--access", "open", "--output", &output, "--config", &settings];
         let command = stage.product.player_command(session, plan.name, &args);

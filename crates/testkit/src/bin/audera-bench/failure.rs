@@ -32,6 +32,14 @@ pub(crate) enum Failure {
         /// The end of its log.
         said: String,
     },
+    /// Players have got lost on the way.
+    #[error("only {playing} of {players} players play at the end; their logs may say why")]
+    Fewer {
+        /// Those that do.
+        playing: usize,
+        /// Those that should.
+        players: usize,
+    },
     /// No room played anything.
     #[error("no room has played anything")]
     Silent,

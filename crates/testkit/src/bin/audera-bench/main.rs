@@ -2,6 +2,8 @@
 
 mod arguments;
 mod audera;
+mod belief;
+mod crowd;
 mod failure;
 mod flaws;
 mod meter;
@@ -17,6 +19,7 @@ mod stage;
 use std::{
     path::Path,
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use audera_testkit::{
@@ -25,7 +28,7 @@ use audera_testkit::{
 };
 use clap::Parser as _;
 
-use arguments::Arguments;
+use arguments::{Arguments, Instead};
 use failure::Failure;
 use outcome::{Outcome, System};
 use report::{Circumstances, Entry};
@@ -40,7 +43,11 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    match bench(&arguments) {
+    let outcome = match &arguments.instead {
+        Some(Instead::Crowd(crowd)) => crowd::run(crowd, arguments.seconds, &arguments.out),
+        None => bench(&arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("audera-bench: {failure}");
@@ -61,17 +68,18 @@ fn bench(arguments: &Arguments) -> Result<(), Failure> {
     systems.retain(|system| arguments.system.as_ref().is_none_or(|only| *only == system.to_string().to_lowercase()));
     let circumstances = circumstances(arguments.seconds, snapcast);
     let seconds = f64::from(arguments.seconds);
+    let cut = Duration::from_secs(arguments.cut.into());
     // Deleted at the end, whatever happens.
     let folder = tempfile::tempdir().map_err(|source| Failure::Write { path: std::env::temp_dir(), source })?;
     let file = folder.path().join("noise.wav");
-    noise(seconds + 10.0).write(&file, Samples::S16)?;
+    noise(seconds + cut.as_secs_f64() + 10.0).write(&file, Samples::S16)?;
     let logs = arguments.logs.then(|| arguments.out.join("logs"));
     let mut entries = Vec::new();
     let mut files = Vec::new();
     for scenario in scenarios {
         println!("{}: {}", scenario.name, scenario.title);
         for &system in &systems {
-            let result = measure(scenario, system, &file, seconds, logs.as_deref());
+            let result = measure(scenario, system, &file, (seconds, cut), logs.as_deref());
             let entry = Entry { scenario, system, result: result.map_err(|failure| failure.to_string()) };
             println!("  {system:<9} {}", report::in_short(&entry));
             entries.push(entry);
@@ -88,10 +96,10 @@ fn measure(
     scenario: &'static Scenario,
     system: System,
     file: &Path,
-    seconds: f64,
+    lengths: (f64, Duration),
     logs: Option<&Path>,
 ) -> Result<Outcome, Failure> {
-    let take = run::run(scenario, system, file, seconds, logs)?;
+    let take = run::run(scenario, system, file, lengths, logs)?;
     Outcome::of(scenario, take).ok_or(Failure::Silent)
 }
 

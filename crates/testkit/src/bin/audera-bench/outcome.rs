@@ -2,12 +2,16 @@
 
 use std::{fmt, ops::Range};
 
-use audera_testkit::card::{Played, TrueTime};
+use audera_testkit::{
+    card::{Played, TrueTime},
+    measure,
+};
 
 use crate::{
+    belief::{Belief, Pair, Told, pairs, ratio_moves},
     flaws::{Flaw, Flaws, Heard, Kind},
-    scenario::Scenario,
-    series::{Series, Spread, after, coarse_latency, compare},
+    scenario::{Event, Scenario},
+    series::{RATE, Series, Sight, Spread, after, coarse_latency, compare},
 };
 
 /// What is measured.
@@ -45,6 +49,8 @@ pub(crate) struct Take {
     pub wire_bits_per_second: f64,
     /// How often the rooms say that they jumped, if they say.
     pub resyncs_told: Option<u64>,
+    /// What the rooms told meanwhile, in order.
+    pub told: Vec<Told>,
     /// Processes that ran or wanted to, averaged over the last minute.
     pub load: f64,
 }
@@ -90,6 +96,13 @@ pub(crate) struct Outcome {
     pub processes: Vec<Share>,
     pub wire_bits_per_second: f64,
     pub resyncs_told: Option<u64>,
+    /// What undisturbed rooms believe, in the windows of `spread`.
+    pub belief: Option<Belief>,
+    /// By how much the resampling ratio of any of these rooms moves around its mean at most, in ppm.
+    pub ratio_moves: Option<f64>,
+    /// What is left of the difference between what was sent and what these rooms played, of the worst room: dB below 18 kHz, over
+    /// all and of the worst piece.
+    pub residual_db: Option<(f64, f64)>,
     /// Cycles which cards began more than a millisecond late: the machine was too busy.
     pub instrument_late: u64,
     pub load: f64,
@@ -103,6 +116,8 @@ pub(crate) struct Room {
     pub sync: Series,
     /// By how much it is later than the card beside the application.
     pub latency: Series,
+    /// What it believed, and what was true.
+    pub belief: Vec<Pair>,
     pub flaws: Flaws,
 }
 
@@ -114,6 +129,16 @@ pub(crate) const SETTLING: f64 = 10.0;
 const MOSTLY: f64 = 0.99;
 /// How long before an event and after it can be over what is heard is put down to it, in seconds.
 const AROUND: f64 = 0.5;
+/// From when on the waveform is held against what was sent: the servo is at its slowest by then. In seconds.
+const STEADY: f64 = 20.0;
+/// The longest part that is: the noise repeats itself after a little more. In seconds.
+const COMPARED: f64 = 20.0;
+/// Length of a piece of it, in seconds.
+const BLOCK: f64 = 0.25;
+/// How far belief and truth may be apart where the clocks are the same, p99 in seconds.
+const BELIEVABLE: f64 = 20e-6;
+/// How far the ratio may move around its mean, in ppm.
+const RATIO_MOVES: f64 = 50.0;
 const RECOVERY: f64 = 3.0;
 
 impl Outcome {
@@ -132,12 +157,22 @@ impl Outcome {
             .enumerate()
             .map(|(n, played)| {
                 let calm = if scenario.undisturbed().contains(&n) { for_all } else { &disturbed };
-                Room::of(scenario.rooms[n].name, played, &take, begin, span.clone(), calm)
+                Room::of(scenario, n, played, &take, begin, span.clone(), calm)
             })
             .collect();
         let undisturbed: Vec<&Room> = rooms[scenario.undisturbed()].iter().skip(1).collect();
         let steady: Vec<Series> = undisturbed.iter().map(|room| calm(&room.sync, SETTLING, for_all)).collect();
         let steady = Series(steady.into_iter().flat_map(|series| series.0).collect());
+        let believed = |room: &Room| -> Vec<Pair> {
+            let steady = |pair: &&Pair| pair.at >= SETTLING && is_calm(pair.at, for_all);
+            room.belief.iter().filter(steady).copied().collect()
+        };
+        let beliefs: Vec<Vec<Pair>> = rooms[scenario.undisturbed()].iter().map(believed).collect();
+        let residuals = if scenario.target.residual_db.is_some() {
+            take.rooms[scenario.undisturbed()].iter().map(|room| residual(&take.desk, room, begin, seconds)).collect()
+        } else {
+            Vec::new()
+        };
         let end = for_all.first().map_or(seconds, |(from, _)| *from);
         let settled = longest(undisturbed.iter().map(|room| room.sync.within(0.0..end).settled(0.0, LIMIT)));
         let hit = if scenario.event.hits_last_room() { &rooms[rooms.len() - 1..] } else { &rooms[1..] };
@@ -161,6 +196,12 @@ impl Outcome {
             processes: take.processes,
             wire_bits_per_second: take.wire_bits_per_second,
             resyncs_told: take.resyncs_told,
+            belief: Belief::of(&beliefs.concat()),
+            ratio_moves: beliefs.iter().filter_map(|pairs| ratio_moves(pairs)).reduce(f64::max),
+            residual_db: residuals
+                .into_iter()
+                .reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1))))
+                .flatten(),
             load: take.load,
         })
     }
@@ -222,6 +263,29 @@ impl Outcome {
         if jumps > 0 {
             misses.push(format!("{jumps} jumps"));
         }
+        if let Some(most) = target.residual_db {
+            match self.residual_db {
+                // A short run does not get there.
+                None if self.seconds < STEADY + 2.0 => {}
+                None => misses.push("the waveform could not be compared".to_owned()),
+                Some((residual, _)) if residual > most => {
+                    misses.push(format!("a residual of {residual:.0} dB instead of {most:.0}"));
+                }
+                Some(_) => {}
+            }
+        }
+        if scenario.event == Event::None {
+            if let Some(resyncs) = self.resyncs_told.filter(|count| *count > 0) {
+                misses.push(format!("{resyncs} resyncs told"));
+            }
+            if let Some(moves) = self.ratio_moves.filter(|moves| *moves > RATIO_MOVES) {
+                misses.push(format!("the ratio moved by {moves:.0} ppm"));
+            }
+        }
+        // With other clocks there is what a room cannot know: the error of its idea of the sender's.
+        if let Some(belief) = self.belief.filter(|belief| belief.apart.p99 > BELIEVABLE && scenario.hosts.len() == 1) {
+            misses.push(format!("belief and truth {:.0} µs apart", belief.apart.p99 * 1e6));
+        }
         misses
     }
 }
@@ -229,6 +293,21 @@ impl Outcome {
 /// The longest of several times, `None` if one of them never came or there are none.
 fn longest(times: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     times.reduce(|a, b| Some(a?.max(b?))).flatten()
+}
+
+/// What is left of the difference between what the card beside the application played and what a room did, at the end of a run.
+fn residual(desk: &Played, room: &Played, begin: TrueTime, seconds: f64) -> Option<(f64, f64)> {
+    let from = (seconds - COMPARED).max(STEADY);
+    let cut = |played: &Played, from: f64, to: f64| {
+        let frame = |at: f64| (played.frame_at(after(begin, at)).max(0.0) as usize).min(played.samples.len());
+        let (from, to) = (frame(from), frame(to));
+        played.samples[from..to.max(from)].to_vec()
+    };
+    // So that all of it is in the recording, whatever the latency.
+    let later = coarse_latency(desk, room, after(begin, from))?;
+    let sent = cut(desk, from - later + 0.1, seconds - later - 0.1);
+    let residual = measure::residual(&cut(room, from, seconds), &sent, RATE, BLOCK)?;
+    Some((residual.db, residual.worst_db))
 }
 
 /// The windows after `from`, without those around events.
@@ -242,7 +321,8 @@ fn is_calm(at: f64, disturbed: &[(f64, f64)]) -> bool {
 
 impl Room {
     fn of(
-        name: &'static str,
+        scenario: &Scenario,
+        nth: usize,
         played: &Played,
         take: &Take,
         begin: TrueTime,
@@ -262,14 +342,32 @@ impl Room {
         });
         let heard = Heard { played, desk: &take.desk, later, begin, latency: &latency };
         let flaws = heard.flaws(SETTLING..span.end, |at| is_calm(at, disturbed));
-        Self { name, sync, latency, flaws }
+        let name = scenario.rooms[nth].name;
+        let late = late(&latency, take.desk_delay, scenario);
+        let told = take.told.iter().filter(|told| told.room == name);
+        let belief = pairs(told, &late, |at| at.since(begin) as f64 * 1e-9);
+        Self { name, sync, latency, belief, flaws }
     }
+}
+
+/// By how much later a room plays than it should, from how much later it plays than the card beside the application.
+fn late(latency: &Series, desk_delay: f64, scenario: &Scenario) -> Series {
+    // The latency is a matter of the sender, and so of its clock.
+    let clock = 1.0 + scenario.hosts[0].clock_ppm * 1e-6;
+    let meant = f64::from(scenario.latency_ms) * 1e-3 / clock;
+    let mut late = latency.clone();
+    for window in &mut late.0 {
+        if let Sight::Apart(later) = &mut window.sight {
+            *later += desk_delay - meant;
+        }
+    }
+    late
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{scenario::SCENARIOS, series::RATE};
+    use crate::scenario::SCENARIOS;
     use audera_testkit::{card::SampleClock, sound::noise};
 
     const START: TrueTime = TrueTime::from_nanos(50_000_000_000);
@@ -299,6 +397,7 @@ pub(crate) mod tests {
             processes: vec![Share { name: "player Kitchen".into(), role: Role::Player, cpu: 0.01, resident: 9 << 20 }],
             wire_bits_per_second: 400e3,
             resyncs_told: Some(0),
+            told: Vec::new(),
             load: 0.5,
         }
     }

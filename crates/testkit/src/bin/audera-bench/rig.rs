@@ -9,6 +9,9 @@ pub(crate) trait Rig {
     /// The sink that the application plays to.
     fn sink(&self) -> &str;
 
+    /// The node that tells how the rooms fare, if there is one.
+    fn teller(&self) -> Option<&'static str>;
+
     /// Starts the program of a room; whether it is ready shows in what is played.
     fn start_room(&mut self, stage: &Stage, room: usize) -> Result<(), Failure>;
 

@@ -6,6 +6,7 @@ use audera_testkit::{Process, Session, card::TrueTime};
 
 use crate::{
     audera::Audera,
+    belief::{Ear, Told},
     failure::Failure,
     meter::{self, Reading},
     outcome::{SETTLING, System, Take},
@@ -18,17 +19,15 @@ use crate::{
 
 /// What a system may need until the first sound, in seconds.
 const START: f64 = 2.0;
-/// How long a cut lasts.
-const CUT: Duration = Duration::from_secs(5);
-/// When something happens, as a share of the run; the quantum changes back at the second.
+/// When something happens, as a share of the run; quantum and driver change back at the second.
 const EVENTS: [f64; 2] = [0.45, 0.7];
 
-/// Plays the file to the rooms for so many seconds.
+/// Plays the file to the rooms for so many seconds; a cut lasts so long, and makes the run longer by as much.
 pub(crate) fn run(
     scenario: &'static Scenario,
     system: System,
     file: &Path,
-    seconds: f64,
+    lengths: (f64, Duration),
     logs: Option<&Path>,
 ) -> Result<Take, Failure> {
     let stage = Stage::build(scenario)?;
@@ -36,12 +35,12 @@ pub(crate) fn run(
         System::Audera => Box::new(Audera::start(&stage, scenario)?),
         System::Snapcast => Box::new(Snapcast::start(&stage, scenario)?),
     };
-    let outcome = play(scenario, rig.as_mut(), &stage, file, seconds);
+    let outcome = play(scenario, rig.as_mut(), &stage, file, lengths);
     drop(rig);
     if let Some(folder) = logs {
         keep_logs(&stage.sessions, &folder.join(format!("{}-{system}", scenario.name)))?;
     }
-    let Played { end, events, first, last, resyncs_told } = outcome?;
+    let Played { end, events, first, last, resyncs_told, told } = outcome?;
     let (desk, rooms) = stage.finish()?;
     Ok(Take {
         system,
@@ -53,6 +52,7 @@ pub(crate) fn run(
         processes: last.since(&first),
         wire_bits_per_second: last.bits_per_second_since(&first),
         resyncs_told,
+        told,
         load: meter::load(),
     })
 }
@@ -64,14 +64,22 @@ struct Played {
     first: Reading,
     last: Reading,
     resyncs_told: Option<u64>,
+    told: Vec<Told>,
 }
 
-fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seconds: f64) -> Result<Played, Failure> {
+fn play(
+    scenario: &Scenario,
+    rig: &mut dyn Rig,
+    stage: &Stage,
+    file: &Path,
+    (seconds, cut): (f64, Duration),
+) -> Result<Played, Failure> {
     let joins_late = usize::from(scenario.event == Event::Joins);
     for room in 0..scenario.rooms.len() - joins_late {
         rig.start_room(stage, room)?;
     }
     rig.wait(stage)?;
+    let ear = rig.teller().map(|node| Ear::listen(stage.sender(), node)).transpose()?;
     let begin = TrueTime::now();
     let mut application = start_application(stage.sender(), file, rig.sink())?;
     let wait_until = |at: f64| {
@@ -84,10 +92,12 @@ fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seco
     let mut events = Vec::new();
     for part in EVENTS {
         wait_until(START + seconds * part);
-        events.extend(cause(scenario, rig, stage, events.len())?);
+        events.extend(cause(scenario, rig, stage, events.len(), cut)?);
     }
-    wait_until(START + seconds);
+    let longer = if scenario.event == Event::Cut { cut.as_secs_f64() } else { 0.0 };
+    wait_until(START + seconds + longer);
     let end = TrueTime::now();
+    let told = ear.map(Ear::finish).unwrap_or_default();
     let last = Reading::take(rig, stage);
     let resyncs_told = rig.resyncs_told(stage).map(|count| count.saturating_sub(told_before));
     let mut programs = rig.processes();
@@ -99,7 +109,7 @@ fn play(scenario: &Scenario, rig: &mut dyn Rig, stage: &Stage, file: &Path, seco
             return Err(Failure::Ended { name, said: lines[lines.len().saturating_sub(10)..].join("\n") });
         }
     }
-    Ok(Played { end, events, first, last, resyncs_told })
+    Ok(Played { end, events, first, last, resyncs_told, told })
 }
 
 /// Starts the application and links it to the card beside it, which then drives its graph, and then to the rooms' sink: for the
@@ -124,10 +134,11 @@ fn cause(
     rig: &mut dyn Rig,
     stage: &Stage,
     nth: usize,
+    cut: Duration,
 ) -> Result<Option<(TrueTime, TrueTime)>, Failure> {
     let begin = TrueTime::now();
     let last = scenario.rooms.len() - 1;
-    let only_once = nth > 0 && scenario.event != Event::Quantum;
+    let only_once = nth > 0 && !matches!(scenario.event, Event::Quantum | Event::Driver);
     match scenario.event {
         _ if only_once => return Ok(None),
         Event::None => return Ok(None),
@@ -139,11 +150,12 @@ fn cause(
         Event::Cut => {
             let host = stage.sessions[scenario.rooms[last].host].host();
             host.cut()?;
-            thread::sleep(CUT);
+            thread::sleep(cut);
             host.join()?;
             return Ok(Some((begin, TrueTime::now())));
         }
         Event::Xrun => stage.xrun(last),
+        Event::Driver => stage.give_driver(scenario, last, nth == 0)?,
         Event::Quantum => {
             // Nought gives the choice back to the graph.
             let frames = if nth == 0 { "2048" } else { "0" };

@@ -48,6 +48,19 @@ pub(crate) struct Spread {
     pub max: f64,
 }
 
+impl Spread {
+    /// Of the sizes of these; `None` without any.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut sizes: Vec<f64> = values.map(f64::abs).collect();
+        sizes.sort_by(f64::total_cmp);
+        let rank = |share: f64| {
+            let rank = (share * sizes.len() as f64).ceil() as usize;
+            sizes.get(rank.saturating_sub(1)).copied()
+        };
+        Some(Self { p50: rank(0.5)?, p95: rank(0.95)?, p99: rank(0.99)?, max: rank(1.0)? })
+    }
+}
+
 /// Compares two recordings in consecutive windows, the second of which is expected to be later by `later` seconds; the offsets
 /// are told without that expectation. The span is in seconds after `zero`, and so are the windows' times.
 pub(crate) fn compare(first: &Played, second: &Played, later: f64, zero: TrueTime, span: Range<f64>) -> Series {
@@ -119,13 +132,7 @@ impl Series {
 
     /// The spread of the sizes of offset. `None` without any.
     pub fn spread(&self) -> Option<Spread> {
-        let mut sizes: Vec<f64> = self.offsets().map(|(_, seconds)| seconds.abs()).collect();
-        sizes.sort_by(f64::total_cmp);
-        let rank = |share: f64| {
-            let rank = (share * sizes.len() as f64).ceil() as usize;
-            sizes.get(rank.saturating_sub(1)).copied()
-        };
-        Some(Spread { p50: rank(0.5)?, p95: rank(0.95)?, p99: rank(0.99)?, max: rank(1.0)? })
+        Spread::of(self.offsets().map(|(_, seconds)| seconds))
     }
 
     /// The median offset, with its sign.
@@ -150,14 +157,29 @@ impl Series {
         Some((first_good.at - WINDOW / 2.0 - begin).max(0.0))
     }
 
-    /// Places at which the offset changes by more than `step` seconds from one window to the next that shows one: when, and by
-    /// how much.
+    /// Places at which the offset changes by more than `step` seconds from one window to the next that shows one, beyond what it glides: when,
+    /// and by how much.
+    ///
+    /// A latency that glides changes as fast in the window before or after. A fast glide shows nothing, as the sound in a window is then too
+    /// different from the original; over such a hole the offset may have come as far as a glide can.
     pub fn jumps(&self, step: f64) -> Vec<(f64, f64)> {
         let all: Vec<(f64, f64)> = self.offsets().collect();
-        let change = |pair: &[(f64, f64)]| (pair[1].0, pair[1].1 - pair[0].1);
-        all.windows(2).map(change).filter(|(_, change)| change.abs() > step).collect()
+        let changes: Vec<_> =
+            all.windows(2).map(|pair| (pair[1].0, pair[1].0 - pair[0].0, pair[1].1 - pair[0].1)).collect();
+        let glides = |n: usize| {
+            let (_, time, change) = changes[n];
+            let beside = [n.checked_sub(1), Some(n + 1)].into_iter().flatten().filter_map(|beside| changes.get(beside));
+            let same_way = beside.filter(|beside| beside.2 * change > 0.0).map(|beside| (beside.2 / beside.1).abs());
+            let hole = time > 1.5 * WINDOW;
+            time * if hole { FASTEST_GLIDE } else { same_way.fold(0.0, f64::max).min(FASTEST_GLIDE) }
+        };
+        let jumps = changes.iter().enumerate().filter(|(n, (_, _, change))| change.abs() > step + glides(*n));
+        jumps.map(|(_, (at, _, change))| (*at, *change)).collect()
     }
 }
+
+/// Change of a latency for each unit of time.
+const FASTEST_GLIDE: f64 = 0.021;
 
 #[cfg(test)]
 mod tests {
@@ -249,5 +271,13 @@ mod tests {
         }
         assert_eq!(series(&[f64::NAN]).spread(), None);
         assert_eq!(series(&[0.0, 10.0, 700.0, f64::NAN, 705.0, 0.0]).jumps(500e-6).len(), 2);
+        assert_eq!(series(&[0.0, 700.0, 0.0]).jumps(500e-6).len(), 2);
+        // Half a per cent, and two.
+        assert_eq!(series(&[0.0, 0.0, 300.0, 800.0, 1_300.0, 1_500.0, 1_500.0]).jumps(400e-6), []);
+        assert_eq!(
+            series(&[0.0, 0.0, -1_000.0, f64::NAN, f64::NAN, f64::NAN, 7_000.0, 7_000.0]).jumps(500e-6).len(),
+            1
+        );
+        assert_eq!(series(&[0.0, 0.0, f64::NAN, f64::NAN, f64::NAN, 8_000.0, 8_000.0]).jumps(500e-6), []);
     }
 }

@@ -1,8 +1,8 @@
 //! Snapcast in a scenario, as its manual has it: snapserver reads a FIFO that a sink of the first host writes to, a
 //! snapclient for each room plays through ALSA to the room's card.
 //!
-//! ALSA on PipeWire, since its pulse output was found to be several times worse. All else is left as it comes: FLAC, a buffer
-//! of 1000 ms.
+//! ALSA on PipeWire, where the card is PipeWire's, since its pulse output was found to be several times worse. All else is
+//! left as it comes: FLAC, a buffer of 1000 ms.
 
 use std::{
     fs,
@@ -76,12 +76,17 @@ impl Rig for Snapcast {
         SINK
     }
 
+    fn teller(&self) -> Option<&'static str> {
+        None
+    }
+
     fn start_room(&mut self, stage: &Stage, room: usize) -> Result<(), Failure> {
         let plan = &self.scenario.rooms[room];
         let session = &stage.sessions[plan.host];
         let server = stage.sender().host().address().to_string();
         let mut command = session.command("snapclient");
-        command.args(["--host", &server, "--player", "alsa", "--soundcard", &format!("room{room}")]);
+        let pcm = stage.pcm(room).map_or_else(|| format!("room{room}"), str::to_owned);
+        command.args(["--host", &server, "--player", "alsa", "--soundcard", &pcm]);
         command.args(["--hostID", plan.name, "--instance", &(room + 1).to_string(), "--logsink", "stdout"]);
         self.clients[room] = Some(session.spawn(command)?);
         Ok(())

@@ -5,10 +5,13 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use audera_pw::{Beat, Process, Wanted};
-use audera_testkit::card::{Converter, Recording, TrueTime, TrueTimer};
+use audera_pw::{Beat, MonotonicTime, Process, Wanted};
+use audera_testkit::card::{Converter, Follower, Recording, TrueTime, TrueTimer};
 
 use crate::host_clock::HostClock;
+
+/// Channels of every card.
+const CHANNELS: usize = 2;
 
 /// What the data loop and the others have to say to each other.
 #[derive(Debug, Default)]
@@ -21,6 +24,11 @@ pub(crate) struct Word {
 
 pub(crate) struct Device {
     converter: Converter,
+    follower: Follower,
+    /// When the cycle under way began by the host's clock, if this card has begun it.
+    own_cycle: Option<MonotonicTime>,
+    /// The first frame after those that were heard.
+    end: u64,
     recording: Recording,
     timer: TrueTimer,
     host: HostClock,
@@ -29,7 +37,23 @@ pub(crate) struct Device {
 
 impl Device {
     pub fn new(converter: Converter, recording: Recording, timer: TrueTimer, word: Arc<Word>) -> Self {
-        Self { converter, recording, timer, host: HostClock::new(), word }
+        let follower = Follower::new(*converter.clock(), CHANNELS);
+        Self { converter, follower, own_cycle: None, end: 0, recording, timer, host: HostClock::new(), word }
+    }
+
+    /// A cycle of another driver's.
+    fn follow(&mut self, cycle: &audera_pw::Cycle<'_>) {
+        let Some(clock) = cycle.timing().clock.filter(|clock| clock.rate > 0 && clock.rate_diff > 0.5) else { return };
+        self.host.update();
+        // By the host's clock, as the driver tells it.
+        let frame = 1e9 / (f64::from(clock.rate) * clock.rate_diff);
+        let begins = clock.time.offset((cycle.frames() as f64 * frame).round() as i64);
+        let heard = self.host.true_time_of(begins);
+        let followed = self.follower.play(heard, frame / self.host.rate(), cycle.input(), self.end);
+        if !followed.samples.is_empty() {
+            self.end = followed.at + (followed.samples.len() / CHANNELS) as u64;
+            self.recording.play(followed.at, followed.samples);
+        }
     }
 }
 
@@ -41,8 +65,10 @@ impl Process for Device {
         }
         if !wanted.driving || wanted.rate != rate {
             self.converter.stop();
+            self.own_cycle = None;
             return None;
         }
+        self.follower.stop();
         let xrun = self.word.xrun.swap(0, Ordering::Relaxed);
         if let Some(silence) = (xrun > 0).then(|| self.converter.stand_still(xrun.into())).flatten() {
             self.recording.xrun(silence);
@@ -57,6 +83,7 @@ impl Process for Device {
         self.timer.arm(cycle.next);
         self.recording.counts(self.converter.counts());
         self.host.update();
+        self.own_cycle = Some(self.host.of(cycle.begins));
         let fast = 1.0 + self.converter.clock().ppm_at(now) * 1e-6;
         Some(Beat {
             time: self.host.of(cycle.begins),
@@ -69,8 +96,13 @@ impl Process for Device {
 
     fn process(&mut self, cycle: audera_pw::Cycle<'_>) {
         let channels = cycle.channels();
+        let began = cycle.timing().clock.map(|clock| clock.time);
+        if channels == CHANNELS && began.is_some() && began != self.own_cycle {
+            return self.follow(&cycle);
+        }
         if let Some(placed) = self.converter.play(TrueTime::now(), cycle.frames() as u64) {
             let heard = &cycle.input()[placed.late as usize * channels..];
+            self.end = placed.at + cycle.frames() as u64;
             self.recording.play(placed.at + placed.late, heard);
             if let Some(missed) = placed.missed {
                 self.recording.missed(missed);

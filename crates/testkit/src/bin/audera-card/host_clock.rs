@@ -69,6 +69,12 @@ impl HostClock {
         self.now.host.offset(away.round() as i64)
     }
 
+    /// The true time at which the host's clock shows this.
+    pub fn true_time_of(&self, host: MonotonicTime) -> TrueTime {
+        let away = host.since(self.now.host) as f64 / self.rate;
+        TrueTime::from_nanos(self.now.true_time.as_nanos() + away.round() as i64)
+    }
+
     /// The rate of the host's clock against true time.
     pub fn rate(&self) -> f64 {
         self.rate

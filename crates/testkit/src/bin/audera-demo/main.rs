@@ -10,6 +10,7 @@ mod rooms;
 mod screen;
 mod stage;
 mod summary;
+mod trend;
 mod verdict;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
@@ -17,6 +18,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use audera_testkit::{
     Error,
     lateness::Watch,
+    measure::OffsetSeries,
     wav::{Samples, Sound},
 };
 use clap::Parser as _;
@@ -83,7 +85,8 @@ fn demo(arguments: &Arguments, screen: &mut Screen, interrupt: &mut Interrupt) -
     if interrupt.came() {
         return Err(Failure::Interrupted);
     }
-    summary::show_files(screen, &keep(&heard, arguments.wav.clone())?)
+    let measured: Vec<_> = verdicts.into_iter().map(|verdict| verdict.apart).collect();
+    summary::show_files(screen, &keep(&heard, &measured, arguments.wav.clone())?)
 }
 
 /// What was recorded, and when what was played in it.
@@ -101,8 +104,8 @@ impl Heard {
     }
 }
 
-/// Writes one file for each recorded room, from the first sound on.
-fn keep(heard: &Heard, folder: Option<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+/// Writes one file for each recorded room, from the first sound on, and the picture of their sync.
+fn keep(heard: &Heard, measured: &[Option<OffsetSeries>], folder: Option<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     let kept = |path: PathBuf| move |source| Failure::from(Error::File { path, source });
     let folder = match folder {
         Some(folder) => {
@@ -124,5 +127,8 @@ fn keep(heard: &Heard, folder: Option<PathBuf>) -> Result<Vec<PathBuf>, Failure>
         sound.write(&file, Samples::S16)?;
         files.push(file);
     }
+    let picture = folder.join("sync.svg");
+    std::fs::write(&picture, trend::picture(&heard.played, measured)).map_err(kept(picture.clone()))?;
+    files.push(picture);
     Ok(files)
 }

@@ -12,6 +12,7 @@ use crate::{
     rooms::{Room, rooms},
     screen::{Colour, Screen},
     stage::{Channel, EVERYWHERE, KITCHEN, LIVING_ROOM, Stage, TURNTABLE},
+    trend::{Trend, apart},
 };
 
 /// What plays where.
@@ -36,6 +37,8 @@ pub(crate) struct Played {
     pub part: Part,
     /// Where it is in the recording.
     pub frames: Range<usize>,
+    /// What the rooms told, and when, in seconds from the beginning.
+    pub told: Vec<(f64, Vec<Room>)>,
     /// What the rooms told last, their counts from when they had settled.
     pub rooms: Vec<Room>,
     /// What the processes used after the first seconds.
@@ -88,7 +91,9 @@ impl Part {
             stage.tap()?;
         }
         interrupt.check()?;
-        let mut table = Table { part: self, music, total: f64::from(seconds), gauge: Gauge::default() };
+        let mut table =
+            Table { part: self, music, total: f64::from(seconds), gauge: Gauge::default(), trend: Trend::default() };
+        let mut history = Vec::new();
         if !screen.is_terminal() {
             screen.say(&format!("part {}: {}, {}", self.number, self.way, music.title))?;
         }
@@ -118,8 +123,10 @@ impl Part {
             let now = table.gauge.look(recorder, self.reference, stage.both_recorded())?;
             let fresh = rooms(stage.session(), &self.sender);
             if !fresh.is_empty() {
+                history.push((elapsed, fresh.clone()));
                 told = fresh;
             }
+            table.trend.add(apart(&told), now.offset);
             if settled.is_none() && elapsed >= SETTLING {
                 let used = |(name, process): (_, &Process)| Some((name, Instant::now(), process.usage()?));
                 settled = Some(Settled { rooms: told.clone(), usage: stage.processes().filter_map(used).collect() });
@@ -144,6 +151,7 @@ impl Part {
         Ok(Played {
             part: self.clone(),
             frames: frame(begin)..frame(begin + elapsed),
+            told: history,
             rooms: since(told, settled),
             shares,
         })
@@ -176,40 +184,62 @@ struct Table<'a> {
     music: &'a Music,
     total: f64,
     gauge: Gauge,
+    trend: Trend,
 }
 
 /// The cells of a row.
+#[derive(Default)]
 struct Row {
     name: String,
     state: String,
-    codec: String,
-    latency: String,
+    sync: String,
+    p99: String,
+    skew: String,
+    card: String,
     buffer: String,
+    spare: String,
+    latency: String,
     offset: String,
-    ratio: String,
     cpu: String,
-    memory: String,
 }
 
 impl Row {
     /// In columns, less than 80 wide altogether.
     fn line(&self) -> String {
-        let Row { name, state, codec, latency, buffer, offset, ratio, cpu, memory } = self;
-        format!("{name:<14}{state:<9}{codec:<6}{latency:>8} {buffer:>6} {offset:>8} {ratio:>8} {cpu:>6} {memory:>7}")
+        let Row { name, state, sync, p99, skew, card, buffer, spare, latency, offset, cpu } = self;
+        let told = format!("{sync:>7} {p99:>6} {skew:>6} {card:>6} {buffer:>6} {spare:>6}");
+        format!("{name:<12}{state:<8}{told} {latency:>7} {offset:>6} {cpu:>5}")
     }
 
-    fn heading() -> Self {
-        Row {
-            name: "room".into(),
-            state: "state".into(),
-            codec: "codec".into(),
-            latency: "latency".into(),
-            buffer: "buffer".into(),
-            offset: "offset".into(),
-            ratio: "rate".into(),
-            cpu: "CPU".into(),
-            memory: "memory".into(),
-        }
+    /// The same for where there are no columns: what is known, with its name.
+    fn words(&self, micro: &str) -> String {
+        let Row { name, state, sync, p99, skew, card, buffer, spare, latency, offset, cpu } = self;
+        let figures = [
+            ("sync", sync, micro),
+            ("p99", p99, micro),
+            ("skew", skew, "ppm"),
+            ("card", card, "ppm"),
+            ("buffer", buffer, "ms"),
+            ("spare", spare, "ms"),
+            ("latency", latency, "ms"),
+            ("offset", offset, micro),
+            ("CPU", cpu, "%"),
+        ];
+        let known = figures.into_iter().filter(|(_, figure, _)| !figure.is_empty());
+        let known: Vec<String> = known.map(|(what, figure, unit)| format!("{what} {figure} {unit}")).collect();
+        format!("{name} {state} {}", known.join(", ")).replace("  ", " ")
+    }
+
+    /// What the columns hold, and in what unit.
+    fn headings(micro: &str) -> [Self; 2] {
+        let row = |cells: [&str; 11]| {
+            let [name, state, sync, p99, skew, card, buffer, spare, latency, offset, cpu] = cells.map(str::to_owned);
+            Row { name, state, sync, p99, skew, card, buffer, spare, latency, offset, cpu }
+        };
+        [
+            row(["room", "state", "sync", "p99", "skew", "card", "buffer", "spare", "latency", "offset", "CPU"]),
+            row(["", "", micro, micro, "ppm", "ppm", "ms", "ms", "ms", micro, "%"]),
+        ]
     }
 }
 
@@ -225,41 +255,35 @@ impl Table<'_> {
         let mut rows = Vec::new();
         for (name, process) in stage.processes() {
             let share = self.gauge.share(name, process);
-            rows.push((self.row(screen, name, told, now, share), self.is_good(name, told, now)));
+            rows.push((self.row(name, told, now, share), self.is_good(name, told, now)));
         }
         if screen.is_terminal() {
             let lines = self.lines(screen, &rows, elapsed);
             return screen.draw(&lines);
         }
-        let words = |row: &Row| row.line().split_whitespace().collect::<Vec<_>>().join(" ");
-        let all: Vec<String> = rows.iter().map(|(row, _)| words(row)).collect();
+        let all: Vec<String> = rows.iter().map(|(row, _)| row.words(screen.micro())).collect();
         screen.say(&format!("{elapsed:>4.0} s  {}", all.join(" | ")))
     }
 
-    fn row(&self, screen: &Screen, name: &str, told: &[Room], now: &Now, share: Option<Share>) -> Row {
-        let nothing = String::new;
-        let mut row = Row {
-            name: name.to_owned(),
-            state: nothing(),
-            codec: nothing(),
-            latency: nothing(),
-            buffer: nothing(),
-            offset: nothing(),
-            ratio: nothing(),
-            cpu: share.map_or_else(nothing, |share| format!("{:.1} %", share.cpu * 100.0)),
-            memory: share.map_or_else(nothing, |share| format!("{:.1} MB", share.resident as f64 / 1e6)),
-        };
+    fn row(&self, name: &str, told: &[Room], now: &Now, share: Option<Share>) -> Row {
+        let cell = |figure: Option<f64>, digits: usize| figure.map_or_else(String::new, |f| format!("{f:.digits$}"));
+        let signed = |figure: Option<f64>, digits: usize| figure.map_or_else(String::new, |f| format!("{f:+.digits$}"));
+        let mut row =
+            Row { name: name.to_owned(), cpu: cell(share.map(|share| share.cpu * 100.0), 1), ..Row::default() };
         let Some(at) = [KITCHEN, LIVING_ROOM].iter().position(|room| *room == name) else { return row };
         row.state = "waiting".to_owned();
-        row.latency = now.latency[at].map_or_else(nothing, |latency| format!("{:.1} ms", latency * 1e3));
+        row.latency = cell(now.latency[at].map(|latency| latency * 1e3), 2);
         if at == 1 {
-            row.offset = now.offset.map_or_else(nothing, |offset| format!("{:+.0} {}", offset * 1e6, screen.micro()));
+            row.offset = signed(now.offset.map(|offset| offset * 1e6), 0);
         }
         if let Some(room) = told.iter().find(|room| room.room == name) {
             row.state = room.state.clone();
-            row.codec = room.codec.clone().unwrap_or_default();
-            row.buffer = format!("{} ms", room.buffered_ms);
-            row.ratio = room.ratio_ppm.map_or_else(nothing, |ppm| format!("{ppm:+.0} ppm"));
+            row.sync = signed(room.sync_error_us, 1);
+            row.p99 = cell(room.sync_p99_us, 0);
+            row.skew = signed(room.skew_ppm, 1);
+            row.card = signed(room.card_ppm, 1);
+            row.buffer = room.buffered_ms.to_string();
+            row.spare = cell(room.spare_ms, 0);
         }
         row
     }
@@ -278,8 +302,8 @@ impl Table<'_> {
             screen.paint(Colour::Strong, &heading),
             screen.paint(Colour::Faint, &self.music.title),
             String::new(),
-            screen.paint(Colour::Faint, &Row::heading().line()),
         ];
+        lines.extend(Row::headings(screen.micro()).map(|row| screen.paint(Colour::Faint, &row.line())));
         for (row, good) in rows {
             let colour = match good {
                 Some(true) => Colour::Good,
@@ -288,6 +312,10 @@ impl Table<'_> {
             };
             lines.push(screen.paint(colour, &row.line()));
         }
+        lines.push(
+            screen
+                .paint(Colour::Faint, "sync, p99, skew, card, buffer: as the rooms tell; latency, offset: as recorded"),
+        );
         lines.push(String::new());
         for (at, room) in [KITCHEN, LIVING_ROOM].iter().enumerate() {
             let mut levels = self.gauge.levels(at).map(|level| screen.level(level)).peekable();
@@ -296,6 +324,7 @@ impl Table<'_> {
             }
         }
         lines.push(String::new());
+        lines.extend(self.trend.lines(screen));
         let width = 62;
         let done = ((elapsed / self.total).clamp(0.0, 1.0) * width as f64) as usize;
         lines.push(format!(

@@ -10,14 +10,18 @@ pub(crate) struct Room {
     pub room: String,
     /// Such as `playing`.
     pub state: String,
-    /// Codec of the stream to it.
-    pub codec: Option<String>,
     /// Audio that waits in it, in ms.
     pub buffered_ms: u32,
     /// By its own reckoning, how much later than it should it plays, in us.
     pub sync_error_us: Option<f64>,
-    /// By how much its resampler departs from the nominal rate, in ppm.
-    pub ratio_ppm: Option<f64>,
+    /// The size of that which was not exceeded in 99 % of the last minute, in us.
+    pub sync_p99_us: Option<f64>,
+    /// By how much it believes the sender's clock to be faster than its own, in ppm.
+    pub skew_ppm: Option<f64>,
+    /// By how much its card is faster than nominal by its clock, in ppm.
+    pub card_ppm: Option<f64>,
+    /// By how much packets come earlier than they have to, in ms, if it tells.
+    pub spare_ms: Option<f64>,
     /// Frames replaced by silence.
     pub lost_frames: u64,
     /// Frames that came too late.

@@ -35,8 +35,10 @@ pub(crate) fn show(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], loa
         screen.say(&screen.paint(Colour::Strong, &line))?;
     }
     let reckoned: Vec<String> = heard.played.iter().map(|played| reckoned(screen, played)).collect();
-    screen.say(&row("  as they reckon", &reckoned))?;
+    screen.say(&row("  as they tell at last", &reckoned))?;
     for (at, (room, _)) in heard.rooms().iter().enumerate() {
+        let told: Vec<String> = heard.played.iter().map(|played| told_p99(screen, played, room)).collect();
+        screen.say(&row(&format!("told p99, {room}"), &told))?;
         let cells = |cell: fn(&RoomHeard) -> String| -> Vec<String> {
             verdicts.iter().filter_map(|verdict| verdict.rooms.get(at)).map(cell).collect()
         };
@@ -62,7 +64,7 @@ pub(crate) fn show(screen: &mut Screen, heard: &Heard, verdicts: &[Verdict], loa
 
 /// Tells where the recordings are.
 pub(crate) fn show_files(screen: &mut Screen, files: &[PathBuf]) -> Result<(), Failure> {
-    screen.say("What each room played, from the same moment on:")?;
+    screen.say("What each room played, from the same moment on, and how far they were apart:")?;
     for file in files {
         let line = format!("  {}", file.display());
         screen.say(&screen.paint(Colour::Strong, &line))?;
@@ -121,6 +123,13 @@ fn reckoned(screen: &Screen, played: &Played) -> String {
         [first, second] => format!("{:.1} {}", (first - second).abs(), screen.micro()),
         _ => "-".to_owned(),
     }
+}
+
+/// The sync error that a room says it has not exceeded in 99 % of the part.
+fn told_p99(screen: &Screen, played: &Played, name: &str) -> String {
+    let room = played.rooms.iter().find(|room| room.room == name);
+    let most = room.and_then(|room| room.sync_p99_us);
+    most.map_or_else(|| "-".to_owned(), |most| format!("{most:.1} {}", screen.micro()))
 }
 
 fn latency(room: &RoomHeard) -> String {

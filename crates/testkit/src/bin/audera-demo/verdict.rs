@@ -24,6 +24,8 @@ pub(crate) const ALLOWED: f64 = 0.5e-3;
 pub(crate) struct Verdict {
     /// How far the rooms were apart; nothing where only one was recorded.
     pub offsets: Option<OffsetSeries>,
+    /// The same over the whole part.
+    pub apart: Option<OffsetSeries>,
     pub rooms: Vec<RoomHeard>,
     /// What was not as it should be, in sentences.
     pub failures: Vec<String>,
@@ -97,6 +99,7 @@ impl Verdict {
             }
         }
         let mut busy = false;
+        let mut apart = None;
         let offsets = heard.both.then(|| {
             let series = measure::offset_series(
                 channel(Channel::KitchenLeft),
@@ -115,13 +118,15 @@ impl Verdict {
             let silent: Vec<Range<f64>> = gaps().map(|gap| around(gap, 0.0)).collect();
             let disturbed: Vec<Range<f64>> =
                 gaps().chain(disturbing).map(|stretch| around(stretch, RECOVERY)).collect();
-            let all = series.outside(&silent).since(SETTLING);
+            let whole = series.outside(&silent);
+            let all = whole.since(SETTLING);
+            apart = Some(whole);
             let judged = judge(name, &all, &all.outside(&disturbed), tolerated);
             failures.extend(judged.failure);
             busy = judged.busy;
             judged.by
         });
-        Self { offsets, rooms, failures, busy }
+        Self { offsets, apart, rooms, failures, busy }
     }
 
     /// The offset in words.

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::{
+    belief::Belief,
     flaws::Kind,
     outcome::Outcome,
     series::{Sight, Spread},
 };
 
-/// Every window of every room: by how much it is later than the first room, and than the application.
+/// Every window of every room: by how much it is later than the first room, and than the application; and what it believed.
 pub(crate) fn windows(outcomes: &[&Outcome]) -> String {
     let mut csv = String::from("scenario,system,room,kind,at_s,offset_us\n");
     for outcome in outcomes {
@@ -25,6 +26,14 @@ pub(crate) fn windows(outcomes: &[&Outcome]) -> String {
                     let at = window.at;
                     let _ =
                         writeln!(csv, "{},{},{},{kind},{at:.2},{offset}", outcome.scenario, outcome.system, room.name);
+                }
+            }
+            for pair in &room.belief {
+                let kinds = [("told", Some(pair.told)), ("told bound", pair.bound), ("true", pair.truth)];
+                for (kind, seconds) in kinds.into_iter().filter_map(|(kind, seconds)| Some((kind, seconds?))) {
+                    let (at, us) = (pair.at, seconds * 1e6);
+                    let _ =
+                        writeln!(csv, "{},{},{},{kind},{at:.2},{us:.3}", outcome.scenario, outcome.system, room.name);
                 }
             }
         }
@@ -78,10 +87,12 @@ pub(crate) fn processes(outcomes: &[&Outcome]) -> String {
 pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
     let mut csv = String::from(
         "scenario,system,p50_us,p95_us,p99_us,max_us,compared,settled_s,back_s,jumps,clicks_per_minute,gaps,\
-         missed_cycles,silent_ms,latency_ms,wire_kbit_s,resyncs_told,instrument_late,load\n",
+         missed_cycles,silent_ms,latency_ms,wire_kbit_s,resyncs_told,belief_p50_us,belief_p99_us,belief_bias_us,covered,\
+         ratio_moves_ppm,residual_db,residual_worst_db,instrument_late,load\n",
     );
     let or_empty = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
     for outcome in outcomes {
+        let belief = |pick: fn(&Belief) -> f64| or_empty(outcome.belief.as_ref().map(pick), 3);
         let spread = |pick: fn(&Spread) -> f64| or_empty(outcome.spread.as_ref().map(|s| pick(s) * 1e6), 2);
         let cells = [
             outcome.scenario.to_owned(),
@@ -101,6 +112,13 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
             or_empty(outcome.latency.map(|latency| latency * 1e3), 2),
             format!("{:.0}", outcome.wire_bits_per_second / 1e3),
             outcome.resyncs_told.map_or(String::new(), |count| count.to_string()),
+            belief(|belief| belief.apart.p50 * 1e6),
+            belief(|belief| belief.apart.p99 * 1e6),
+            belief(|belief| belief.bias * 1e6),
+            belief(|belief| belief.covered),
+            or_empty(outcome.ratio_moves, 2),
+            or_empty(outcome.residual_db.map(|(whole, _)| whole), 1),
+            or_empty(outcome.residual_db.map(|(_, worst)| worst), 1),
             outcome.instrument_late.to_string(),
             format!("{:.1}", outcome.load),
         ];

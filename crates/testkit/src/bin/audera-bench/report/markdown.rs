@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Entry;
 use crate::{
+    belief::Belief,
     flaws::Kind,
     outcome::{Outcome, Role, SETTLING, System},
     scenario::Event,
@@ -71,6 +72,26 @@ pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String
             format!("{:.1}", outcome.load),
         ];
         let _ = writeln!(text, "| {} | {} | {} |", entry.scenario.title, entry.system, cells.join(" | "));
+    }
+    text += "\n## Belief and truth\n\n";
+    let _ = writeln!(
+        text,
+        "What undisturbed rooms tell of their sync error once a second, against what was measured in the last \
+         second and a half, from {SETTLING:.0} s on: the size of the difference, in µs, and its median with the sign.\n\n\
+         | scenario | p50 | p99 | median | within bound | ratio moves | residual |\n\
+         |---|---:|---:|---:|---:|---:|---:|"
+    );
+    for (entry, outcome) in ran(entries).filter(|(entry, _)| entry.system == System::Audera) {
+        let belief = |cell: fn(&Belief) -> String| outcome.belief.as_ref().map_or("-".to_owned(), cell);
+        let cells = [
+            belief(|belief| format!("{:.1}", belief.apart.p50 * 1e6)),
+            belief(|belief| format!("{:.1}", belief.apart.p99 * 1e6)),
+            belief(|belief| format!("{:+.1}", belief.bias * 1e6)),
+            belief(|belief| format!("{:.0} %", belief.covered * 100.0)),
+            outcome.ratio_moves.map_or("-".to_owned(), |ppm| format!("{ppm:.1} ppm")),
+            outcome.residual_db.map_or("-".to_owned(), |(db, worst)| format!("{db:.0} ({worst:.0}) dB")),
+        ];
+        let _ = writeln!(text, "| {} | {} |", entry.scenario.title, cells.join(" | "));
     }
     text += "\n## Cost\n\n";
     text += "| scenario | system | latency | sent | sender: CPU | memory | player: CPU | memory |\n\

@@ -1,86 +1,10 @@
-//! A room under simulated time: two hosts' clocks, a card with a crystal of its own, and a stream whose sound tells
-//! which frame of it is heard.
-#![allow(dead_code, reason = "every test program uses another part of it")]
+//! A room that knows the sender's clock: what is heard at 48 kHz, frame by frame.
 
-use std::f64::consts::TAU;
-
-use audera_clock::{ClockMap, PlayerTime, SenderTime, Span};
+use audera_clock::Span;
 use audera_playout::{Config, Feeder, Puller, State, playout};
 
-pub const RATE: u32 = 48_000;
-pub const WIDTH: usize = 2;
-
-/// Frames in one turn of the pilot.
-const TURN: f64 = 4_800.0;
-
-/// Reproducible pseudo-random numbers (xorshift64*, S. Vigna 2016).
-pub struct Noise(u64);
-
-impl Noise {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// Uniform in `low..high`.
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let unit = (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64;
-        low + (high - low) * unit
-    }
-}
-
-/// The pilot signal at stream frame `n`: a slow turn of the two channels, whose angle tells `n` within `TURN`.
-pub fn pilot(n: f64) -> [f32; WIDTH] {
-    let angle = TAU * n / TURN;
-    [(0.8 * angle.cos()) as f32, (0.8 * angle.sin()) as f32]
-}
-
-/// How far a heard frame is behind the stream frame `expected`, in frames; and how loud the pilot is in it.
-pub fn heard(frame: &[f32], expected: f64) -> (f64, f64) {
-    let (x, y) = (f64::from(frame[0]), f64::from(frame[1]));
-    let turns = expected / TURN - y.atan2(x) / TAU;
-    ((turns - turns.round()) * TURN, x.hypot(y) / 0.8)
-}
-
-/// The clocks of the two hosts and of the card. True time is in seconds.
-#[derive(Clone, Copy)]
-pub struct Clocks {
-    pub sender_ppm: f64,
-    pub player_ppm: f64,
-    pub card_ppm: f64,
-    /// The sender's graph clock, by which it takes its frames.
-    pub graph_ppm: f64,
-}
-
-impl Clocks {
-    pub const PERFECT: Self = Self { sender_ppm: 0.0, player_ppm: 0.0, card_ppm: 0.0, graph_ppm: 0.0 };
-
-    pub fn sender(&self, at: f64) -> SenderTime {
-        SenderTime::from_nanos((at * (1.0 + self.sender_ppm * 1e-6) * 1e9).round() as i64 + 5_000_000_000_000)
-    }
-
-    pub fn player(&self, at: f64) -> PlayerTime {
-        PlayerTime::from_nanos((at * (1.0 + self.player_ppm * 1e-6) * 1e9).round() as i64 - 3_000_000_000)
-    }
-
-    /// The true map between the hosts, with its reference at `at`.
-    pub fn map(&self, at: f64) -> ClockMap {
-        let skew = (1.0 + self.sender_ppm * 1e-6) / (1.0 + self.player_ppm * 1e-6) - 1.0;
-        ClockMap::new(self.sender(at), self.player(at), skew)
-    }
-
-    /// Frames per true second of the card.
-    pub fn card_rate(&self) -> f64 {
-        f64::from(RATE) * (1.0 + self.card_ppm * 1e-6)
-    }
-
-    /// Frames per true second of the stream.
-    pub fn stream_rate(&self) -> f64 {
-        f64::from(RATE) * (1.0 + self.graph_ppm * 1e-6)
-    }
-}
+use super::clocks::Clocks;
+use super::pilot::{Noise, RATE, WIDTH, heard, pilot};
 
 pub struct Room {
     pub clocks: Clocks,
@@ -189,10 +113,4 @@ impl Room {
     pub fn state(&self) -> State {
         self.feeder.stats().state
     }
-}
-
-/// The value below which `part` of the values lie.
-pub fn percentile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part) as usize]
 }

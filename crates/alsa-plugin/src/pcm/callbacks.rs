@@ -1,0 +1,350 @@
+//! alsa-lib's callbacks, one function for each method or two of the trait. None lets a panic through.
+
+use std::ffi::{CString, c_int, c_uint, c_ushort};
+
+use alsa_sys::{
+    snd_output_t, snd_pcm_channel_area_t, snd_pcm_chmap_query_t, snd_pcm_chmap_t, snd_pcm_hw_params_t,
+    snd_pcm_sframes_t, snd_pcm_sw_params_t, snd_pcm_uframes_t,
+};
+use libc::pollfd;
+
+use super::{
+    Pcm, Setup, State, Stream, Tuning, chmap,
+    constraints::check,
+    entry::{FRESH, Look, Plugin, set_state, widened, with},
+};
+use crate::{
+    Errno, Format,
+    guest::shielded,
+    sys::{Ioplug, IoplugCallbacks},
+};
+
+/// All of them, for a plugin.
+pub(super) fn all<P: Pcm>() -> IoplugCallbacks {
+    IoplugCallbacks {
+        start: Some(start::<P>),
+        stop: Some(stop::<P>),
+        pointer: Some(pointer::<P>),
+        transfer: Some(transfer::<P>),
+        close: Some(close::<P>),
+        hw_params: Some(hw_params::<P>),
+        hw_free: Some(hw_free::<P>),
+        sw_params: Some(sw_params::<P>),
+        prepare: Some(prepare::<P>),
+        // alsa-lib then waits by polling, as long as the application wants it to.
+        drain: None,
+        // That there is a callback tells applications that it can be done.
+        pause: if P::CAN_PAUSE { Some(pause::<P>) } else { None },
+        resume: if P::CAN_RESUME { Some(resume::<P>) } else { None },
+        poll_descriptors_count: None,
+        poll_descriptors: None,
+        poll_revents: Some(poll_revents::<P>),
+        dump: Some(dump::<P>),
+        delay: Some(delay::<P>),
+        query_chmaps: Some(query_chmaps::<P>),
+        get_chmap: Some(get_chmap::<P>),
+        set_chmap: Some(set_chmap::<P>),
+    }
+}
+
+fn number(outcome: Result<(), Errno>) -> c_int {
+    match outcome {
+        Ok(()) => 0,
+        Err(errno) => errno.negative(),
+    }
+}
+
+unsafe extern "C" fn start<P: Pcm>(io: *mut Ioplug) -> c_int {
+    // SAFETY: called by alsa-lib with the PCM that this callback was given for; so are all below.
+    number(unsafe {
+        with::<P, _>(io, |inner, view| {
+            let io = inner.io(view);
+            inner.pcm.start(&io)?;
+            inner.tell_again(State::Running);
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn stop<P: Pcm>(io: *mut Ioplug) -> c_int {
+    // SAFETY: as in `start`.
+    number(unsafe {
+        with::<P, _>(io, |inner, view| {
+            let io = inner.io(view);
+            inner.pcm.stop(&io);
+            inner.tell_again(State::Setup);
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn pointer<P: Pcm>(io: *mut Ioplug) -> snd_pcm_sframes_t {
+    // SAFETY: as in `start`.
+    let looked = unsafe { with::<P, _>(io, |inner, view| Ok((inner.look(view), inner.progress.wrapped()))) };
+    let state = match looked {
+        Ok((Look::At, at)) => return at as snd_pcm_sframes_t,
+        Ok((Look::Xrun, _)) => return Errno::PIPE.negative().into(),
+        Ok((Look::Suspended, _)) => alsa_sys::SND_PCM_STATE_SUSPENDED,
+        Ok((Look::Gone, _)) | Err(_) => alsa_sys::SND_PCM_STATE_DISCONNECTED,
+    };
+    // SAFETY: as in `start`. A negative number would be an xrun; the position is alsa-lib's own, which so stays as it is.
+    unsafe {
+        set_state(io, state);
+        (*io).hw_ptr as snd_pcm_sframes_t
+    }
+}
+
+unsafe extern "C" fn transfer<P: Pcm>(
+    io: *mut Ioplug,
+    areas: *const snd_pcm_channel_area_t,
+    offset: snd_pcm_uframes_t,
+    frames: snd_pcm_uframes_t,
+) -> snd_pcm_sframes_t {
+    // SAFETY: as in `start`.
+    let outcome = unsafe {
+        with::<P, _>(io, |inner, view| {
+            let setup = inner.setup.ok_or(Errno::BADFD)?;
+            let first = interleaved(areas, &setup).ok_or(Errno::INVAL)?.add(offset as usize * setup.frame_bytes());
+            let length = frames as usize * setup.frame_bytes();
+            let io = inner.io(view);
+            match inner.stream {
+                Stream::Playback => {
+                    inner.pcm.play(&io, std::slice::from_raw_parts(first, length))?;
+                    inner.tell(view.state, widened(frames));
+                }
+                // Counted when alsa-lib has done so: with mmap the application may take fewer.
+                Stream::Capture => inner.pcm.record(&io, std::slice::from_raw_parts_mut(first, length))?,
+            }
+            Ok(())
+        })
+    };
+    match outcome {
+        Ok(()) => frames as snd_pcm_sframes_t,
+        Err(errno) => errno.negative().into(),
+    }
+}
+
+/// Where interleaved areas begin; `None` if they are something else, which was not offered.
+///
+/// # Safety
+/// `areas` holds one area for each channel of the setup.
+unsafe fn interleaved(areas: *const snd_pcm_channel_area_t, setup: &Setup) -> Option<*mut u8> {
+    // SAFETY: the caller vouches for the areas.
+    let areas = unsafe { std::slice::from_raw_parts(areas, setup.channels) };
+    let base = areas.first()?.addr;
+    let fits = |(n, area): (usize, &snd_pcm_channel_area_t)| {
+        area.addr == base
+            && area.step as usize == setup.frame_bytes() * 8
+            && area.first as usize == n * setup.format.bytes() * 8
+    };
+    areas.iter().enumerate().all(fits).then(|| base.cast())
+}
+
+unsafe extern "C" fn close<P: Pcm>(io: *mut Ioplug) -> c_int {
+    // SAFETY: as in `start`; alsa-lib does not use it any more after this.
+    let plugin = unsafe { (*io).private_data.cast::<Plugin<P>>() };
+    // SAFETY: as above.
+    if unsafe { (*plugin).inner.is_at_home() } {
+        // SAFETY: it came from a box, and this is the only place that takes it back.
+        shielded(|| drop(unsafe { Box::from_raw(plugin) }));
+    }
+    // In a process that was forked off it is left as it is: threads to be joined are not there.
+    0
+}
+
+unsafe extern "C" fn hw_params<P: Pcm>(io: *mut Ioplug, _params: *mut snd_pcm_hw_params_t) -> c_int {
+    // SAFETY: as in `start`; alsa-lib has filled these fields in before it calls, and holds the lock.
+    number(unsafe {
+        let (format, channels, rate) = ((*io).format, (*io).channels, (*io).rate);
+        let (period, buffer) = (widened((*io).period_size), widened((*io).buffer_size));
+        with::<P, _>(io, |inner, _| {
+            let format = u32::try_from(format).ok().and_then(Format::of_alsa).ok_or(Errno::INVAL)?;
+            let setup = Setup { format, channels: channels as usize, rate, period, buffer };
+            inner.setup = None;
+            inner.pcm.set_up(&setup)?;
+            inner.setup = Some(setup);
+            inner.progress.set_up(&setup);
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn hw_free<P: Pcm>(io: *mut Ioplug) -> c_int {
+    // SAFETY: as in `start`.
+    number(unsafe {
+        with::<P, _>(io, |inner, _| {
+            if inner.setup.take().is_some() {
+                inner.pcm.free();
+            }
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn sw_params<P: Pcm>(io: *mut Ioplug, params: *mut snd_pcm_sw_params_t) -> c_int {
+    let (mut wake, mut begin, mut end, mut boundary) = (0, 0, 0, 0);
+    // SAFETY: as in `start`; alsa-lib gives its parameters, and each call has a place to write to.
+    number(unsafe {
+        let got = check(alsa_sys::snd_pcm_sw_params_get_avail_min(params, &raw mut wake))
+            .and_then(|()| check(alsa_sys::snd_pcm_sw_params_get_start_threshold(params, &raw mut begin)))
+            .and_then(|()| check(alsa_sys::snd_pcm_sw_params_get_stop_threshold(params, &raw mut end)))
+            .and_then(|()| check(alsa_sys::snd_pcm_sw_params_get_boundary(params, &raw mut boundary)));
+        with::<P, _>(io, |inner, view| {
+            got?;
+            let tuning = Tuning { wake: widened(wake).max(1), start: widened(begin), stop: widened(end).max(1) };
+            inner.pcm.tune(&tuning)?;
+            inner.progress.tune(tuning, widened(boundary));
+            inner.tell_again(view.state);
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn prepare<P: Pcm>(io: *mut Ioplug) -> c_int {
+    // SAFETY: as in `start`.
+    number(unsafe {
+        with::<P, _>(io, |inner, _| {
+            inner.progress.restart();
+            inner.looked = None;
+            inner.pcm.prepare()?;
+            inner.tell_again(State::Prepared);
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn pause<P: Pcm>(io: *mut Ioplug, hold: c_int) -> c_int {
+    // SAFETY: as in `start`.
+    number(unsafe {
+        with::<P, _>(io, |inner, view| {
+            let io = inner.io(view);
+            inner.pcm.pause(&io, hold != 0)?;
+            inner.tell_again(if hold != 0 { State::Paused } else { State::Running });
+            Ok(())
+        })
+    })
+}
+
+unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
+    // SAFETY: as in `start`.
+    let resumed = unsafe {
+        with::<P, _>(io, |inner, view| {
+            let io = inner.io(view);
+            inner.pcm.resume(&io)?;
+            inner.tell_again(State::Running);
+            Ok(())
+        })
+    };
+    if resumed.is_ok() {
+        // alsa-lib leaves it to the plugin to say that it runs again.
+        // SAFETY: as in `start`.
+        unsafe { set_state(io, alsa_sys::SND_PCM_STATE_RUNNING) };
+    }
+    number(resumed)
+}
+
+/// What a poll of the plugin's descriptor means for the application.
+unsafe extern "C" fn poll_revents<P: Pcm>(
+    io: *mut Ioplug,
+    polled: *mut pollfd,
+    count: c_uint,
+    revents: *mut c_ushort,
+) -> c_int {
+    // SAFETY: as in `start`; there is one descriptor, as was told, and a place for what it means.
+    unsafe {
+        if polled.is_null() || count != 1 || revents.is_null() {
+            return Errno::INVAL.negative();
+        }
+        let event = (*polled).revents;
+        if event & libc::POLLIN == 0 {
+            *revents = event as c_ushort & (libc::POLLERR | libc::POLLNVAL) as c_ushort;
+            return 0;
+        }
+        let meant = with::<P, _>(io, |inner, view| {
+            let ready = if inner.stream == Stream::Playback { libc::POLLOUT } else { libc::POLLIN };
+            let broken = ready | libc::POLLERR;
+            if !view.state.has_position() {
+                return Ok((broken, None));
+            }
+            Ok(match inner.look(view) {
+                Look::At if inner.progress.is_due(view.state) => (ready, None),
+                Look::At => {
+                    // Too early. Told again, a plugin waits again.
+                    inner.tell_again(view.state);
+                    (0, None)
+                }
+                // Nobody else would notice before the next transfer, and a waiting application asks for the state.
+                Look::Xrun => (broken, Some(alsa_sys::SND_PCM_STATE_XRUN)),
+                Look::Suspended => (broken, Some(alsa_sys::SND_PCM_STATE_SUSPENDED)),
+                Look::Gone => (broken, Some(alsa_sys::SND_PCM_STATE_DISCONNECTED)),
+            })
+        });
+        let (events, state) = meant.unwrap_or((libc::POLLERR, None));
+        if let Some(state) = state {
+            set_state(io, state);
+        }
+        *revents = events as c_ushort;
+        0
+    }
+}
+
+unsafe extern "C" fn dump<P: Pcm>(io: *mut Ioplug, out: *mut snd_output_t) {
+    // SAFETY: as in `start`; alsa-lib gives the output to write to.
+    unsafe {
+        let told = with::<P, _>(io, |inner, _| Ok((inner.pcm.describe(), inner.setup.is_some())));
+        let (description, is_set_up) = told.unwrap_or_else(|_| (P::NAME.to_string_lossy().into_owned(), false));
+        if let Ok(line) = CString::new(description.replace('\0', " ") + "\n") {
+            alsa_sys::snd_output_puts(out, line.as_ptr());
+        }
+        if is_set_up {
+            alsa_sys::snd_output_puts(out, c"Its setup is:\n".as_ptr());
+            alsa_sys::snd_pcm_dump_setup((*io).pcm, out);
+        }
+    }
+}
+
+unsafe extern "C" fn delay<P: Pcm>(io: *mut Ioplug, delay: *mut snd_pcm_sframes_t) -> c_int {
+    // SAFETY: as in `start`.
+    let told = unsafe {
+        with::<P, _>(io, |inner, view| {
+            if inner.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
+                match inner.look(view) {
+                    Look::At => {}
+                    Look::Xrun => return Err(Errno::PIPE),
+                    Look::Suspended => return Err(Errno::STRPIPE),
+                    Look::Gone => return Err(Errno::NODEV),
+                }
+            }
+            let (io, stream) = (inner.io(view), inner.stream);
+            Ok(inner.pcm.delay(&io, stream))
+        })
+    };
+    match told {
+        Ok(frames) => {
+            // SAFETY: alsa-lib gives a place for it.
+            unsafe { *delay = frames as snd_pcm_sframes_t };
+            0
+        }
+        Err(errno) => errno.negative(),
+    }
+}
+
+unsafe extern "C" fn query_chmaps<P: Pcm>(io: *mut Ioplug) -> *mut *mut snd_pcm_chmap_query_t {
+    // SAFETY: as in `start`.
+    let maps = unsafe { with::<P, _>(io, |inner, _| Ok(inner.pcm.channel_maps())) };
+    chmap::allocate_all(&maps.unwrap_or_default())
+}
+
+unsafe extern "C" fn get_chmap<P: Pcm>(io: *mut Ioplug) -> *mut snd_pcm_chmap_t {
+    // SAFETY: as in `start`.
+    let map = unsafe { with::<P, _>(io, |inner, _| Ok(inner.pcm.channel_map())) };
+    map.ok().flatten().map_or(std::ptr::null_mut(), |positions| chmap::allocate(&positions))
+}
+
+unsafe extern "C" fn set_chmap<P: Pcm>(io: *mut Ioplug, map: *const snd_pcm_chmap_t) -> c_int {
+    // SAFETY: as in `start`; alsa-lib gives the application's map.
+    number(unsafe {
+        let wanted = chmap::positions(map);
+        with::<P, _>(io, |inner, _| inner.pcm.set_channel_map(&wanted))
+    })
+}
