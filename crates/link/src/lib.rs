@@ -26,6 +26,7 @@ mod listener;
 mod pause;
 mod peer_id;
 mod pulse;
+mod repeat;
 mod socket;
 mod state_file;
 mod strangers;

@@ -11,22 +11,32 @@ use std::os::fd::AsRawFd;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
+use crate::repeat;
+
 /// So many repetitions in vain take 1.4 s on a quick network; the next would come 1.6 s later.
 const STUCK: u8 = 3;
 
+/// So many take 1 s and more where the kernel repeats sooner, and the next would come after another.
+const STUCK_SOON: u8 = 5;
+
 /// Watches over one connection. The socket stays open as long as this is kept.
 #[derive(Debug)]
-pub struct Pulse(Socket);
+pub struct Pulse {
+    socket: Socket,
+    /// So many repetitions in vain are too many.
+    stuck: u8,
+}
 
 impl Pulse {
     pub(crate) fn of(tcp: &TcpStream) -> io::Result<Self> {
-        SockRef::from(tcp).try_clone().map(Self)
+        let stuck = if repeat::is_soon(tcp) { STUCK_SOON } else { STUCK };
+        SockRef::from(tcp).try_clone().map(|socket| Self { socket, stuck })
     }
 
     /// Whether data of ours has been repeated in vain, and will be ever more rarely.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        repetitions(&self.0).is_ok_and(|count| count >= STUCK)
+        repetitions(&self.socket).is_ok_and(|count| count >= self.stuck)
     }
 }
 
@@ -57,7 +67,7 @@ mod tests {
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         tcp.try_write(&[0; 100]).unwrap();
         let pulse = Pulse::of(&tcp).unwrap();
-        assert_eq!(repetitions(&pulse.0).unwrap(), 0);
+        assert_eq!(repetitions(&pulse.socket).unwrap(), 0);
         assert!(!pulse.is_stuck());
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use crate::repeat;
+
 /// Bytes in flight, as asked for; the kernel doubles it for its own bookkeeping. It bounds throughput to this per round trip, and
 /// 8 channels of 192 kHz s24 (4.6 MB/s) still get through a wireless link with 25 ms of it.
 const SEND_BUFFER: usize = 128 * 1024;
@@ -28,6 +30,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// Sets the options on a connected socket.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    repeat::soon(stream);
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
