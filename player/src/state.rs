@@ -122,6 +122,11 @@ impl RoomStore {
             }
         }
         state.volume = state.volume.min(state.max_volume);
+        // What was cut does not come back when the limit is raised: nobody would expect the room to get louder by itself.
+        let in_force = value(&state, RoomKey::Volume);
+        if let Some(kept) = self.kept.get_mut(&RoomKey::Volume) {
+            kept.value = in_force;
+        }
         self.state = RoomState { pinned: pinned.clone(), ..state };
     }
 
@@ -163,7 +168,8 @@ pub fn keep(file: &Path, text: &str) -> io::Result<()> {
 /// The state that the configuration alone would give.
 fn configured(config: &Config) -> RoomState {
     RoomState {
-        volume: config.volume.min(config.max_volume),
+        // As it stands there: were it cut to the limit here, editing the limit would look like editing the volume.
+        volume: config.volume,
         channel_mode: config.channel_mode,
         output_delay_ms: config.output_delay.as_secs_f64() * 1e3,
         groups: config.groups.iter().map(|group| group.as_str().to_owned()).collect(),
@@ -307,6 +313,25 @@ mod tests {
         // Over a restart as over a reload.
         home.save(&store);
         assert_eq!(home.start("volume = 30\ngroups = []").state().groups, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_limit_that_is_edited_makes_no_room_louder() {
+        let home = Home::new();
+        let mut store = home.start("");
+        store.set(&RoomChange::volume(20.0)).unwrap();
+        store.reconfigure(&home.config("max-volume = 60"));
+        assert_eq!(store.state().volume, Volume::nearest(20.0));
+        store.reconfigure(&home.config(""));
+        assert_eq!(store.state().volume, Volume::nearest(20.0));
+        // What a limit has cut stays cut when it is gone, over a restart as well.
+        store.set(&RoomChange::volume(85.0)).unwrap();
+        store.reconfigure(&home.config("max-volume = 70"));
+        assert_eq!(store.state().volume, Volume::nearest(70.0));
+        home.save(&store);
+        assert_eq!(home.start("").state().volume, Volume::nearest(70.0));
+        store.reconfigure(&home.config(""));
+        assert_eq!(store.state().volume, Volume::nearest(70.0));
     }
 
     #[test]
