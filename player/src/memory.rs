@@ -17,7 +17,8 @@ pub fn be_sparing() {
     }
 }
 
-/// Gives back what is free between what is not: after the beginning of something, which takes more than its going on.
+/// Gives back what is free between what is not: after the beginning of something, which takes more than its going on. Only where nothing plays:
+/// meanwhile the kernel keeps every thread waiting that touches memory anew.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes a number and may be called at any time.
