@@ -608,9 +608,7 @@ impl Core {
             self.end(&stream);
         }
         let players = self.all_players();
-        for player in &players {
-            player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
-        }
+        players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
                 self.departed.notified().await;
@@ -649,3 +647,7 @@ async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
         core.pump(&stream);
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;
