@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::level::Level;
-use crate::memory;
 use crate::monotonic;
 use crate::speaker::Speaker;
 use crate::state::{self, RoomStore};
@@ -344,7 +343,6 @@ impl Room {
         let room = self.clone();
         tokio::task::spawn_local(async move {
             let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
-            memory::give_back();
             let Err(reason) = played else { return };
             if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
@@ -441,7 +439,11 @@ impl Room {
         self.watchers.borrow_mut().retain(|watcher| !Rc::ptr_eq(watcher, connection));
         if on {
             self.watchers.borrow_mut().push(connection.clone());
-            let status = self.status_for(connection);
+            let mut status = self.status_for(connection);
+            if self.now.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(&now.connection, connection)) {
+                // It has been told, and would take it for what the latency lacks by now.
+                status.spare_ms = None;
+            }
             connection.speak(|session| session.status(status));
         }
     }

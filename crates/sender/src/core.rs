@@ -155,11 +155,10 @@ impl Core {
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(true);
-                self.begin(stream);
+                self.begin_anew(stream);
             }),
             Order::End(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(false);
-                self.flush(stream);
                 self.end(stream);
             }),
             Order::Retarget(key, target) => self.with_stream(key, |stream| {
@@ -172,7 +171,7 @@ impl Core {
                 if !lifted {
                     self.end(stream);
                 } else if stream.wanted.get() {
-                    self.begin(stream);
+                    self.begin_anew(stream);
                 }
             }),
             Order::Close(key) => {
@@ -353,7 +352,15 @@ impl Core {
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
-                        stream.told(now(), id, &player.key(), status);
+                        let left = stream.told(now(), id, &player.key(), status);
+                        let told = !left.is_empty();
+                        for player in left.iter().filter_map(|key| self.player(key)) {
+                            player.enqueue_end(id);
+                            self.resume(&player);
+                        }
+                        if told {
+                            self.tell_stream(&stream);
+                        }
                     }
                 }
             }
@@ -416,7 +423,20 @@ impl Core {
         self.tell_stream(stream);
     }
 
-    fn end(&self, stream: &Stream) {
+    /// Begins with what comes from now on: what has waited until now was not for this stream.
+    fn begin_anew(&self, stream: &Rc<Stream>) {
+        self.pump(stream);
+        self.begin(stream);
+    }
+
+    /// Ends the stream behind all that was handed over until now.
+    fn end(&self, stream: &Rc<Stream>) {
+        self.flush(stream);
+        self.end_here(stream);
+    }
+
+    /// Ends the stream behind what was sent.
+    fn end_here(&self, stream: &Stream) {
         let Some(run) = stream.run.take() else { return };
         stream.pump.borrow_mut().end();
         for (key, member) in &run.members {
@@ -469,24 +489,24 @@ impl Core {
         if run.members.contains_key(&key) || player.with_session(|session| session.is_closed()).unwrap_or(true) {
             return;
         }
-        let started =
-            select::format_for(&config.encoding, config.rate, config.channels, &hello.formats).and_then(|format| {
-                let mut pump = stream.pump.borrow_mut();
-                pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
-                let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
-                let started = player.with_session(|session| session.start(start));
-                started.ok_or("not connected")?.map_err(|error| error.to_string())?;
-                Ok(format)
-            });
-        let state = match &started {
-            Ok(_) => MemberState::Starting,
-            Err(reason) => MemberState::Refused(reason.clone()),
+        let format = select::format_for(&config.encoding, config.rate, config.channels, &hello.formats);
+        let started = format.clone().and_then(|format| {
+            stream.too_late_for(hello.max_latency).map_or(Ok(()), Err)?;
+            let mut pump = stream.pump.borrow_mut();
+            pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
+            let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
+            let started = player.with_session(|session| session.start(start));
+            started.ok_or("not connected")?.map_err(|error| error.to_string())
+        });
+        let state = match started {
+            Ok(()) => MemberState::Starting,
+            Err(reason) => MemberState::Refused(reason),
         };
         let membership = Membership {
             room: player.room(),
             state,
             by_own: false,
-            format: started.ok(),
+            format: format.ok(),
             status: None,
             max_latency: hello.max_latency,
             given: stream.pump.borrow().delay(),
@@ -511,7 +531,7 @@ impl Core {
     /// Turns the blocks that wait into packets in the players' queues.
     fn pump(&self, stream: &Rc<Stream>) {
         loop {
-            let Some(turn) = stream.pump.borrow_mut().pull() else {
+            let Some(turn) = stream.pump.borrow_mut().pull(now()) else {
                 return stream.pump.borrow().rest();
             };
             match turn {
@@ -519,7 +539,7 @@ impl Core {
                 Turn::Closing => {
                     // What is pending is silence.
                     stream.wanted.set(false);
-                    self.end(stream);
+                    self.end_here(stream);
                     continue;
                 }
                 Turn::Opened => {
@@ -588,9 +608,7 @@ impl Core {
             self.end(&stream);
         }
         let players = self.all_players();
-        for player in &players {
-            player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
-        }
+        players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
                 self.departed.notified().await;
@@ -629,3 +647,7 @@ async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
         core.pump(&stream);
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

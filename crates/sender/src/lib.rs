@@ -25,6 +25,7 @@ mod player;
 mod pump;
 mod select;
 mod signals;
+mod stall;
 mod stream;
 mod tap;
 mod types;
