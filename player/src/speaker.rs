@@ -17,6 +17,9 @@ use crate::level::{Level, Leveller};
 use crate::memory;
 use crate::output::{DeviceFormat, Output, Playing};
 
+/// Between two looks at how the device fares: often enough for a status each second.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
 /// What a stream asks of the device.
 enum Order {
     Play { rate: u32, channels: u16, latency: Span, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
@@ -127,7 +130,7 @@ struct Device {
 
 impl Device {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        let mut housekeeping = tokio::time::interval(Duration::from_millis(250));
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         loop {
             match self.wait(&mut inbox, &mut housekeeping).await {
                 Happening::Order(order) => self.obey(order).await,

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{interval, timeout};
 
+use crate::change::ChangeError;
 use crate::hub::{HubError, Order};
 use crate::player::{Player, Route};
 use crate::pump::{Packet, Turn};
@@ -86,6 +87,8 @@ pub(crate) struct Core {
     line: Option<u64>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
+    /// Rung when there is news of a room to tell.
+    pub(crate) room_news: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -104,6 +107,7 @@ impl Core {
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
+            room_news: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
         })
@@ -132,6 +136,7 @@ impl Core {
             services.spawn_local(self.watched("the listener for players that dial in", listener));
         }
         services.spawn_local(self.watched("the report of the rooms' states", self.clone().report()));
+        services.spawn_local(self.watched("the news of the rooms", self.clone().tell_rooms()));
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
@@ -181,11 +186,7 @@ impl Core {
                 }
             }
             Order::Forget(key) => self.forget(&key),
-            Order::Set(key, change) => {
-                if let Some(player) = self.player(&key) {
-                    player.with_session(|session| session.set(*change));
-                }
-            }
+            Order::Set(key, change, answer) => self.change_room(key, *change, answer),
             Order::Shutdown => {}
         }
     }
@@ -197,7 +198,7 @@ impl Core {
         }
     }
 
-    fn all_streams(&self) -> Vec<Rc<Stream>> {
+    pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
     }
 
@@ -281,7 +282,7 @@ impl Core {
     }
 
     pub(crate) fn remove_player(&self, player: &Player) {
-        self.left(player);
+        self.left(player, false);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
         for stream in self.all_streams() {
@@ -295,9 +296,10 @@ impl Core {
         self.tell(HubEvent::Forgotten(key));
     }
 
-    /// The player's connection is gone: it plays nothing until it is back.
-    pub(crate) fn left(&self, player: &Player) {
+    /// The player's connection is gone, `replaced` by another one or not: it plays nothing until it is back.
+    pub(crate) fn left(&self, player: &Player, replaced: bool) {
         player.disconnect();
+        self.changes_after(player, replaced);
         let key = player.key();
         for stream in self.all_streams() {
             let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
@@ -321,10 +323,7 @@ impl Core {
                 discovery::forget_doubles(self, player);
                 inbound::replace_former(self, player);
                 self.update(player, |info| {
-                    // A player that was found by its announced name is bound to it; another name that it gives itself is not believed.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room = hello.name;
-                    }
+                    info.take_name(&hello.name);
                     info.groups = hello.groups;
                     info.reach = Reach::Ready;
                 });
@@ -364,28 +363,9 @@ impl Core {
                     }
                 }
             }
-            SenderEvent::Room { state, settled, .. } => {
-                let regrouped = player.info.borrow().groups != state.groups;
-                self.update(player, |info| {
-                    // See above.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room.clone_from(&state.name);
-                    }
-                    info.groups.clone_from(&state.groups);
-                });
-                if regrouped {
-                    self.all_streams().iter().for_each(|stream| self.rematch(stream));
-                }
-                player.state.replace(Some(state.clone()));
-                self.tell(HubEvent::Room { key: player.key(), state, settled });
-            }
-            SenderEvent::SetRefused(refusal) => {
-                tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
-                // Whoever has asked shows what was asked for.
-                if let Some(state) = player.state.borrow().clone() {
-                    self.tell(HubEvent::Room { key: player.key(), state, settled: true });
-                }
-            }
+            SenderEvent::Room { state, settled, .. } => self.room_heard(player, state, settled),
+            SenderEvent::SetRefused(refusal) => self.not_changed(player, refusal.into()),
+            SenderEvent::SetUnanswered(_) => self.not_changed(player, ChangeError::Unanswered),
             SenderEvent::Closed { code, reason } => {
                 let reach = match code {
                     CloseCode::NotPaired => Reach::Refused(reason),

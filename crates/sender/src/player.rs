@@ -11,8 +11,9 @@ use audera_wire::{CloseCode, PlayerHello, RoomState, SenderSession, StreamId};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::change::Changes;
 use crate::pump::Packet;
-use crate::types::{PlayerInfo, PlayerKey, Reach};
+use crate::types::{PlayerInfo, PlayerKey};
 
 /// Packets that may wait for one player. Its connection takes nothing then, and the oldest are given up.
 const QUEUE: usize = 256;
@@ -49,6 +50,12 @@ pub(crate) struct Player {
     pub(crate) hello: RefCell<Option<PlayerHello>>,
     /// The state of the room, as told last on this connection.
     pub(crate) state: RefCell<Option<RoomState>>,
+    /// The hub's owner is to be told of it.
+    pub(crate) untold: Cell<bool>,
+    /// What the owner knows of it, and whether it was settled; `None`: it is told whatever it is.
+    pub(crate) told: RefCell<Option<(RoomState, bool)>>,
+    /// What is asked of the room.
+    pub(crate) changes: RefCell<Changes>,
     /// The address of the connection.
     pub(crate) peer: Cell<Option<SocketAddr>>,
     /// Rings the connection's writer.
@@ -69,13 +76,15 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(key: PlayerKey, room: String, route: Route, line: Option<u64>) -> Rc<Player> {
         let announced = !matches!(route, Route::Inbound);
-        let info = PlayerInfo { key, room, groups: Vec::new(), id: None, announced, reach: Reach::Searching };
         Rc::new(Player {
-            info: RefCell::new(info),
+            info: RefCell::new(PlayerInfo::new(key, room, announced)),
             route: RefCell::new(route),
             session: RefCell::default(),
             hello: RefCell::default(),
             state: RefCell::default(),
+            untold: Cell::new(false),
+            told: RefCell::default(),
+            changes: RefCell::default(),
             peer: Cell::new(None),
             wake: Notify::new(),
             heard: Notify::new(),
