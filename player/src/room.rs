@@ -211,7 +211,7 @@ impl Room {
 
     fn tell_state_to(&self, connection: &Connection) {
         let store = self.store.borrow();
-        connection.speak(|session| session.room(store.revision(), store.state().clone()));
+        connection.speak(|session| session.room(store.revision(), Arc::new(store.state().clone())));
     }
 
     /// Name and groups as they are to be announced, and each time that they have changed.

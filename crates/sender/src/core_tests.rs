@@ -57,7 +57,7 @@ impl House {
             target: Target::Everywhere,
             gate: None,
         };
-        let pump = Pump::new(outflow, RATE, config.latency.initial(), None);
+        let pump = Pump::new(crate::pump::Inflow::Tap(outflow), RATE, config.latency.initial(), None);
         core.obey(Order::Open(KEY, Box::new((pump, config))));
         let key = PlayerKey::Address("kitchen".to_owned());
         let player = core.add_player(key, "Kitchen".to_owned(), Route::Inbound);
