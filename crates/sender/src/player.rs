@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use audera_clock::SenderTime;
 use audera_link::PeerId;
-use audera_wire::{PlayerHello, RoomState, SenderSession, StreamId};
+use audera_wire::{CloseCode, PlayerHello, RoomState, SenderSession, StreamId};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -26,6 +26,8 @@ enum Queued {
     Packet(StreamId, Rc<Packet>),
     /// The stream ends behind the packets before.
     End(StreamId),
+    /// So does the session.
+    Farewell,
 }
 
 /// How a player is reached.
@@ -133,6 +135,15 @@ impl Player {
         self.wake.notify_one();
     }
 
+    /// Ends the session behind what is queued. What waits to be accepted is given up.
+    pub(crate) fn enqueue_farewell(&self) {
+        let streams = |id| self.session.borrow().as_ref().is_some_and(|session| session.is_streaming(id));
+        let mut queue = self.queue.borrow_mut();
+        queue.retain(|queued| !matches!(queued, Queued::Packet(id, _) if !streams(*id)));
+        queue.push_back(Queued::Farewell);
+        self.wake.notify_one();
+    }
+
     /// Drops what is queued of a stream, for one that does not play here any more.
     pub(crate) fn purge(&self, stream: StreamId) {
         self.queue.borrow_mut().retain(|queued| !matches!(queued, Queued::Packet(id, _) if *id == stream));
@@ -163,6 +174,10 @@ impl Player {
                 Queued::Packet(..) => return,
                 Queued::End(id) => {
                     session.stop(*id);
+                    session.poll_transmit(now, out);
+                }
+                Queued::Farewell => {
+                    session.close(CloseCode::Shutdown, "the sender shuts down");
                     session.poll_transmit(now, out);
                 }
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use audera_clock::Span;
 use audera_link::PeerId;
-use audera_wire::{PlayerStatus, RoomState, StreamFormat};
+use audera_wire::{Formats, PlayerStatus, RoomState, StreamFormat};
 
 use crate::change::ChangeError;
 use crate::gate::GateConfig;
@@ -171,6 +171,8 @@ pub struct PlayerInfo {
     pub groups: Vec<String>,
     /// Its identity, once connected.
     pub id: Option<PeerId>,
+    /// What it can be sent, once connected.
+    pub takes: Option<Formats>,
     /// Whether it is announced (or configured) now.
     pub announced: bool,
     /// Whether it can be played to.
@@ -179,7 +181,7 @@ pub struct PlayerInfo {
 
 impl PlayerInfo {
     pub(crate) fn new(key: PlayerKey, room: String, announced: bool) -> Self {
-        PlayerInfo { key, room, groups: Vec::new(), id: None, announced, reach: Reach::Searching }
+        PlayerInfo { key, room, groups: Vec::new(), id: None, takes: None, announced, reach: Reach::Searching }
     }
 
     /// Takes the name that the player gives itself. One that was found by its announced name is bound to it; another name is not believed.

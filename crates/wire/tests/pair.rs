@@ -252,9 +252,17 @@ fn a_stream_is_started_played_and_stopped() {
         pair.play(StreamId(1), seq);
         pair.run_for(10 * MS);
     }
-    let status = PlayerStatus { state: PlayerState::Playing, room: "Kitchen".into(), ..PlayerStatus::default() };
-    pair.player.status(PlayerStatus::default());
-    pair.player.status(status.clone());
+    let status = PlayerStatus {
+        state: PlayerState::Playing,
+        room: "Kitchen".into(),
+        stream: Some(StreamId(1)),
+        spare_ms: Some(-20.0),
+        ..PlayerStatus::default()
+    };
+    pair.player.status(PlayerStatus { spare_ms: Some(-30.0), ..PlayerStatus::default() });
+    pair.player.status(PlayerStatus { spare_ms: Some(-20.0), ..status.clone() });
+    pair.player.status(PlayerStatus { spare_ms: Some(15.0), ..status.clone() });
+    pair.player.status(PlayerStatus { spare_ms: None, ..status.clone() });
     pair.play(StreamId(1), 20);
     pair.settle();
     pair.sender.stop(StreamId(1));
@@ -262,7 +270,11 @@ fn a_stream_is_started_played_and_stopped() {
     pair.run_for(5 * MS);
     assert_eq!(pair.audio(), (10..=20).collect::<Vec<_>>());
     assert_eq!(pair.player_said().last(), Some(&PlayerEvent::Stop(StreamId(1))));
-    assert_eq!(pair.sender_said(), [SenderEvent::Status(status)], "only the newest status is sent");
+    assert_eq!(
+        pair.sender_said(),
+        [SenderEvent::Status(status)],
+        "the newest is sent, with the least spare of the stream"
+    );
     assert_eq!(pair.player.counters().ignored_audio, 0);
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
-use audera_playout::{Config as PlayoutConfig, Feeder, Puller, playout};
+use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
 use audera_wire::{PlayerHello, RoomChange, RoomState, Start, StreamFormat, StreamId};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::level::Level;
-use crate::memory;
 use crate::speaker::Speaker;
 pub use packets::Arrived;
 use packets::Last;
@@ -91,6 +90,10 @@ pub struct Room {
     /// Who wants to be told how the room fares, whoever plays.
     watchers: RefCell<Vec<Rc<Connection>>>,
     attempts: Cell<u64>,
+    /// The stream and its state, as they were told last.
+    told: Cell<Option<(u64, State)>>,
+    /// Rung when they have changed.
+    changed: Notify,
     /// Rung when the stream has been finished: what is buffered plays out.
     finishing: Notify,
 }
@@ -105,6 +108,8 @@ impl Room {
             now: RefCell::default(),
             watchers: RefCell::default(),
             attempts: Cell::new(0),
+            told: Cell::new(None),
+            changed: Notify::new(),
             finishing: Notify::new(),
         })
     }
@@ -242,12 +247,12 @@ impl Room {
             full_blocks: 0,
             lost_packets: 0,
         }));
+        self.look();
         // Taken now, so that audio comes while the device opens; a device that cannot play is told as soon as that is known.
         connection.speak(|session| session.accept(id));
         let room = self.clone();
         tokio::task::spawn_local(async move {
             let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
-            memory::give_back();
             let Err(reason) = played else { return };
             if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
@@ -287,6 +292,7 @@ impl Room {
     /// No stream has the device any more: it is released after the idle time, should it be open.
     fn fall_silent(&self) {
         self.now.replace(None);
+        self.look();
         self.speaker.silence();
     }
 
@@ -312,6 +318,8 @@ impl Room {
         drop(now);
         if short {
             self.tell();
+        } else {
+            self.look();
         }
     }
 
@@ -366,6 +374,7 @@ impl Room {
                 let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
                 if let Some(now) = drained {
                     tracing::info!(sender = %now.connection.name.borrow(), "has played out");
+                    self.look();
                     self.speaker.silence();
                 }
             }

@@ -12,9 +12,8 @@ use super::Room;
 use crate::connection::Connection;
 use crate::monotonic;
 
-/// Looks whether the state has changed; every so many of them the status is told anyway.
-const STATUS_LOOK: Duration = Duration::from_millis(100);
-const STATUS_LOOKS: u32 = 10;
+/// Between two statuses while nothing changes.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
 
 impl Room {
     /// A peer wants to be told how the room fares, whoever plays; or no longer.
@@ -22,7 +21,11 @@ impl Room {
         self.watchers.borrow_mut().retain(|watcher| !Rc::ptr_eq(watcher, connection));
         if on {
             self.watchers.borrow_mut().push(connection.clone());
-            let status = self.status_for(connection);
+            let mut status = self.status_for(connection);
+            if self.now.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(&now.connection, connection)) {
+                // It has been told, and would take it for what the latency lacks by now.
+                status.spare_ms = None;
+            }
             connection.speak(|session| session.status(status));
         }
     }
@@ -92,29 +95,32 @@ impl Room {
 
     /// Tells the sender, and who watches, how the room fares: once a second, and when its state or its stream has changed.
     pub(super) async fn report(self: Rc<Self>) {
-        let mut look = tokio::time::interval(STATUS_LOOK);
-        let (mut looks, mut told) = (0, None);
+        let mut second = tokio::time::interval(STATUS_PERIOD);
         loop {
-            look.tick().await;
-            looks += 1;
-            let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.stats().state));
-            let second_over = looks >= STATUS_LOOKS;
-            if !second_over && present == told {
-                continue;
-            }
-            if second_over {
-                looks = 0;
-                if let Some(now) = &mut *self.now.borrow_mut() {
-                    now.feeder.close_second();
+            tokio::select! {
+                _ = second.tick() => {
+                    if let Some(now) = &mut *self.now.borrow_mut() {
+                        now.feeder.close_second();
+                    }
                 }
+                () = self.changed.notified() => {}
             }
-            told = present;
             self.tell();
+        }
+    }
+
+    /// Has it told when the stream or its state is another than was told last. Nobody wakes for that: it is looked at when something
+    /// else has to be done, and something is with every packet.
+    pub(super) fn look(&self) {
+        let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state()));
+        if present != self.told.get() {
+            self.changed.notify_one();
         }
     }
 
     /// Tells everybody who is to know how the room fares.
     pub(super) fn tell(&self) {
+        self.told.set(self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state())));
         let sender = self.now.borrow_mut().as_mut().map(|now| {
             now.told = Instant::now();
             now.spare = now.feeder.take_spare();

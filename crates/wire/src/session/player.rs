@@ -288,7 +288,10 @@ impl PlayerSession {
     /// Tells how the player fares; once a second is usual. It replaces a status that is not written yet.
     pub fn status(&mut self, status: PlayerStatus) {
         if !self.core.life.is_closed() {
-            self.core.status = Some(status);
+            let unsent = self.core.status.take().filter(|unsent| unsent.stream == status.stream);
+            let spares = [status.spare_ms, unsent.and_then(|unsent| unsent.spare_ms)];
+            let spare_ms = spares.into_iter().flatten().min_by(f64::total_cmp);
+            self.core.status = Some(PlayerStatus { spare_ms, ..status });
         }
     }
 
