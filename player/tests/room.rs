@@ -13,9 +13,8 @@ use audera_player::connection::Connection;
 use audera_player::level::Level;
 use audera_player::monotonic::now;
 use audera_player::output::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
-use audera_player::room::{Arrived, Room};
+use audera_player::room::{Arrived, Room, RoomStore};
 use audera_player::speaker::Speaker;
-use audera_player::state::RoomStore;
 use audera_wire::{
     Coding, PlayerSession, PlayerStatus, SenderEvent, SenderHello, SenderSession, Start, StreamFormat, StreamId,
 };
