@@ -104,6 +104,9 @@ struct Encoding {
 /// What stays below this, -80 dBFS, is silence.
 const SILENCE: f32 = 1e-4;
 
+/// How long sound that a graph has broken off takes to die away.
+const ENDING: Span = Span::from_millis(5);
+
 /// Blocks in, packets out; no I/O.
 #[derive(Debug)]
 pub(crate) struct Pump {
@@ -119,6 +122,8 @@ pub(crate) struct Pump {
     bearable: Option<(Span, Span)>,
     encodings: Vec<Encoding>,
     block: Vec<f32>,
+    /// What was encoded last, [`ENDING`] of it at most.
+    tail: Vec<f32>,
     block_at: u64,
     expected: u64,
     playing: bool,
@@ -143,6 +148,7 @@ impl Pump {
             bearable: None,
             encodings: Vec::new(),
             block: Vec::new(),
+            tail: Vec::new(),
             block_at: 0,
             expected: 0,
             playing: false,
@@ -349,6 +355,9 @@ impl Pump {
     pub(crate) fn encode(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
         let held = self.held();
+        let kept = ENDING.as_frames(self.rate) as usize * channels;
+        self.tail.extend_from_slice(&self.block[self.block.len().saturating_sub(kept)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(kept));
         self.sounded = self.sounded || self.block.iter().any(|sample| sample.abs() > SILENCE);
         for encoding in &mut self.encodings {
             let pending_frames = (encoding.pending.len() / channels) as u64;
@@ -396,7 +405,14 @@ impl Pump {
     /// Encodes what does not fill a packet, and what the encoder has kept back, filled up with silence: the end of a stream is heard as well.
     pub(crate) fn flush(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
+        let echo = match self.inflow {
+            Inflow::Tap(_) => dying_away(&self.tail, channels),
+            // It ends where its application ended it, and there exactly.
+            Inflow::Paced(_) => Vec::new(),
+        };
+        self.tail.clear();
         for encoding in self.encodings.iter_mut().filter(|encoding| encoding.used) {
+            encoding.pending.extend_from_slice(&echo);
             let frames = encoding.pending.len() / channels + encoding.encoder.lookahead() as usize;
             let whole = frames.next_multiple_of(usize::from(encoding.format.frames));
             encoding.pending.resize(whole * channels, 0.0);
@@ -404,6 +420,17 @@ impl Pump {
             encoding.used = false;
         }
     }
+}
+
+/// What goes on from `tail` without a click, and fades: the same backwards. A graph breaks off in the middle of a sound when a program is ended,
+/// and the silence that fills a packet up would make a click of that.
+fn dying_away(tail: &[f32], channels: usize) -> Vec<f32> {
+    let frames = (tail.len() / channels) as f32;
+    let fading = |(n, frame): (usize, &[f32])| {
+        let gain = 0.5 + 0.5 * (std::f32::consts::PI * (n as f32 + 1.0) / (frames + 1.0)).cos();
+        frame.iter().map(|sample| sample * gain).collect::<Vec<_>>()
+    };
+    tail.rchunks_exact(channels).enumerate().flat_map(fading).collect()
 }
 
 impl Encoding {
@@ -679,6 +706,9 @@ mod tests {
             let last = heard.iter().rposition(|sample| sample.abs() > 0.1).unwrap();
             let lookahead = Encoder::new(format, 160_000).unwrap().lookahead() as usize;
             assert!(last + 40 >= 47_800 + lookahead, "{coding:?}: sound up to {last} with {lookahead}");
+            let steps = heard[lookahead + 480..].windows(2).map(|pair| (pair[1] - pair[0]).abs());
+            assert!(steps.fold(0.0, f32::max) < 0.05, "{coding:?} dies away without a click");
+            assert!(heard[lookahead + 47_800 + 240..].iter().all(|sample| sample.abs() < 0.01), "{coding:?}");
         }
     }
 
