@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use audera_clock::SenderTime;
+use audera_clock::{ClockFilter, Exchange, SenderTime};
 use audera_link::{Identity, Limits};
 use audera_wire::{RoomState, SenderEvent, SenderHello, SenderSession, Volume};
 use clap::Parser;
@@ -205,10 +205,21 @@ async fn two_subscriptions_to_one_source_have_a_clock_each() {
         let house = House::new();
         house.subscribe();
         let first = house.compared(0).await;
+        // The two have one clock, and are as good as ten seconds acquainted.
+        let known = |clock: &ClockFilter| clock.estimate().map_or(f64::INFINITY, |clock| clock.skew_deviation_ppm);
+        for n in (1..=1_000).rev() {
+            let sent = now() - Span::from_millis(10 * n);
+            let received = SenderTime::from_nanos(sent.as_nanos()) + Span::from_micros(20);
+            let returned = sent + Span::from_micros(40);
+            let _ = first.clock.borrow_mut().update(Exchange { sent, received, replied: received, returned });
+        }
+        let before = known(&first.clock.borrow());
         house.subscribe();
         let second = house.compared(1).await;
         assert_eq!((first.line.get(), second.line.get()), (Some(77), Some(77)));
-        assert!(first.clock.borrow().estimate().is_some(), "the second has taken the first one's clock away");
+        let after = known(&first.clock.borrow());
+        println!("skew known to {before} ppm before, {after} ppm after");
+        assert!(after < 2.0 * before, "the second has taken the first one's clock away");
     };
     LocalSet::new().run_until(test).await;
 }
