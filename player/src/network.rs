@@ -496,3 +496,6 @@ impl Socket {
         self.connection.session.borrow_mut().poll_event()
     }
 }
+
+#[cfg(test)]
+mod tests;
