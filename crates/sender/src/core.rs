@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{interval, sleep, timeout};
 
+use crate::change::ChangeError;
 use crate::hub::{HubError, Order};
 use crate::paced::LEAD;
 use crate::player::{Player, Route};
@@ -89,6 +90,8 @@ pub(crate) struct Core {
     line: Option<u64>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
+    /// Rung when there is news of a room to tell.
+    pub(crate) room_news: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -107,6 +110,7 @@ impl Core {
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
+            room_news: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
         })
@@ -128,6 +132,7 @@ impl Core {
             services.spawn_local(self.watched("the listener for players that dial in", listener));
         }
         services.spawn_local(self.watched("the report of the rooms' states", self.clone().report()));
+        services.spawn_local(self.watched("the news of the rooms", self.clone().tell_rooms()));
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
@@ -151,11 +156,10 @@ impl Core {
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(true);
-                self.begin(stream);
+                self.begin_anew(stream);
             }),
             Order::End(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(false);
-                self.flush(stream);
                 self.end(stream);
             }),
             Order::Retarget(key, target) => self.with_stream(key, |stream| {
@@ -168,7 +172,7 @@ impl Core {
                 if !lifted {
                     self.end(stream);
                 } else if stream.wanted.get() {
-                    self.begin(stream);
+                    self.begin_anew(stream);
                 }
             }),
             Order::Close(key) => {
@@ -179,11 +183,7 @@ impl Core {
             }
             Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
-            Order::Set(key, change) => {
-                if let Some(player) = self.player(&key) {
-                    player.with_session(|session| session.set(*change));
-                }
-            }
+            Order::Set(key, change, answer) => self.change_room(key, *change, answer),
             Order::Shutdown => {}
         }
     }
@@ -195,7 +195,7 @@ impl Core {
         }
     }
 
-    fn all_streams(&self) -> Vec<Rc<Stream>> {
+    pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
     }
 
@@ -296,7 +296,7 @@ impl Core {
     }
 
     pub(crate) fn remove_player(&self, player: &Player) {
-        self.left(player);
+        self.left(player, false);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
         for stream in self.all_streams() {
@@ -310,9 +310,10 @@ impl Core {
         self.tell(HubEvent::Forgotten(key));
     }
 
-    /// The player's connection is gone: it plays nothing until it is back.
-    pub(crate) fn left(&self, player: &Player) {
+    /// The player's connection is gone, `replaced` by another one or not: it plays nothing until it is back.
+    pub(crate) fn left(&self, player: &Player, replaced: bool) {
         player.disconnect();
+        self.changes_after(player, replaced);
         let key = player.key();
         for stream in self.all_streams() {
             let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
@@ -336,10 +337,7 @@ impl Core {
                 discovery::forget_doubles(self, player);
                 inbound::replace_former(self, player);
                 self.update(player, |info| {
-                    // A player that was found by its announced name is bound to it; another name that it gives itself is not believed.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room = hello.name;
-                    }
+                    info.take_name(&hello.name);
                     info.groups = hello.groups;
                     info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
@@ -368,32 +366,21 @@ impl Core {
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
-                        stream.told(now(), id, &player.key(), status);
+                        let left = stream.told(now(), id, &player.key(), status);
+                        let told = !left.is_empty();
+                        for player in left.iter().filter_map(|key| self.player(key)) {
+                            player.enqueue_end(id);
+                            self.resume(&player);
+                        }
+                        if told {
+                            self.tell_stream(&stream);
+                        }
                     }
                 }
             }
-            SenderEvent::Room { state, settled, .. } => {
-                let regrouped = player.info.borrow().groups != state.groups;
-                self.update(player, |info| {
-                    // See above.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room.clone_from(&state.name);
-                    }
-                    info.groups.clone_from(&state.groups);
-                });
-                if regrouped {
-                    self.all_streams().iter().for_each(|stream| self.rematch(stream));
-                }
-                player.state.replace(Some(state.clone()));
-                self.tell(HubEvent::Room { key: player.key(), state, settled });
-            }
-            SenderEvent::SetRefused(refusal) => {
-                tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
-                // Whoever has asked shows what was asked for.
-                if let Some(state) = player.state.borrow().clone() {
-                    self.tell(HubEvent::Room { key: player.key(), state, settled: true });
-                }
-            }
+            SenderEvent::Room { state, settled, .. } => self.room_heard(player, state, settled),
+            SenderEvent::SetRefused(refusal) => self.not_changed(player, refusal.into()),
+            SenderEvent::SetUnanswered(_) => self.not_changed(player, ChangeError::Unanswered),
             SenderEvent::Closed { code, reason } => {
                 let reach = match code {
                     CloseCode::NotPaired => Reach::Refused(reason),
@@ -431,7 +418,20 @@ impl Core {
         self.tell_stream(stream);
     }
 
-    fn end(&self, stream: &Stream) {
+    /// Begins with what comes from now on: what has waited until now was not for this stream.
+    fn begin_anew(&self, stream: &Rc<Stream>) {
+        self.pump(stream);
+        self.begin(stream);
+    }
+
+    /// Ends the stream behind all that was handed over until now.
+    fn end(&self, stream: &Rc<Stream>) {
+        self.flush(stream);
+        self.end_here(stream);
+    }
+
+    /// Ends the stream behind what was sent.
+    fn end_here(&self, stream: &Stream) {
         let Some(run) = stream.run.take() else { return };
         stream.pump.borrow_mut().end();
         for (key, member) in &run.members {
@@ -484,24 +484,24 @@ impl Core {
         if run.members.contains_key(&key) || player.with_session(|session| session.is_closed()).unwrap_or(true) {
             return;
         }
-        let started =
-            select::format_for(&config.encoding, config.rate, config.channels, &hello.formats).and_then(|format| {
-                let mut pump = stream.pump.borrow_mut();
-                pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
-                let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
-                let started = player.with_session(|session| session.start(start));
-                started.ok_or("not connected")?.map_err(|error| error.to_string())?;
-                Ok(format)
-            });
-        let state = match &started {
-            Ok(_) => MemberState::Starting,
-            Err(reason) => MemberState::Refused(reason.clone()),
+        let format = select::format_for(&config.encoding, config.rate, config.channels, &hello.formats);
+        let started = format.clone().and_then(|format| {
+            stream.too_late_for(hello.max_latency).map_or(Ok(()), Err)?;
+            let mut pump = stream.pump.borrow_mut();
+            pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
+            let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
+            let started = player.with_session(|session| session.start(start));
+            started.ok_or("not connected")?.map_err(|error| error.to_string())
+        });
+        let state = match started {
+            Ok(()) => MemberState::Starting,
+            Err(reason) => MemberState::Refused(reason),
         };
         let membership = Membership {
             room: player.room(),
             state,
             by_own: false,
-            format: started.ok(),
+            format: format.ok(),
             status: None,
             max_latency: hello.max_latency,
             given: stream.pump.borrow().delay(),
@@ -534,7 +534,7 @@ impl Core {
                     stream.lingers_until.set(None);
                     // Rooms that another sender has taken meanwhile are to play this again: somebody has just asked for it.
                     if !stream.is_heard() {
-                        self.end(stream);
+                        self.end_here(stream);
                     }
                     stream.wanted.set(true);
                     self.begin(stream);
@@ -549,7 +549,7 @@ impl Core {
                 Turn::Closing => {
                     // What is pending is silence.
                     stream.wanted.set(false);
-                    self.end(stream);
+                    self.end_here(stream);
                     continue;
                 }
                 Turn::Opened => {
@@ -622,9 +622,7 @@ impl Core {
             self.end(&stream);
         }
         let players = self.all_players();
-        for player in &players {
-            player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
-        }
+        players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
                 self.departed.notified().await;
@@ -681,3 +679,7 @@ async fn sleep_until(at: Option<SenderTime>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;
