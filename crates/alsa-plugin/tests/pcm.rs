@@ -590,12 +590,12 @@ fn a_thread_is_not_cancelled_within_the_plugin() {
             let mut disabled = 0;
             // SAFETY: this very thread, which is to be cancelled at the next point for it; the deck comes by one, its read.
             unsafe { libc::pthread_cancel(libc::pthread_self()) };
-            let written = pcm.write(&samples(10));
+            let written = pcm.write(&samples(440));
             // SAFETY: a place for what was; from here on it is not to be cancelled.
             unsafe { pthread_setcancelstate(1, &raw mut disabled) };
             (written, disabled)
         });
-        assert_eq!(cancelled.join().unwrap(), (10, 0), "written, and free to be cancelled again");
+        assert_eq!(cancelled.join().unwrap(), (440, 0), "written, and free to be cancelled again");
     });
 }
 
