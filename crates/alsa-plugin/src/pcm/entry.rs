@@ -54,6 +54,25 @@ pub unsafe fn open<P: Pcm>(
     }
 }
 
+/// The same for a plugin whose two directions are two things.
+///
+/// # Safety
+/// As [`open`].
+pub unsafe fn open_either<P: Pcm, C: Pcm>(
+    pcm: *mut *mut RawPcm,
+    name: *const c_char,
+    definition: *mut RawConfig,
+    stream: c_uint,
+    mode: c_int,
+) -> c_int {
+    let open = match stream_of_alsa(stream) {
+        Stream::Playback => open::<P>,
+        Stream::Capture => open::<C>,
+    };
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { open(pcm, name, definition, stream, mode) }
+}
+
 /// # Safety
 /// As [`open`].
 unsafe fn create<P: Pcm>(

@@ -31,7 +31,7 @@ use crate::{Errno, Format, OpenError, Options};
 
 pub use chmap::{ChannelMap, ChannelMapKind};
 pub use constraints::{Allowed, Constraints};
-pub use entry::open;
+pub use entry::{open, open_either};
 
 /// Direction of a PCM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,9 +326,17 @@ pub trait Pcm: Sized + Send + 'static {
 ///     version: "__snd_pcm_NAME_open_dlsym_pcm_001",
 /// );
 /// ```
+///
+/// Where playing and recording are two things, each is a type of its own: `playback: Player, capture: Recorder,` instead of `Card,`.
 #[macro_export]
 macro_rules! pcm_plugin {
+    (playback: $playback:ty, capture: $capture:ty, entry: $entry:literal, version: $version:literal $(,)?) => {
+        $crate::pcm_plugin!(@export $crate::pcm::open_either::<$playback, $capture>, $entry, $version);
+    };
     ($pcm:ty, entry: $entry:literal, version: $version:literal $(,)?) => {
+        $crate::pcm_plugin!(@export $crate::pcm::open::<$pcm>, $entry, $version);
+    };
+    (@export $open:expr, $entry:literal, $version:literal) => {
         const _: () = {
             /// # Safety
             /// As alsa-lib calls it: a place for the PCM, a name or null, and live configuration.
@@ -342,7 +350,7 @@ macro_rules! pcm_plugin {
                 mode: ::std::ffi::c_int,
             ) -> ::std::ffi::c_int {
                 // SAFETY: the caller vouches for the arguments.
-                unsafe { $crate::pcm::open::<$pcm>(pcm, name, definition, stream, mode) }
+                unsafe { $open(pcm, name, definition, stream, mode) }
             }
 
             /// Its presence says for which version of alsa-lib's interface the plugin was made.
