@@ -21,6 +21,7 @@ mod gate;
 mod glide;
 mod hub;
 mod inbound;
+mod level;
 mod player;
 mod pump;
 mod select;
@@ -33,6 +34,7 @@ mod watch;
 pub use audera_wire::{ChannelMode, RoomChange, RoomState, Volume};
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};
+pub use level::{Level, Proportions};
 pub use select::EVERYWHERE;
 pub use tap::Tap;
 pub use types::{
