@@ -25,6 +25,7 @@
 
 mod capture;
 mod house;
+mod listing;
 mod log;
 mod mixer;
 mod options;
