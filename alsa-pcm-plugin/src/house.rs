@@ -159,6 +159,7 @@ impl Shared {
                 seen.rooms.insert(key.clone(), (state.clone(), *settled));
             }
             HubEvent::Trouble(trouble) => tracing::error!("{trouble}"),
+            HubEvent::NotSet { key, why } => tracing::warn!("{key} stays as it is: {why}"),
             HubEvent::Stream(_) => {}
         }
         drop(seen);

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
-use audera_wire::RoomChange;
+use audera_wire::{RoomChange, RoomState};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::change::{Answer, ChangeError};
 use crate::core;
 use crate::paced::{Paced, paced};
 use crate::pump::{Inflow, Pump};
@@ -56,7 +57,7 @@ pub(crate) enum Order {
     Close(StreamKey),
     AddPlayer(String),
     Forget(PlayerKey),
-    Set(PlayerKey, Box<RoomChange>),
+    Set(PlayerKey, Box<RoomChange>, Option<Answer>),
     Shutdown,
 }
 
@@ -130,10 +131,22 @@ impl Hub {
         self.order(Order::Forget(key));
     }
 
-    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`]; changes that follow each other quickly become
-    /// one. Nothing happens while the player is not connected: the room's own state is in force when it is back.
+    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`], or [`HubEvent::NotSet`]; changes that follow each
+    /// other quickly become one. Nothing is set while the player is not connected: the room's own state is in force when it is back.
     pub fn set(&self, key: PlayerKey, change: RoomChange) {
-        self.order(Order::Set(key, Box::new(change)));
+        self.order(Order::Set(key, Box::new(change), None));
+    }
+
+    /// The same, with an answer: the state of the room with the change in it, or why it was not made. `answer` is called once, on the network
+    /// thread, unless that ends before, and must not block. A room that does not answer is given up after
+    /// [`SET_LIMIT`](audera_wire::SET_LIMIT).
+    pub fn change(
+        &self,
+        key: PlayerKey,
+        change: RoomChange,
+        answer: impl FnOnce(Result<RoomState, ChangeError>) + Send + 'static,
+    ) {
+        self.order(Order::Set(key, Box::new(change), Some(Box::new(answer))));
     }
 
     fn order(&self, order: Order) {
