@@ -56,7 +56,18 @@ impl House {
         let file = self.session.dir().join(format!("{name}.wav"));
         let output = format!("file:{}", file.display());
         let all = [&["--access", "open", "--output", &output][..], args].concat();
-        Room { process: self.product.player(&self.session, name, &all).unwrap(), file }
+        let process = self.product.player(&self.session, name, &all).unwrap();
+        self.wait_for(name);
+        Room { process, file }
+    }
+
+    /// Waits until a room is announced, which Avahi takes its time for.
+    pub fn wait_for(&self, name: &str) {
+        let announced = || {
+            let browsed = self.session.run("avahi-browse", &["-p", "-t", "_audera._tcp"]).ok()?;
+            browsed.replace("\\032", " ").split([';', '\n']).any(|word| word == name).then_some(())
+        };
+        self.session.poll(&format!("the announcement of {name}"), announced).unwrap();
     }
 
     /// A program of these tests, which is this one once more: alsa-lib reads its configuration once in a process, and programs are on the
