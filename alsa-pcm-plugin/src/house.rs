@@ -4,6 +4,7 @@
 //! it opens itself gets a network thread of its own.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ use std::{process, ptr};
 use audera_alsa_plugin::{Errno, OpenError};
 use audera_sender::{Hub, HubConfig, HubError, HubEvent, PlayerInfo, PlayerKey, RoomState};
 
-use crate::log;
 use crate::options::Network;
+use crate::{listing, log};
 
 /// Program and version, as players are told.
 const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
@@ -24,6 +25,7 @@ pub(crate) struct House {
     // Joined before what its events go to is freed.
     hub: Hub,
     shared: Arc<Shared>,
+    state_dir: PathBuf,
 }
 
 /// What the network thread writes to.
@@ -93,7 +95,7 @@ impl House {
             ),
             other => OpenError::refused(Errno::IO, other.to_string()),
         })?;
-        Ok(House { hub, shared })
+        Ok(House { hub, shared, state_dir: network.state_dir.clone() })
     }
 
     /// The connections to the rooms.
@@ -130,6 +132,13 @@ impl House {
         let number = listeners.last().map_or(0, |(last, _)| last + 1);
         listeners.push((number, listener));
         Subscription { number, shared: self.shared.clone() }
+    }
+}
+
+impl Drop for House {
+    /// On the thread of the application that leaves last: files are not for the network thread.
+    fn drop(&mut self) {
+        listing::note(&self.state_dir, &lock(&self.shared.seen));
     }
 }
 

@@ -25,7 +25,9 @@
 
 mod capture;
 mod house;
+mod listing;
 mod log;
+mod mixer;
 mod options;
 mod playback;
 mod rooms;
@@ -35,4 +37,10 @@ audera_alsa_plugin::pcm_plugin!(
     capture: capture::Capture,
     entry: "_snd_pcm_audera_open",
     version: "__snd_pcm_audera_open_dlsym_pcm_001",
+);
+
+audera_alsa_plugin::ctl_plugin!(
+    mixer::Room,
+    entry: "_snd_ctl_audera_open",
+    version: "__snd_ctl_audera_open_dlsym_control_001",
 );

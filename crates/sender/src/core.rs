@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::change::ChangeError;
 use crate::hub::{HubError, Order};
@@ -27,7 +27,7 @@ use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, S
 use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
-/// What farewells may take when the hub is dropped.
+/// What answers and farewells may take when the hub is dropped.
 const FAREWELL: Duration = Duration::from_millis(800);
 /// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
 const LINGER: Span = Span::from_secs(2);
@@ -92,6 +92,8 @@ pub(crate) struct Core {
     pub(crate) departed: Notify,
     /// Rung when there is news of a room to tell.
     pub(crate) room_news: Notify,
+    /// Rung when a player has answered a change of its room.
+    pub(crate) answered: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -111,6 +113,7 @@ impl Core {
             line: new_line(),
             departed: Notify::new(),
             room_news: Notify::new(),
+            answered: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
         })
@@ -621,7 +624,19 @@ impl Core {
         for stream in self.all_streams() {
             self.end(&stream);
         }
+        let until = Instant::now() + FAREWELL;
         let players = self.all_players();
+        // A change of a room is sent when the one before it is answered: what waits would be lost.
+        let all_is_answered = async {
+            while players.iter().any(|player| !player.changes.borrow().is_settled()) {
+                tokio::select! {
+                    () = self.answered.notified() => {}
+                    () = self.departed.notified() => {}
+                }
+            }
+        };
+        // Those who do not answer in time leave enough of it for a farewell.
+        let _ = timeout_at(until - FAREWELL / 4, all_is_answered).await;
         players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
@@ -629,7 +644,7 @@ impl Core {
             }
         };
         // Those who do not read in time see the connection closed.
-        let _ = timeout(FAREWELL, connections_end).await;
+        let _ = timeout_at(until, connections_end).await;
     }
 }
 
