@@ -47,7 +47,7 @@ pub use close::{Bye, CloseCode};
 pub use datagram::{DATAGRAM_LEN, Datagram, DatagramError};
 pub use dnssd::{
     SERVICE_PLAYER, SERVICE_SOURCE, TXT_ACCESS, TXT_ACCESS_OPEN, TXT_ACCESS_PAIRED, TXT_GROUPS, TXT_ID, TXT_VERSION,
-    groups_from_txt, groups_to_txt,
+    groups_from_txt, groups_to_txt, label_fault,
 };
 pub use format::{Coding, FormatError, Formats, StreamFormat};
 pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
