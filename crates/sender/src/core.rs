@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use audera_clock::SenderTime;
+use audera_clock::{SenderTime, Span};
 use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
@@ -14,9 +14,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::hub::{HubError, Order};
+use crate::paced::LEAD;
 use crate::player::{Player, Route};
 use crate::pump::{Packet, Turn};
 use crate::select;
@@ -27,6 +28,8 @@ use crate::{connect, discovery, inbound, signals, tap};
 
 /// What farewells may take when the hub is dropped.
 const FAREWELL: Duration = Duration::from_millis(800);
+/// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
+const LINGER: Span = Span::from_secs(2);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
 /// A player that has refused a stream is asked again after so many status periods.
 const ASK_AGAIN: u64 = 5;
@@ -114,15 +117,8 @@ impl Core {
         let mut services = JoinSet::new();
         // Those who dialled in are spoken with until they have been told farewell.
         let callers = Rc::new(RefCell::new(JoinSet::new()));
-        let mut targets = Vec::new();
         for address in &self.config.players {
-            let target = Target::parse(address, audera_wire::PORT).ok();
-            // The same place twice is one player.
-            if target.is_none() || !targets.contains(&target) {
-                let route = Route::Configured(address.clone());
-                self.add_player(PlayerKey::Address(address.clone()), address.clone(), route);
-                targets.push(target);
-            }
+            self.add_address(address);
         }
         if self.config.discover {
             services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
@@ -181,6 +177,7 @@ impl Core {
                     task.abort();
                 }
             }
+            Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
             Order::Set(key, change) => {
                 if let Some(player) = self.player(&key) {
@@ -221,6 +218,23 @@ impl Core {
     }
 
     // Players
+
+    /// Begins to keep track of a player at a fixed address. The same place twice is one player.
+    fn add_address(self: &Rc<Self>, address: &str) {
+        let parse = |address: &str| Target::parse(address, audera_wire::PORT).ok();
+        let place = parse(address);
+        let known = self.players.borrow().keys().any(|key| match key {
+            PlayerKey::Address(known) => known == address || (place.is_some() && parse(known) == place),
+            PlayerKey::Discovered(_) | PlayerKey::Caller(..) => false,
+        });
+        if !known {
+            self.add_player(
+                PlayerKey::Address(address.to_owned()),
+                address.to_owned(),
+                Route::Configured(address.to_owned()),
+            );
+        }
+    }
 
     /// Begins to keep track of a player and, unless it is the one who dials, to connect to it.
     pub(crate) fn add_player(self: &Rc<Self>, key: PlayerKey, room: String, route: Route) -> Rc<Player> {
@@ -327,6 +341,7 @@ impl Core {
                         info.room = hello.name;
                     }
                     info.groups = hello.groups;
+                    info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
                 });
                 for stream in self.all_streams() {
@@ -409,7 +424,7 @@ impl Core {
         let id = StreamId(self.next_id.get());
         self.next_id.set(id.0.wrapping_add(1).max(1));
         stream.run.replace(Some(Run { id, members: BTreeMap::new() }));
-        stream.pump.borrow_mut().begin();
+        stream.pump.borrow_mut().begin(now() + LEAD);
         // Somebody wants to hear something: who was away may be back by now.
         self.all_players().iter().filter(|player| player.session.borrow().is_none()).for_each(|p| p.retry.notify_one());
         self.rematch(stream);
@@ -511,10 +526,25 @@ impl Core {
     /// Turns the blocks that wait into packets in the players' queues.
     fn pump(&self, stream: &Rc<Stream>) {
         loop {
-            let Some(turn) = stream.pump.borrow_mut().pull() else {
+            let Some(turn) = stream.pump.borrow_mut().pull(now()) else {
                 return stream.pump.borrow().rest();
             };
             match turn {
+                Turn::Started => {
+                    stream.lingers_until.set(None);
+                    // Rooms that another sender has taken meanwhile are to play this again: somebody has just asked for it.
+                    if !stream.is_heard() {
+                        self.end(stream);
+                    }
+                    stream.wanted.set(true);
+                    self.begin(stream);
+                    continue;
+                }
+                Turn::Held => {
+                    self.send_rest(stream);
+                    stream.lingers_until.set(Some(now() + LINGER));
+                    continue;
+                }
                 Turn::Quiet => continue,
                 Turn::Closing => {
                     // What is pending is silence.
@@ -538,6 +568,10 @@ impl Core {
     /// Sends what does not fill a packet, filled up with silence.
     fn flush(&self, stream: &Rc<Stream>) {
         self.pump(stream);
+        self.send_rest(stream);
+    }
+
+    fn send_rest(&self, stream: &Stream) {
         if let Some(run) = stream.run.borrow().as_ref() {
             let players = self.players.borrow();
             stream.pump.borrow_mut().flush(run.id, |format, packet| hand_out(run, &players, format, packet));
@@ -622,10 +656,28 @@ async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
             return;
         }
     };
-    // Fails only when the runtime shuts down.
-    while let Ok(mut ready) = doorbell.readable().await {
-        tap::silence(doorbell.get_ref());
-        ready.clear_ready();
+    loop {
+        tokio::select! {
+            ready = doorbell.readable() => {
+                // Fails only when the runtime shuts down.
+                let Ok(mut ready) = ready else { return };
+                tap::silence(doorbell.get_ref());
+                ready.clear_ready();
+            }
+            () = sleep_until(stream.next_due()) => {}
+        }
         core.pump(&stream);
+        if stream.lingers_until.get().is_some_and(|until| until <= now()) {
+            stream.lingers_until.set(None);
+            stream.wanted.set(false);
+            core.end(&stream);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<SenderTime>) {
+    match at {
+        Some(at) => sleep((at - now()).to_duration()).await,
+        None => std::future::pending().await,
     }
 }

@@ -8,7 +8,8 @@ use audera_wire::RoomChange;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::core;
-use crate::pump::Pump;
+use crate::paced::{Paced, paced};
+use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
 use crate::types::{HubConfig, HubEvent, PlayerKey, StreamConfig, StreamKey, Target};
 
@@ -53,6 +54,7 @@ pub(crate) enum Order {
     Retarget(StreamKey, Target),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
+    AddPlayer(String),
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>),
     Shutdown,
@@ -95,10 +97,32 @@ impl Hub {
         check(&config)?;
         let frames = (RING.as_secs_f64() * f64::from(config.rate)) as usize;
         let (tap, outflow) = tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
-        let pump = Pump::new(outflow, config.rate, config.latency.initial(), config.gate);
+        Ok((tap, self.open(Inflow::Tap(outflow), config)?))
+    }
+
+    /// Opens a stream that takes what an application has written when it is due. It begins when the application starts, and ends some time
+    /// after it has paused or stopped. `buffer` frames can wait to be due.
+    ///
+    /// # Errors
+    /// [`HubError::Invalid`] names a value out of range.
+    pub fn open_paced(&self, config: StreamConfig, buffer: usize) -> Result<(Paced, Stream), HubError> {
+        let config = StreamConfig { gate: None, ..config };
+        check(&config)?;
+        let parts = paced(usize::from(config.channels), config.rate, buffer, config.latency.initial());
+        let (paced, release) = parts.map_err(std::io::Error::from)?;
+        Ok((paced, self.open(Inflow::Paced(release), config)?))
+    }
+
+    fn open(&self, inflow: Inflow, config: StreamConfig) -> Result<Stream, HubError> {
+        let pump = Pump::new(inflow, config.rate, config.latency.initial(), config.gate);
         let key = StreamKey(self.next_key.fetch_add(1, Ordering::Relaxed));
         self.orders.send(Order::Open(key, Box::new((pump, config)))).map_err(|_| HubError::Ended)?;
-        Ok((tap, Stream { key, orders: self.orders.clone() }))
+        Ok(Stream { key, orders: self.orders.clone() })
+    }
+
+    /// Begins to keep track of a player at a fixed address, `host` or `host:port`, as if it had been in [`HubConfig::players`].
+    pub fn add_player(&self, address: &str) {
+        self.order(Order::AddPlayer(address.to_owned()));
     }
 
     /// Stops keeping track of a player that is neither announced nor connected; one that is, stays.

@@ -67,7 +67,8 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(key: PlayerKey, room: String, route: Route, line: Option<u64>) -> Rc<Player> {
         let announced = !matches!(route, Route::Inbound);
-        let info = PlayerInfo { key, room, groups: Vec::new(), id: None, announced, reach: Reach::Searching };
+        let info =
+            PlayerInfo { key, room, groups: Vec::new(), id: None, takes: None, announced, reach: Reach::Searching };
         Rc::new(Player {
             info: RefCell::new(info),
             route: RefCell::new(route),

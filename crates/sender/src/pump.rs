@@ -9,7 +9,8 @@ use audera_wire::{AudioError, MAX_LATENCY, StreamFormat, StreamId, encode_audio}
 
 use crate::gate::{Gate, GateConfig, Passage};
 use crate::glide::{Delay, Slope};
-use crate::tap::Outflow;
+use crate::paced::{Found, Path, Release};
+use crate::tap::{Mark, Outflow};
 
 /// Stamps may make such steps: players take them for wobble.
 const UNNOTICED: Span = Span::from_micros(250);
@@ -38,6 +39,37 @@ pub(crate) enum Turn {
     Play,
     /// The gate closed: end the stream.
     Closing,
+    /// The application has started: start the players.
+    Started,
+    /// The application has paused or stopped: what does not fill a packet is not followed by anything.
+    Held,
+}
+
+/// Where blocks come from.
+#[derive(Debug)]
+pub(crate) enum Inflow {
+    /// From a graph, whenever it has one.
+    Tap(Outflow),
+    /// From an application's buffer, when they are due.
+    Paced(Release),
+}
+
+impl Inflow {
+    fn channels(&self) -> usize {
+        match self {
+            Inflow::Tap(outflow) => outflow.channels,
+            Inflow::Paced(release) => release.channels(),
+        }
+    }
+
+    /// Says that nothing is to be done before frames up to `position` are there.
+    fn rest_until(&self, position: u64) {
+        match self {
+            Inflow::Tap(outflow) => outflow.rest_until(position),
+            // It is looked at when it is due.
+            Inflow::Paced(_) => {}
+        }
+    }
 }
 
 /// Why a packet could not be made.
@@ -65,7 +97,8 @@ struct Encoding {
 /// Blocks in, packets out; no I/O.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    outflow: Outflow,
+    inflow: Inflow,
+    rate: u32,
     clock: FrameClock<Sender>,
     gate: Option<Gate>,
     /// From the graph's time to the presentation time, by frame.
@@ -82,11 +115,12 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    pub(crate) fn new(outflow: Outflow, rate: u32, latency: Span, gate: Option<GateConfig>) -> Self {
-        let channels = outflow.channels;
+    pub(crate) fn new(inflow: Inflow, rate: u32, latency: Span, gate: Option<GateConfig>) -> Self {
+        let channels = inflow.channels();
         let target = latency + gate.map_or(Span::ZERO, |config| config.preroll);
         Pump {
-            outflow,
+            inflow,
+            rate,
             clock: FrameClock::new(rate),
             gate: gate.map(|config| Gate::new(config, rate, channels)),
             delay: Delay::new(rate, target),
@@ -101,11 +135,17 @@ impl Pump {
     }
 
     pub(crate) fn doorbell(&self) -> Arc<OwnedFd> {
-        self.outflow.doorbell()
+        match &self.inflow {
+            Inflow::Tap(outflow) => outflow.doorbell(),
+            Inflow::Paced(release) => release.doorbell(),
+        }
     }
 
     pub(crate) fn discarded(&self) -> u64 {
-        self.outflow.discarded()
+        match &self.inflow {
+            Inflow::Tap(outflow) => outflow.discarded(),
+            Inflow::Paced(release) => release.discarded(),
+        }
     }
 
     /// From the graph's time to the presentation time, in full, as far as it has come.
@@ -126,6 +166,16 @@ impl Pump {
         } else {
             self.delay.set(target);
         }
+        self.tell_delay();
+    }
+
+    /// Tells the application of a paced stream where the delay is and goes.
+    fn tell_delay(&self) {
+        if let Inflow::Paced(release) = &self.inflow {
+            let (until, target) = self.delay.rest();
+            let path = Path { frame: self.expected, delay: self.delay(), until: until.max(0) as u64, target };
+            release.set_latency(path);
+        }
     }
 
     /// Tells the least delay that the players need, and the most that they can hold: a jump of the graph's clock must leave it between.
@@ -139,7 +189,7 @@ impl Pump {
             return Ok(());
         }
         let encoder = Encoder::new(format, bitrate)?;
-        self.outflow.rest_until(0);
+        self.inflow.rest_until(0);
         self.encodings.push(Encoding {
             format,
             encoder,
@@ -152,25 +202,55 @@ impl Pump {
         Ok(())
     }
 
-    /// Begins to let blocks through (streams without a gate).
-    pub(crate) fn begin(&mut self) {
-        self.outflow.rest_until(0);
+    /// Begins to let blocks through (streams without a gate). The players have their devices open from `ready` on.
+    pub(crate) fn begin(&mut self, ready: SenderTime) {
+        self.inflow.rest_until(0);
         self.delay.set(self.target);
         self.bearable = None;
         self.playing = true;
+        if let Inflow::Paced(release) = &self.inflow {
+            release.set_ready(Some(ready));
+        }
+        self.tell_delay();
     }
 
     /// Ends the stream; formats are forgotten, since the next stream's players may want others.
     pub(crate) fn end(&mut self) {
-        self.outflow.rest_until(0);
+        self.inflow.rest_until(0);
         self.playing = false;
         self.encodings.clear();
+        if let Inflow::Paced(release) = &self.inflow {
+            release.set_ready(None);
+        }
     }
 
-    /// Takes the next block the audio thread left.
-    pub(crate) fn pull(&mut self) -> Option<Turn> {
+    /// Takes the next block that is there at `now`.
+    pub(crate) fn pull(&mut self, now: SenderTime) -> Option<Turn> {
         self.block.clear();
-        let mark = self.outflow.next(&mut self.block)?;
+        match &mut self.inflow {
+            Inflow::Tap(outflow) => {
+                let mark = outflow.next(&mut self.block)?;
+                Some(self.graph_turn(mark))
+            }
+            Inflow::Paced(release) => Some(match release.next(now, &mut self.block)? {
+                Found::Started => Turn::Started,
+                Found::Held => Turn::Held,
+                Found::Block { position, frames, anew } => {
+                    self.expected = position + frames as u64;
+                    self.block_at = position;
+                    if let Some(at) = anew {
+                        // Known, not observed: there is nothing to filter, and one point is all of the line.
+                        self.clock = FrameClock::new(self.rate);
+                        let _ = self.clock.observe(position, at);
+                    }
+                    if self.playing { Turn::Play } else { Turn::Quiet }
+                }
+            }),
+        }
+    }
+
+    /// What a block of a graph means.
+    fn graph_turn(&mut self, mark: Mark) -> Turn {
         if let Some(gate) = self.gate.as_mut().filter(|_| mark.position != self.expected) {
             gate.forget();
         }
@@ -182,19 +262,19 @@ impl Pump {
             self.bridge(after - before, observed);
         }
         let Some(gate) = &mut self.gate else {
-            return Some(if self.playing { Turn::Play } else { Turn::Quiet });
+            return if self.playing { Turn::Play } else { Turn::Quiet };
         };
-        Some(match gate.pass(&self.block) {
+        match gate.pass(&self.block) {
             Passage::Closed => Turn::Quiet,
             Passage::Open if self.playing => Turn::Play,
             Passage::Open => Turn::Quiet,
             Passage::Opened => {
                 self.block = gate.take_history();
-                self.block_at = self.expected.saturating_sub((self.block.len() / self.outflow.channels) as u64);
+                self.block_at = self.expected.saturating_sub((self.block.len() / self.inflow.channels()) as u64);
                 Turn::Opened
             }
             Passage::Closing => Turn::Closing,
-        })
+        }
     }
 
     /// Keeps the stamps without a step when the graph's clock has made one, by taking the step out of the delay, from where it glides back.
@@ -221,7 +301,7 @@ impl Pump {
 
     /// Encodes the block that [`pull`](Self::pull) took, for all formats; `emit` gets every packet that got full.
     pub(crate) fn encode(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
-        let channels = self.outflow.channels;
+        let channels = self.inflow.channels();
         for encoding in &mut self.encodings {
             let pending_frames = (encoding.pending.len() / channels) as u64;
             if encoding.pending_at + pending_frames != self.block_at {
@@ -238,12 +318,21 @@ impl Pump {
     pub(crate) fn rest(&self) {
         let full = |encoding: &Encoding| encoding.pending_at + u64::from(encoding.format.frames);
         let next = self.encodings.iter().map(full).min().filter(|_| self.gate.is_none() && self.playing);
-        self.outflow.rest_until(next.unwrap_or(0));
+        self.inflow.rest_until(next.unwrap_or(0));
+    }
+
+    /// When there is next something to take from an application's buffer: with a whole packet, or after as long as a usual one while nobody
+    /// listens. `None` for others, who ring.
+    pub(crate) fn next_due(&self) -> Option<SenderTime> {
+        let Inflow::Paced(release) = &self.inflow else { return None };
+        let full = |encoding: &Encoding| encoding.pending_at + u64::from(encoding.format.frames);
+        let next = self.encodings.iter().map(full).min();
+        release.time_of(next.unwrap_or(release.released() + u64::from(self.rate / 50)))
     }
 
     /// Encodes what does not fill a packet, filled up with silence: the end of a stream is heard as well.
     pub(crate) fn flush(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
-        let channels = self.outflow.channels;
+        let channels = self.inflow.channels();
         for encoding in self.encodings.iter_mut().filter(|encoding| !encoding.pending.is_empty()) {
             encoding.pending.resize(usize::from(encoding.format.frames) * channels, 0.0);
             encoding.emit_full(id, channels, &self.clock, &self.delay, &mut emit);
@@ -318,8 +407,8 @@ mod tests {
     impl Graph {
         fn new() -> Graph {
             let (tap, outflow) = tap(1, RATE as usize).unwrap();
-            let mut pump = Pump::new(outflow, RATE, LATENCY, None);
-            pump.begin();
+            let mut pump = Pump::new(Inflow::Tap(outflow), RATE, LATENCY, None);
+            pump.begin(SenderTime::from_nanos(0));
             pump.add_format(FORMAT, 160_000).unwrap();
             Graph { tap, pump, at: SenderTime::from_nanos(1_000_000_000), packets: Vec::new() }
         }
@@ -328,7 +417,7 @@ mod tests {
             for _ in 0..(seconds * f64::from(RATE)) as usize / quantum {
                 self.tap.push(self.at, &vec![0.1; quantum]);
                 self.at += Span::from_frames(quantum as i64, RATE);
-                assert_eq!(self.pump.pull(), Some(Turn::Play));
+                assert_eq!(self.pump.pull(self.at), Some(Turn::Play));
                 let packets = &mut self.packets;
                 self.pump.encode(StreamId(1), |_, packet| {
                     let mut reader = FrameReader::new();
@@ -425,11 +514,11 @@ mod tests {
         let mut graph = Graph::new();
         graph.pump.end();
         graph.pump.glide(Span::from_millis(120), Slope::Gentle);
-        graph.pump.begin();
+        graph.pump.begin(graph.at);
         assert_eq!(graph.pump.delay(), Span::from_millis(120));
         graph.pump.glide(LATENCY, Slope::Gentle);
         graph.pump.end();
-        graph.pump.begin();
+        graph.pump.begin(graph.at);
         assert_eq!(graph.pump.delay(), LATENCY, "nobody hears a jump");
     }
 }

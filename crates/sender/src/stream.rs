@@ -55,6 +55,8 @@ pub(crate) struct Stream {
     pub(crate) forbidden: RefCell<Option<String>>,
     /// Begun by its owner (streams without a gate) or by the signal.
     pub(crate) wanted: Cell<bool>,
+    /// When it ends, if nothing comes from the application until then.
+    pub(crate) lingers_until: Cell<Option<SenderTime>>,
 }
 
 impl Stream {
@@ -68,7 +70,19 @@ impl Stream {
             run: RefCell::default(),
             forbidden: RefCell::default(),
             wanted: Cell::new(false),
+            lingers_until: Cell::new(None),
         }
+    }
+
+    /// When it is next to be looked at, if nobody rings.
+    pub(crate) fn next_due(&self) -> Option<SenderTime> {
+        let lingers_until = self.lingers_until.get();
+        self.pump.borrow().next_due().into_iter().chain(lingers_until).min()
+    }
+
+    /// Whether any player takes what is sent.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.run.borrow().as_ref().is_some_and(|run| run.members.values().any(Membership::listens))
     }
 
     /// Whether the present run is the one called `id` on the wire.

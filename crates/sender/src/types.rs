@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use audera_clock::Span;
 use audera_link::PeerId;
-use audera_wire::{PlayerStatus, RoomState, StreamFormat};
+use audera_wire::{Formats, PlayerStatus, RoomState, StreamFormat};
 
 use crate::gate::GateConfig;
 
@@ -168,6 +168,8 @@ pub struct PlayerInfo {
     pub groups: Vec<String>,
     /// Its identity, once connected.
     pub id: Option<PeerId>,
+    /// What it can be sent, once connected.
+    pub takes: Option<Formats>,
     /// Whether it is announced (or configured) now.
     pub announced: bool,
     /// Whether it can be played to.
