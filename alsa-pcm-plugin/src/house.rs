@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{process, ptr};
 
@@ -16,11 +16,14 @@ use crate::log;
 use crate::options::Network;
 
 /// Program and version, as players are told.
-const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
+pub(crate) const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
 
 /// A running network thread and what is known through it.
 #[derive(Debug)]
 pub(crate) struct House {
+    /// Rooms are looked for from the first time on that somebody asks for them.
+    seeks: Once,
+    network: Network,
     // Joined before what its events go to is freed.
     hub: Hub,
     shared: Arc<Shared>,
@@ -55,11 +58,21 @@ pub(crate) struct Seen {
 }
 
 impl House {
-    /// The house of this network: the one there is in this process, or a new one.
+    /// The house of this network: the one there is in this process, or a new one. Its rooms are looked for.
     ///
     /// # Errors
     /// When the network thread cannot start, with what to do about it.
     pub(crate) fn enter(network: &Network) -> Result<Arc<House>, OpenError> {
+        let house = Self::enter_quietly(network)?;
+        house.seek_rooms();
+        Ok(house)
+    }
+
+    /// The same, for those who have nothing to do with rooms: all of them would be connected to.
+    ///
+    /// # Errors
+    /// As those.
+    pub(crate) fn enter_quietly(network: &Network) -> Result<Arc<House>, OpenError> {
         let mut houses = lock(&registry().houses);
         houses.retain(|(_, house)| house.strong_count() > 0);
         let known = houses.iter().find(|(known, _)| known == network);
@@ -76,8 +89,8 @@ impl House {
             name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             software: SOFTWARE.to_owned(),
             state_dir: network.state_dir.clone(),
-            discover: network.discover,
-            players: network.players.clone(),
+            discover: false,
+            players: Vec::new(),
             listen: None,
         };
         let shared = Arc::new(Shared::default());
@@ -93,7 +106,16 @@ impl House {
             ),
             other => OpenError::refused(Errno::IO, other.to_string()),
         })?;
-        Ok(House { hub, shared })
+        Ok(House { seeks: Once::new(), network: network.clone(), hub, shared })
+    }
+
+    fn seek_rooms(&self) {
+        self.seeks.call_once(|| {
+            if self.network.discover {
+                self.hub.discover();
+            }
+            self.network.players.iter().for_each(|player| self.hub.add_player(player));
+        });
     }
 
     /// The connections to the rooms.

@@ -23,7 +23,9 @@
 //! process, however many PCMs and mixers it has open: that of [`audera_sender::Hub`], which [`house`] keeps. It takes what is due
 //! from the buffers of the PCMs, encodes and sends.
 
+mod alarm;
 mod capture;
+mod channels;
 mod house;
 mod log;
 mod options;

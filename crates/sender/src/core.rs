@@ -120,8 +120,15 @@ impl Core {
         for address in &self.config.players {
             self.add_address(address);
         }
+        let mut errands = JoinSet::new();
+        let mut discovers = false;
+        let discover = |services: &mut JoinSet<()>, discovers: &mut bool| {
+            if !std::mem::replace(discovers, true) {
+                services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            }
+        };
         if self.config.discover {
-            services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            discover(&mut services, &mut discovers);
         }
         if let Some(listen) = self.config.listen.clone() {
             let listener = inbound::run(self.clone(), listen, callers.clone());
@@ -131,12 +138,19 @@ impl Core {
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
+                Order::Discover => discover(&mut services, &mut discovers),
+                Order::Run(errand) => {
+                    // Those that have ended meanwhile.
+                    while errands.try_join_next().is_some() {}
+                    errands.spawn_local(self.watched("a task", errand(self.endpoint.clone())));
+                }
                 order => self.obey(order),
             }
         }
         services.abort_all();
         self.closing.set(true);
-        self.say_farewell().await;
+        let errands_end = async { while errands.join_next().await.is_some() {} };
+        let _ = tokio::join!(self.say_farewell(), timeout(FAREWELL, errands_end));
         callers.borrow_mut().abort_all();
     }
 
@@ -184,7 +198,7 @@ impl Core {
                     player.with_session(|session| session.set(*change));
                 }
             }
-            Order::Shutdown => {}
+            Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::dnssd::label_fault;
 use crate::limits::{MAX_GROUPS, MAX_NAME, MAX_REASON};
 use crate::text;
 use crate::volume::Volume;
