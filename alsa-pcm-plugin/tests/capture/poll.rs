@@ -1,0 +1,82 @@
+//! A program that does not want to wait, and polls.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use alsa::poll::{Descriptors, poll};
+use alsa::pcm::{Access, Format, HwParams, PCM};
+use alsa::{Direction, ValueOr};
+
+use crate::{Recording, Studio};
+
+const RATE: u32 = 48_000;
+const PERIOD: i64 = 1_000;
+/// No multiple of the period.
+const BUFFER: i64 = 40_500;
+
+/// The part in the session: alsa-lib reads its configuration once per process, so it is one of its own.
+#[test]
+#[ignore = "run by the other, which provides the source"]
+fn a_program_that_polls() {
+    let pcm = PCM::new(&std::env::var("AUDERA_TEST_PCM").unwrap(), Direction::Capture, true).unwrap();
+    let hw = HwParams::any(&pcm).unwrap();
+    hw.set_access(Access::RWInterleaved).unwrap();
+    hw.set_format(Format::S32LE).unwrap();
+    hw.set_channels(2).unwrap();
+    hw.set_rate(RATE, ValueOr::Nearest).unwrap();
+    hw.set_period_size(PERIOD, ValueOr::Nearest).unwrap();
+    hw.set_buffer_size(BUFFER).unwrap();
+    pcm.hw_params(&hw).unwrap();
+    drop(hw);
+    let sw = pcm.sw_params_current().unwrap();
+    sw.set_avail_min(PERIOD).unwrap();
+    pcm.sw_params(&sw).unwrap();
+    drop(sw);
+    let io = pcm.io_i32().unwrap();
+    let mut file = std::fs::File::create(std::env::var_os("AUDERA_TEST_FILE").unwrap()).unwrap();
+    let mut descriptors = pcm.get().unwrap();
+    assert_eq!(poll(&mut descriptors, 0).unwrap(), 0, "nothing is recorded before the start");
+    pcm.start().unwrap();
+    let mut frames = vec![0; 2 * PERIOD as usize];
+    assert_eq!(io.readi(&mut frames).map_err(|error| error.errno()), Err(libc::EAGAIN));
+    let (mut recorded, mut early) = (0, 0);
+    while recorded < 4 * RATE as usize {
+        poll(&mut descriptors, -1).unwrap();
+        let events = pcm.revents(&descriptors).unwrap();
+        assert!(!events.contains(alsa::poll::Flags::ERR), "{events:?}");
+        if !events.contains(alsa::poll::Flags::IN) {
+            early += 1;
+            continue;
+        }
+        // All there is: at least what was asked for.
+        let waiting = pcm.avail_update().unwrap();
+        assert!(waiting >= PERIOD, "{waiting}");
+        let delay = pcm.delay().unwrap();
+        assert!(delay >= waiting, "{delay} {waiting}");
+        while let Ok(count) = io.readi(&mut frames) {
+            let bytes: Vec<u8> = frames[..2 * count].iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            file.write_all(&bytes).unwrap();
+            recorded += count;
+        }
+    }
+    println!("{recorded} frames, woken early {early} times");
+    assert!(early * 10 <= recorded / PERIOD as usize, "woken early {early} times");
+}
+
+#[test]
+fn a_program_that_polls_gets_the_same() {
+    let Some(studio) = Studio::start() else { return };
+    let _source = studio.source("Turntable", &[]);
+    studio.session.alsa_definitions("pcm.direct { type audera player \"Turntable\" }\n").unwrap();
+    let file = studio.session.dir().join("polled.raw");
+    let mut command = studio.session.command(std::env::current_exe().unwrap());
+    command.args(["--exact", "poll::a_program_that_polls", "--ignored", "--nocapture"]);
+    command.env("AUDERA_TEST_PCM", "direct").env("AUDERA_TEST_FILE", &file);
+    let mut program = studio.session.spawn(command).unwrap();
+    let ended = program.wait(Duration::from_secs(60)).unwrap();
+    assert!(ended.is_some_and(|status| status.success()), "{}", program.output());
+    println!("{}", program.output());
+    let pieces = Recording::read(&file).pieces();
+    assert_eq!(pieces.len(), 1, "{pieces:?}");
+    assert!(pieces[0].frames > RATE as usize, "{pieces:?}");
+}
