@@ -8,10 +8,10 @@ use audera_pw::{
     Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
 use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, latency_text, rooms_json};
-use audera_sender::{Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
+use audera_sender::{Hub, Level, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
 
 use crate::arguments::Arguments;
-use crate::volume::{Shown, says};
+use crate::volume::says;
 
 /// A node and its stream. Dropping it takes both away.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ struct Dial {
     /// What the node says, as far as is known.
     node: NodeVolume,
     /// What it is to say; `None` before anything is known of the rooms.
-    shown: Option<Shown>,
+    shown: Option<Level>,
     /// The node has its controls.
     ready: bool,
 }
@@ -97,7 +97,7 @@ impl Sink {
     /// Shows the volume of the rooms as that of the node, on all its channels.
     ///
     /// Nothing is sent where the node says the same already. A node that has just been made takes it in a moment: it is shown again then.
-    pub(crate) fn show_volume(&self, shown: Shown) -> Result<(), Error> {
+    pub(crate) fn show_volume(&self, shown: Level) -> Result<(), Error> {
         let mut dial = self.volume.borrow_mut();
         dial.shown = Some(shown);
         if !dial.ready || says(&dial.node, shown) {
@@ -108,7 +108,7 @@ impl Sink {
     }
 
     /// What it shows; `None` before anything is known of its rooms.
-    pub(crate) fn shown(&self) -> Option<Shown> {
+    pub(crate) fn shown(&self) -> Option<Level> {
         self.volume.borrow().shown
     }
 

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
 use audera_pw_sender::{Hosted, SOFTWARE, host_name};
-use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target};
+use audera_sender::{
+    EVERYWHERE, HubConfig, HubEvent, Level, PlayerInfo, PlayerKey, Proportions, Reach, RoomState, Target,
+};
 
 use crate::arguments::Arguments;
 use crate::sink::Sink;
-use crate::volume::{Proportions, changes, shown};
+use crate::volume::changes;
 
 /// How long a sink stays when its room has gone and nothing plays to it.
 const LINGER: Duration = Duration::from_secs(10);
@@ -177,11 +179,11 @@ impl Inner {
     /// Shows the volumes of the rooms at their sinks, but for those that are being moved.
     fn show_volumes(&mut self) {
         for (purpose, sink) in &self.sinks {
-            let Some(volume) = shown(self.rooms_of(purpose).values()) else { continue };
+            let Some(level) = Level::of(self.rooms_of(purpose).values()) else { continue };
             if sink.moved.is_some_and(|moved| moved.elapsed() < HAND) {
                 continue;
             }
-            if let Err(error) = sink.sink.show_volume(volume) {
+            if let Err(error) = sink.sink.show_volume(level) {
                 self.log.debug(format_args!("the volume of {} cannot be shown: {error}", sink.sink.description));
             }
         }

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::hub::{HubError, Order};
 use crate::paced::LEAD;
@@ -26,7 +26,7 @@ use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, S
 use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
-/// What farewells may take when the hub is dropped.
+/// What answers and farewells may take when the hub is dropped.
 const FAREWELL: Duration = Duration::from_millis(800);
 /// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
 const LINGER: Span = Span::from_secs(2);
@@ -89,6 +89,8 @@ pub(crate) struct Core {
     line: Option<u64>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
+    /// Rung when a player has answered a change of its room.
+    answered: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -107,6 +109,7 @@ impl Core {
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
+            answered: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
         })
@@ -399,10 +402,12 @@ impl Core {
                     self.all_streams().iter().for_each(|stream| self.rematch(stream));
                 }
                 player.state.replace(Some(state.clone()));
+                self.answered.notify_one();
                 self.tell(HubEvent::Room { key: player.key(), state, settled });
             }
             SenderEvent::SetRefused(refusal) => {
                 tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
+                self.answered.notify_one();
                 // Whoever has asked shows what was asked for.
                 if let Some(state) = player.state.borrow().clone() {
                     self.tell(HubEvent::Room { key: player.key(), state, settled: true });
@@ -635,7 +640,20 @@ impl Core {
         for stream in self.all_streams() {
             self.end(&stream);
         }
+        let until = Instant::now() + FAREWELL;
         let players = self.all_players();
+        // A change of a room that waits for the answer to another one would not be sent any more.
+        let waits = |player: &Rc<Player>| player.with_session(|session| session.is_settled()) == Some(false);
+        let all_is_answered = async {
+            while players.iter().any(waits) {
+                tokio::select! {
+                    () = self.answered.notified() => {}
+                    () = self.departed.notified() => {}
+                }
+            }
+        };
+        // Those who do not answer in time leave enough of it for a farewell.
+        let _ = timeout_at(until - FAREWELL / 4, all_is_answered).await;
         for player in &players {
             player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
         }
@@ -645,7 +663,7 @@ impl Core {
             }
         };
         // Those who do not read in time see the connection closed.
-        let _ = timeout(FAREWELL, connections_end).await;
+        let _ = timeout_at(until, connections_end).await;
     }
 }
 

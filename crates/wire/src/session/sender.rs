@@ -254,6 +254,12 @@ impl SenderSession {
         ready
     }
 
+    /// Whether the player has answered all that was asked with [`set`](Self::set).
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.core.orders.is_settled()
+    }
+
     /// Says bye. The session is over, its last bytes wait in [`poll_transmit`](Self::poll_transmit). Nothing happens when it is over already.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         self.core.close(code, reason, true);
