@@ -18,6 +18,13 @@ use crate::options::Network;
 /// Program and version, as players are told.
 pub(crate) const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
 
+/// What other hosts are told is playing, or recording: the program.
+pub(crate) fn program() -> String {
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "ALSA".to_owned() } else { name.to_owned() }
+}
+
 /// A running network thread and what is known through it.
 #[derive(Debug)]
 pub(crate) struct House {

@@ -22,7 +22,7 @@ use super::conversation::Talk;
 use super::pace::PaceCell;
 use super::reel::{AHEAD, BEHIND, Reel};
 use super::tape::{Reader, tape};
-use crate::house::SOFTWARE;
+use crate::house::{SOFTWARE, program};
 use crate::options::Network;
 
 /// All that an open waits for: it is to fail within three seconds.
@@ -325,10 +325,7 @@ impl Subscriber for Dialler {
 
 /// The program on this host, as sources list it.
 fn own_name() -> String {
-    let program = std::env::current_exe().ok();
-    let program = program.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut name = format!("{} on {host}", program.as_deref().unwrap_or("recording"));
+    let mut name = format!("{} on {}", program(), rustix::system::uname().nodename().to_string_lossy());
     while name.len() > MAX_NAME {
         name.pop();
     }

@@ -24,7 +24,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::alarm::Alarm;
 use crate::channels;
-use crate::house::{House, Subscription};
+use crate::house::{House, Subscription, program};
 use crate::options::Settings;
 use crate::rooms::{self, Meant};
 use presence::Presence;
@@ -230,11 +230,4 @@ impl Pcm for Playback {
         playing.map = channels::Map::new(positions, playing.map.positions().len()).ok_or(Errno::INVAL)?;
         Ok(())
     }
-}
-
-/// What the rooms are told is playing: the program.
-fn program() -> String {
-    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "ALSA".to_owned() } else { name.to_owned() }
 }

@@ -10,8 +10,6 @@ use std::process::{Command, Output, Stdio};
 
 use audera_testkit::{Daemon, Process, Session, or_skip};
 
-use recording::Recording;
-
 /// A session in which sources are found, and programs record from them.
 struct Studio {
     session: Session,
@@ -46,13 +44,6 @@ impl Studio {
         command.args(["-q", "-D", pcm, "-t", "raw", "-f", "S32_LE", "-c", "2", "-r", "48000"]);
         command.args(["--buffer-time", "1000000", "-d", &seconds.to_string()]).arg(self.session.dir().join(file));
         command
-    }
-
-    /// The same, to its end; what it has recorded.
-    fn record(&self, pcm: &str, seconds: u32) -> Recording {
-        let output = run(self.arecord(pcm, seconds, "recording.raw"));
-        assert!(output.status.success(), "{}", text(&output));
-        Recording::read(&self.session.dir().join("recording.raw"))
     }
 }
 

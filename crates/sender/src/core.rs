@@ -153,7 +153,7 @@ impl Core {
         services.abort_all();
         self.closing.set(true);
         let errands_end = async { while errands.join_next().await.is_some() {} };
-        let _ = tokio::join!(self.say_farewell(), timeout(FAREWELL, errands_end));
+        let _ = tokio::join!(self.say_farewell(), timeout_at(Instant::now() + FAREWELL, errands_end));
         callers.borrow_mut().abort_all();
     }
 
