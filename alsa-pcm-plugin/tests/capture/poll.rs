@@ -77,17 +77,43 @@ fn a_program_that_polls() {
     assert!(early * 10 <= recorded / PERIOD as usize, "woken early {early} times");
 }
 
-/// Runs the part in the session.
-pub fn begin(studio: &Studio, pcm: &str) -> Process {
+/// What this process holds: threads, and descriptors.
+fn held() -> (usize, usize) {
+    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    (count("/proc/self/task"), count("/proc/self/fd"))
+}
+
+/// Another part in the session.
+#[test]
+#[ignore = "run by the other, which provides the source"]
+fn a_program_that_opens_often() {
+    let open = || PCM::new(&std::env::var("AUDERA_TEST_PCM").unwrap(), Direction::Capture, false).unwrap();
+    drop(open());
+    let before = held();
+    for _ in 0..20 {
+        let both = [open(), open()];
+        // One network thread, however many there are.
+        assert!(held().0 <= before.0 + 2, "{:?} {before:?}", held());
+        drop(both);
+    }
+    assert_eq!(held(), before);
+}
+
+/// Runs a part in the session.
+pub fn begin(studio: &Studio, part: &str, pcm: &str) -> Process {
     let mut command = studio.session.command(std::env::current_exe().unwrap());
-    command.args(["--exact", "poll::a_program_that_polls", "--ignored", "--nocapture"]);
+    command.args(["--exact", part, "--ignored", "--nocapture"]);
     command.env("AUDERA_TEST_PCM", pcm).env("AUDERA_TEST_FILE", studio.session.dir().join("polled.raw"));
     studio.session.spawn(command).unwrap()
 }
 
-/// What it has recorded, once it has ended.
-pub fn finish(studio: &Studio, mut program: Process) -> Recording {
+/// Waits until it has ended.
+pub fn finish(mut program: Process) {
     let ended = program.wait(Duration::from_secs(60)).unwrap();
     assert!(ended.is_some_and(|status| status.success()), "{}", program.output());
+}
+
+/// What the one that polls has recorded.
+pub fn recording(studio: &Studio) -> Recording {
     Recording::read(&studio.session.dir().join("polled.raw"))
 }

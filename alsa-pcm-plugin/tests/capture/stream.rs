@@ -48,19 +48,22 @@ fn every_frame_that_is_streamed_is_recorded_in_its_place() {
     let silent = Running::begin(&studio, "audera:Silent", 1);
     let stalling = Running::begin(&studio, "audera:Stalls", 4);
     let resting = Running::begin(&studio, "audera:Rests", 4);
-    let polling = poll::begin(&studio, "direct");
+    let polling = poll::begin(&studio, "poll::a_program_that_polls", "direct");
+    let opening = poll::begin(&studio, "poll::a_program_that_opens_often", "direct");
 
     offers_what_is_streamed(&studio);
     let silent = silent.finish(&studio);
     assert_eq!((silent.len(), silent.pieces()), (RATE, Vec::new()), "no hang where nothing is streamed");
     is_of_one_piece(&steady.finish(&studio));
-    is_of_one_piece(&poll::finish(&studio, polling));
+    poll::finish(polling);
+    is_of_one_piece(&poll::recording(&studio));
     let lost = stalling.finish(&studio).pieces();
     println!("{lost:?}\n{}", stalls.output());
     keeps_the_place_of_what_is_lost(&lost);
     let rested = resting.finish(&studio);
     println!("{:?}\n{}", rested.pieces(), rests.output());
     goes_on_in_the_same_time(&rested);
+    poll::finish(opening);
 }
 
 /// What the PCM is, is what the source streams.
