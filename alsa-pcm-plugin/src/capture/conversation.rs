@@ -8,8 +8,8 @@ use audera_codec::Decoder;
 use audera_link::PeerId;
 use audera_receiver::{Conversation, SenderClock, now};
 use audera_wire::{
-    CloseCode, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, RoomRefusal, SenderHello, Start,
-    StreamId,
+    CloseCode, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, RoomRefusal, SenderHello, Sound,
+    Start, StreamId,
 };
 use tokio::sync::Notify;
 
@@ -61,9 +61,9 @@ impl Conversation for Talk {
         match event {
             PlayerEvent::SenderReady(hello) => self.greeted(&hello),
             PlayerEvent::Start(start) => {
-                let format = start.format;
+                let sound = Sound { rate: start.format.rate, channels: start.format.channels };
                 self.waiting.borrow_mut().push(start);
-                self.recorder.progress.send_modify(|progress| progress.format = Some(format));
+                self.recorder.progress.send_modify(|progress| progress.sound = Some(sound));
                 self.consider();
             }
             PlayerEvent::Audio { id, seq, stamp, glide, payload } => {
@@ -131,7 +131,7 @@ impl Talk {
         tracing::info!(source = %hello.name, software = %hello.software, "connected");
         self.name.replace(hello.name.clone());
         self.is_greeted.set(true);
-        let former = self.recorder.greeted(self.peer, hello.line, now());
+        let former = self.recorder.greeted(self.peer, hello, now());
         self.clock.borrow_mut().continues(former);
     }
 

@@ -1,6 +1,7 @@
 //! The network thread's part of a recording: finds the source, speaks with it as a player does, and puts what it streams onto the tape.
 
 use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -11,7 +12,7 @@ use audera_clock::{ClockFilter, PlayerTime};
 use audera_link::{Connection, Endpoint, MET_FILE, PeerId};
 use audera_receiver::{Dialled, Source, Subscriber, announced, converse, now, subscribe};
 use audera_sender::CodecChoice;
-use audera_wire::{CloseCode, Coding, Formats, MAX_NAME, PlayerHello, StreamFormat};
+use audera_wire::{CloseCode, Coding, Formats, MAX_NAME, PlayerHello, SenderHello, Sound};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep_until, timeout, timeout_at};
@@ -29,8 +30,11 @@ use crate::options::Network;
 pub(super) const LIMIT: Duration = Duration::from_millis(2_700);
 /// A source that streams says so at once. After this it is taken to be silent.
 const SILENT: Duration = Duration::from_millis(250);
-/// What a source streams unless it is told otherwise, and so what a silent one is expected to.
-const USUAL: (u32, u8) = (48_000, 2);
+/// What a source streams unless it is told otherwise, and so what a silent one is expected to that does not say.
+const USUAL: Sound = Sound { rate: 48_000, channels: 2 };
+/// What the protocol carries.
+const RATES: RangeInclusive<u32> = 44_100..=192_000;
+const CHANNELS: RangeInclusive<u8> = 1..=8;
 /// For a farewell.
 const FAREWELL: Duration = Duration::from_millis(500);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
@@ -102,8 +106,8 @@ pub(super) async fn record(endpoint: Endpoint, order: Order) {
 pub(super) struct Progress {
     /// The source has said hello.
     pub is_greeted: bool,
-    /// What it streams.
-    pub format: Option<StreamFormat>,
+    /// What it streams, as it has told, or as a stream has that began meanwhile.
+    pub sound: Option<Sound>,
     /// It does not take us.
     pub refusal: Option<String>,
     /// Why it is not reachable.
@@ -188,9 +192,9 @@ impl Recorder {
             let why = trouble.unwrap_or_else(|| "it does not answer".to_owned());
             return Err(OpenError::refused(Errno::NODEV, format!("the source \"{source}\" cannot be reached: {why}")));
         }
-        let begun = timeout(SILENT, progress.wait_for(|progress| progress.format.is_some())).await;
-        let format = begun.ok().and_then(|begun| begun.ok()?.format);
-        let (rate, channels) = format.map_or(USUAL, |format| (format.rate, format.channels));
+        let known = timeout(SILENT, progress.wait_for(|progress| progress.sound.is_some())).await;
+        let known = known.ok().and_then(|known| known.ok()?.sound);
+        let Sound { rate, channels } = known.unwrap_or(USUAL);
         let bell = Bell::new().map_err(|error| OpenError::refused(error.into(), "there is no timer to be had"))?;
         let frames = (AHEAD + BEHIND).as_frames(rate) as usize + usize::from(u16::MAX);
         let (writer, reader) = tape(usize::from(channels), frames);
@@ -251,10 +255,15 @@ impl Recorder {
     }
 
     /// A source has told who it is: what is known of its clock, if it is the one that the reel goes by.
-    pub fn greeted(&self, peer: PeerId, line: Option<u64>, now: PlayerTime) -> Option<ClockFilter> {
+    pub fn greeted(&self, peer: PeerId, hello: &SenderHello, now: PlayerTime) -> Option<ClockFilter> {
         self.absent.send_replace(None);
-        self.progress.send_modify(|progress| progress.is_greeted = true);
-        let clock_of = line.map(|line| (peer, line));
+        // A peer may tell anything.
+        let sound = hello.sound.filter(|sound| RATES.contains(&sound.rate) && CHANNELS.contains(&sound.channels));
+        self.progress.send_modify(|progress| {
+            progress.is_greeted = true;
+            progress.sound = sound.or(progress.sound);
+        });
+        let clock_of = hello.line.map(|line| (peer, line));
         let same = clock_of.is_some() && self.clock_of.replace(clock_of) == clock_of;
         let former = self.former.take().filter(|_| same);
         if !same {

@@ -35,7 +35,8 @@ fn every_frame_that_is_streamed_is_recorded_in_its_place() {
     let Some(studio) = Studio::start() else { return };
     let _steady = studio.source("Turntable", &[("latency", "600")]);
     let _silent = studio.source("Silent", &[("silent", "yes")]);
-    let _other = studio.source("Living Room", &[("rate", "44100"), ("channels", "6"), ("port", "6600")]);
+    let _other =
+        studio.source("Living Room", &[("rate", "44100"), ("channels", "6"), ("port", "6600"), ("silent", "yes")]);
     let stalls = studio.source("Stalls", &[("script", "play 500, stall 800, play 1000"), ("latency", "300")]);
     let rests = studio.source("Rests", &[("script", "play 500, rest 700, play 500"), ("latency", "600")]);
     studio
@@ -66,7 +67,7 @@ fn every_frame_that_is_streamed_is_recorded_in_its_place() {
     poll::finish(opening);
 }
 
-/// What the PCM is, is what the source streams.
+/// What the PCM is, is what the source streams, though it is silent now.
 fn offers_what_is_streamed(studio: &Studio) {
     let mut command = studio.session.command("arecord");
     command.args(["-D", "address", "-d", "1", "--dump-hw-params", "/dev/null"]);

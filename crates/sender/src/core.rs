@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
 use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
-use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
+use audera_wire::{CloseCode, SenderEvent, Sound, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -214,6 +214,16 @@ impl Core {
 
     fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
+    }
+
+    /// What all streams there are have in common, for those who want to know before one begins.
+    pub(crate) fn sound(&self) -> Option<Sound> {
+        let mut sounds = self.all_streams().into_iter().map(|stream| {
+            let config = stream.config.borrow();
+            Sound { rate: config.rate, channels: config.channels }
+        });
+        let first = sounds.next()?;
+        sounds.all(|sound| sound == first).then_some(first)
     }
 
     pub(crate) fn all_players(&self) -> Vec<Rc<Player>> {

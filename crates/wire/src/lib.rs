@@ -51,7 +51,7 @@ pub use dnssd::{
 };
 pub use format::{Coding, FormatError, Formats, StreamFormat};
 pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
-pub use hello::{Hello, PlayerHello, Role, SenderHello};
+pub use hello::{Hello, PlayerHello, Role, SenderHello, Sound};
 pub use limits::*;
 pub use message::{Message, MessageError};
 pub use room::{ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomKey, RoomRefusal, RoomState, UnknownChannelMode};
