@@ -12,8 +12,8 @@ use std::{process, ptr};
 use audera_alsa_plugin::{Errno, OpenError};
 use audera_sender::{Hub, HubConfig, HubError, HubEvent, PlayerInfo, PlayerKey, RoomState};
 
-use crate::log;
 use crate::options::Network;
+use crate::{listing, log};
 
 /// Program and version, as players are told.
 pub(crate) const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
@@ -159,6 +159,13 @@ impl House {
         let number = listeners.last().map_or(0, |(last, _)| last + 1);
         listeners.push((number, listener));
         Subscription { number, shared: self.shared.clone() }
+    }
+}
+
+impl Drop for House {
+    /// On the thread of the application that leaves last: files are not for the network thread.
+    fn drop(&mut self) {
+        listing::note(&self.network.state_dir, &lock(&self.shared.seen));
     }
 }
 
