@@ -90,9 +90,8 @@ fn keeps_the_place_of_what_is_lost(pieces: &[Piece]) {
     assert!(pieces.len() >= 2, "{pieces:?}");
     assert!(pieces.iter().all(|piece| piece.shift() == pieces[0].shift()), "{pieces:?}");
     let longest = pieces.windows(2).map(|pair| pair[1].at - pair[0].end()).max().unwrap();
-    // 800 ms, less 300 that there were in time.
+    // 800 ms, less 300 that there were in time. The first packet after it may have come when half of it was over.
     assert!(longest > RATE * 4 / 10, "{longest}");
-    assert_eq!(longest % (RATE / 100), 0, "whole packets");
 }
 
 fn goes_on_in_the_same_time(recording: &Recording) {
