@@ -104,7 +104,7 @@ struct Encoding {
 /// What stays below this, -80 dBFS, is silence.
 const SILENCE: f32 = 1e-4;
 
-/// How long sound that a graph has broken off takes to die away.
+/// How long sound that a graph has broken off takes to fade out.
 const ENDING: Span = Span::from_millis(5);
 
 /// Blocks in, packets out; no I/O.
@@ -122,8 +122,6 @@ pub(crate) struct Pump {
     bearable: Option<(Span, Span)>,
     encodings: Vec<Encoding>,
     block: Vec<f32>,
-    /// What was encoded last, [`ENDING`] of it at most.
-    tail: Vec<f32>,
     block_at: u64,
     expected: u64,
     playing: bool,
@@ -148,7 +146,6 @@ impl Pump {
             bearable: None,
             encodings: Vec::new(),
             block: Vec::new(),
-            tail: Vec::new(),
             block_at: 0,
             expected: 0,
             playing: false,
@@ -355,9 +352,6 @@ impl Pump {
     pub(crate) fn encode(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
         let held = self.held();
-        let kept = ENDING.as_frames(self.rate) as usize * channels;
-        self.tail.extend_from_slice(&self.block[self.block.len().saturating_sub(kept)..]);
-        self.tail.drain(..self.tail.len().saturating_sub(kept));
         self.sounded = self.sounded || self.block.iter().any(|sample| sample.abs() > SILENCE);
         for encoding in &mut self.encodings {
             let pending_frames = (encoding.pending.len() / channels) as u64;
@@ -403,34 +397,39 @@ impl Pump {
     }
 
     /// Encodes what does not fill a packet, and what the encoder has kept back, filled up with silence: the end of a stream is heard as well.
+    ///
+    /// A graph breaks off in the middle of a sound when a program is ended, and silence right behind that would be a click: what it left is faded
+    /// out. Where there is too little for that, it is given up, and the players fade what they have.
     pub(crate) fn flush(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
-        let echo = match self.inflow {
-            Inflow::Tap(_) => dying_away(&self.tail, channels),
+        let fade = match self.inflow {
+            Inflow::Tap(_) => ENDING.as_frames(self.rate) as usize,
             // It ends where its application ended it, and there exactly.
-            Inflow::Paced(_) => Vec::new(),
+            Inflow::Paced(_) => 0,
         };
-        self.tail.clear();
         for encoding in self.encodings.iter_mut().filter(|encoding| encoding.used) {
-            encoding.pending.extend_from_slice(&echo);
-            let frames = encoding.pending.len() / channels + encoding.encoder.lookahead() as usize;
+            encoding.used = false;
+            let left = encoding.pending.len() / channels;
+            if left < fade {
+                encoding.pending.clear();
+                continue;
+            }
+            fade_out(&mut encoding.pending[(left - fade) * channels..], channels);
+            let frames = left + encoding.encoder.lookahead() as usize;
             let whole = frames.next_multiple_of(usize::from(encoding.format.frames));
             encoding.pending.resize(whole * channels, 0.0);
             encoding.emit_full(id, channels, &self.clock, &self.delay, &mut emit);
-            encoding.used = false;
         }
     }
 }
 
-/// What goes on from `tail` without a click, and fades: the same backwards. A graph breaks off in the middle of a sound when a program is ended,
-/// and the silence that fills a packet up would make a click of that.
-fn dying_away(tail: &[f32], channels: usize) -> Vec<f32> {
-    let frames = (tail.len() / channels) as f32;
-    let fading = |(n, frame): (usize, &[f32])| {
+/// Half a cosine, down to nothing.
+fn fade_out(samples: &mut [f32], channels: usize) {
+    let frames = (samples.len() / channels) as f32;
+    for (n, frame) in samples.chunks_exact_mut(channels).enumerate() {
         let gain = 0.5 + 0.5 * (std::f32::consts::PI * (n as f32 + 1.0) / (frames + 1.0)).cos();
-        frame.iter().map(|sample| sample * gain).collect::<Vec<_>>()
-    };
-    tail.rchunks_exact(channels).enumerate().flat_map(fading).collect()
+        frame.iter_mut().for_each(|sample| *sample *= gain);
+    }
 }
 
 impl Encoding {
@@ -703,12 +702,14 @@ mod tests {
             }
             pump.flush(StreamId(1), |_, packet| decode(packet));
             pump.flush(StreamId(1), |_, _| panic!("once is enough"));
-            let last = heard.iter().rposition(|sample| sample.abs() > 0.1).unwrap();
             let lookahead = Encoder::new(format, 160_000).unwrap().lookahead() as usize;
-            assert!(last + 40 >= 47_800 + lookahead, "{coding:?}: sound up to {last} with {lookahead}");
+            let end = lookahead + 47_800;
+            let loudest = |part: &[f32]| part.iter().fold(0.0, |most: f32, sample| most.max(sample.abs()));
+            assert!(loudest(&heard[end - 480..end - 240]) > 0.4, "{coding:?}: all of it is there");
+            assert!((0.02..0.25).contains(&loudest(&heard[end - 120..end - 60])), "{coding:?}: and fades");
             let steps = heard[lookahead + 480..].windows(2).map(|pair| (pair[1] - pair[0]).abs());
-            assert!(steps.fold(0.0, f32::max) < 0.05, "{coding:?} dies away without a click");
-            assert!(heard[lookahead + 47_800 + 240..].iter().all(|sample| sample.abs() < 0.01), "{coding:?}");
+            assert!(steps.fold(0.0, f32::max) < 0.05, "{coding:?}: without a click");
+            assert!(loudest(&heard[end + 60..]) < 0.01, "{coding:?}: there is nothing behind it");
         }
     }
 
