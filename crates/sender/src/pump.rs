@@ -402,18 +402,20 @@ impl Pump {
     }
 
     /// Encodes what does not fill a packet, and what the encoder has kept back, filled up with silence: the end of a stream is heard as well.
-    /// Sound that breaks off is faded out. Where too little of it is left for that, it is left to the players, which fade out what they have.
+    /// Sound that breaks off in a graph is faded out. Where too little of it is left for that, it is left to the players, which fade out what they have.
     pub(crate) fn flush(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
+        // A paced stream ends where its application has ended it, and there exactly.
+        let breaks_off = self.breaks_off && matches!(self.inflow, Inflow::Tap(_));
         for encoding in self.encodings.iter_mut().filter(|encoding| encoding.used) {
             encoding.used = false;
             let frames = encoding.pending.len() / channels;
             let fade = FADE_OUT.as_frames(encoding.format.rate) as usize;
-            if self.breaks_off && frames < fade {
+            if breaks_off && frames < fade {
                 encoding.pending.clear();
                 continue;
             }
-            if self.breaks_off {
+            if breaks_off {
                 fade_out(&mut encoding.pending[(frames - fade) * channels..], channels);
             }
             let whole =
