@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use audera_clock::{ClockFilter, Exchange, SenderTime};
-use audera_link::{Identity, Limits};
-use audera_wire::{RoomState, SenderEvent, SenderHello, SenderSession, Volume};
+use audera_clock::{Exchange, SenderTime, Span};
+use audera_link::{Identity, Limits, PeerId, Protocol, drive};
+use audera_receiver::SenderClock;
+use audera_wire::{RoomState, SenderEvent, SenderHello, SenderSession, SessionError, Volume};
 use clap::Parser;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::{sleep, timeout};
-
-use audera_link::PeerId;
 
 use super::*;
 use crate::cli::Cli;
@@ -24,7 +23,7 @@ use crate::speaker::Speaker;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A source's end of a connection: asks for a volume whenever it is told to, and hands on what it hears.
-struct Source {
+struct Played {
     session: RefCell<SenderSession>,
     heard: UnboundedSender<SenderEvent>,
 }
@@ -33,7 +32,7 @@ fn sender_now() -> SenderTime {
     SenderTime::from_nanos(now().as_nanos())
 }
 
-impl Protocol for Source {
+impl Protocol for Played {
     type Error = SessionError;
 
     fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
@@ -108,7 +107,7 @@ impl House {
                     let transport = listener.accept().await.unwrap();
                     let hello = SenderHello { line: Some(77), ..SenderHello::new("Tap", "test") };
                     let session = RefCell::new(SenderSession::new(hello, sender_now()));
-                    let source = Rc::new(Source { session, heard: tell.clone() });
+                    let source = Rc::new(Played { session, heard: tell.clone() });
                     let wake = Rc::new(Notify::new());
                     spawn_local({
                         let (source, wake) = (source.clone(), wake.clone());
@@ -125,7 +124,7 @@ impl House {
                 }
             }
         });
-        let subscription = Subscription::Address { host: "127.0.0.1".into(), port };
+        let subscription = Subscription(Source::Address { host: "127.0.0.1".into(), port });
         House { network, subscription, heard, source, ask, dirs }
     }
 
@@ -206,12 +205,12 @@ async fn two_subscriptions_to_one_source_have_a_clock_each() {
         house.subscribe();
         let first = house.compared(0).await;
         // The two have one clock, and are as good as ten seconds acquainted.
-        let known = |clock: &ClockFilter| clock.estimate().map_or(f64::INFINITY, |clock| clock.skew_deviation_ppm);
+        let known = |clock: &SenderClock| clock.estimate().map_or(f64::INFINITY, |clock| clock.skew_deviation_ppm);
         for n in (1..=1_000).rev() {
             let sent = now() - Span::from_millis(10 * n);
             let received = SenderTime::from_nanos(sent.as_nanos()) + Span::from_micros(20);
             let returned = sent + Span::from_micros(40);
-            let _ = first.clock.borrow_mut().update(Exchange { sent, received, replied: received, returned });
+            first.clock.borrow_mut().compare(Exchange { sent, received, replied: received, returned });
         }
         let before = known(&first.clock.borrow());
         house.subscribe();
