@@ -165,7 +165,8 @@ impl House {
 impl Drop for House {
     /// On the thread of the application that leaves last: files are not for the network thread.
     fn drop(&mut self) {
-        listing::note(&self.network.state_dir, &lock(&self.shared.seen));
+        let seen = lock(&self.shared.seen).clone();
+        listing::note(&self.network.state_dir, &seen);
     }
 }
 
@@ -186,6 +187,7 @@ impl Shared {
                 seen.rooms.insert(key.clone(), (state.clone(), *settled));
             }
             HubEvent::Trouble(trouble) => tracing::error!("{trouble}"),
+            HubEvent::NotSet { key, why } => tracing::warn!("{key} stays as it is: {why}"),
             HubEvent::Stream(_) => {}
         }
         drop(seen);

@@ -1,26 +1,22 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use audera_clock::ClockFilter;
-use audera_link::{Connection as Transport, Endpoint, Listener, MET_FILE, PeerId, Strangers, TrustStore};
+use audera_link::{Connection as Transport, Endpoint, Listener, MET_FILE, Strangers, TrustStore};
 use audera_receiver::{Conversation, Dialled, Source, Subscriber, announced, converse, subscribe};
-use audera_wire::{CloseCode, PlayerEvent, PlayerSession, TimePath};
+use audera_wire::{CloseCode, PlayerEvent, PlayerSession, RoomChange, RoomRefusal, TimePath};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
+use crate::clocks::KnownClocks;
 use crate::config::{Access, Subscription};
 use crate::connection::Connection;
 use crate::monotonic::now;
 use crate::room::{Arrived, Room};
 
-/// Clocks of peers that are gone which are remembered, and for how long. Longer than the filter itself remembers is of no use.
-const CLOCKS: usize = 8;
-const CLOCK_MEMORY: Duration = Duration::from_secs(240);
 /// Between looks whether a stream on an outdated connection has ended.
 const PART_POLL: Duration = Duration::from_millis(250);
 
@@ -38,15 +34,8 @@ pub struct Network {
     outdated: Notify,
     /// Refused senders that have had their line in the log; they try again and again.
     strangers: RefCell<Strangers>,
-    /// What was known of the clocks of peers that are gone, the newest last.
-    clocks: RefCell<VecDeque<KnownClock>>,
-}
-
-/// The clock of a peer, by its line.
-struct KnownClock {
-    line: (PeerId, u64),
-    until: Instant,
-    clock: ClockFilter,
+    /// What was known of the clocks of peers that are gone.
+    clocks: RefCell<KnownClocks>,
 }
 
 impl Network {
@@ -75,9 +64,10 @@ impl Network {
         Ok(())
     }
 
-    /// Sends those away who may no longer play here, by the list and the configuration in force.
+    /// Sends those away who may no longer play here, by the list and the configuration in force. Sources that this player has dialled
+    /// stay: they play because it is subscribed to them.
     pub fn judge_again(&self) {
-        for connection in self.connections.borrow().iter() {
+        for connection in self.connections.borrow().iter().filter(|connection| !connection.dialled) {
             if !self.is_welcome(connection) {
                 connection.speak(|session| session.close(CloseCode::NotPaired, "no longer trusted"));
             }
@@ -129,7 +119,8 @@ impl Network {
         }
     }
 
-    /// Whether a peer may play here. Who has this player's own identity is this very user.
+    /// Whether a peer may dial in and play here, and whether any peer may change the state of the room. Who has this player's own identity is
+    /// this very user.
     fn is_welcome(&self, connection: &Connection) -> bool {
         self.room.config().access == Access::Open
             || connection.peer == self.endpoint.id()
@@ -155,17 +146,15 @@ impl Network {
         // Without the list at hand, for its members may leave it when they are spoken to.
         let former: Vec<Rc<Connection>> = self.connections.borrow().iter().filter(former).cloned().collect();
         for former in former {
-            self.keep_clock(&former);
+            // Each subscription to a source is a connection of its own. Those that this end has dialled end by its own doing.
             if !former.dialled && !connection.dialled {
+                self.keep_clock(&former);
                 former.speak(|session| session.close(CloseCode::Replaced, "connected anew"));
                 self.room.gone(&former);
             }
         }
-        let mut clocks = self.clocks.borrow_mut();
-        clocks.retain(|known| known.until > Instant::now());
-        let newest = clocks.iter().rposition(|known| known.line == (connection.peer, line));
-        let former = newest.and_then(|index| clocks.remove(index)).map(|known| known.clock);
-        connection.clock.borrow_mut().continues(former);
+        let known = self.clocks.borrow_mut().take((connection.peer, line), Instant::now());
+        connection.clock.borrow_mut().continues(known);
     }
 
     /// Remembers what is known of the clock of a peer whose connection ends.
@@ -173,12 +162,7 @@ impl Network {
         let Some(line) = connection.line.get() else { return };
         // Nothing is left to be compared on it.
         let Some(clock) = connection.clock.borrow_mut().take() else { return };
-        let mut clocks = self.clocks.borrow_mut();
-        clocks.retain(|known| known.line != (connection.peer, line));
-        if clocks.len() >= CLOCKS {
-            clocks.pop_front();
-        }
-        clocks.push_back(KnownClock { line: (connection.peer, line), until: Instant::now() + CLOCK_MEMORY, clock });
+        self.clocks.borrow_mut().keep((connection.peer, line), clock, Instant::now());
     }
 
     async fn receive(self: Rc<Self>, transport: Transport) {
@@ -335,7 +319,7 @@ impl Conversation for Socket {
                 self.network.room.audio(&self.connection, id, Arrived { seq, stamp, glide, payload: &payload });
             }
             PlayerEvent::Stop(id) => self.network.room.stop(&self.connection, id),
-            PlayerEvent::Set { number, change } => self.network.room.set(&self.connection, number, &change),
+            PlayerEvent::Set { number, change } => self.set(number, &change),
             PlayerEvent::Watch(on) => self.network.room.watch(&self.connection, on),
             PlayerEvent::Exchange(exchange) => self.network.room.exchange(&self.connection, exchange),
             PlayerEvent::TimePath(path) => self.tell_of_path(path),
@@ -350,6 +334,16 @@ impl Conversation for Socket {
 }
 
 impl Socket {
+    /// To be subscribed to is to be heard here, not to have a say.
+    fn set(&self, number: u32, change: &RoomChange) {
+        if self.network.is_welcome(&self.connection) {
+            return self.network.room.set(&self.connection, number, change);
+        }
+        let why =
+            format!("nothing from a source that is not trusted: add its id {} to trusted.toml", self.connection.peer);
+        self.connection.speak(|session| session.not_changed(number, RoomRefusal::of_all(change, why)));
+    }
+
     fn tell_of_path(&self, path: TimePath) {
         let sender = self.connection.name.borrow();
         match path {
@@ -358,9 +352,13 @@ impl Socket {
             TimePath::InBand if self.connection.udp_missed.replace(true) => {
                 tracing::debug!(%sender, "its clock is followed in-band");
             }
-            TimePath::InBand => tracing::info!(                %sender,
+            TimePath::InBand => tracing::info!(
+                %sender,
                 "UDP does not pass (a firewall?): its clock is followed in-band, which is less precise beside other traffic"
             ),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,11 @@ use tokio::time::{Instant, Interval, sleep_until};
 
 use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
+use crate::memory;
 use crate::output::{DeviceFormat, Output, Playing};
+
+/// Between two looks at how the device fares: often enough for a status each second.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// What a stream asks of the device.
 enum Order {
@@ -126,7 +130,7 @@ struct Device {
 
 impl Device {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        let mut housekeeping = tokio::time::interval(Duration::from_millis(250));
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         loop {
             match self.wait(&mut inbox, &mut housekeeping).await {
                 Happening::Order(order) => self.obey(order).await,
@@ -213,6 +217,8 @@ impl Device {
                 let DeviceFormat { channels, .. } = device.format();
                 let (switch, turnstile) =
                     handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
+                // What a connection, a stream and a device take while they begin; nothing plays yet that this could hold up.
+                memory::give_back();
                 device.start(Box::new(turnstile)).map(|playing| (switch, playing))
             });
             (output, opened)
@@ -230,7 +236,11 @@ impl Device {
         let Some(running) = self.running.take() else { return };
         self.past_xruns += running.playing.xruns();
         // The device's audio thread is joined there. It does not panic; if it did, the device is gone as well.
-        let _ = spawn_blocking(move || drop(running)).await;
+        let _ = spawn_blocking(move || {
+            drop(running);
+            memory::give_back();
+        })
+        .await;
         self.observe();
     }
 

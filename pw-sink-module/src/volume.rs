@@ -1,25 +1,17 @@
-//! The volume of a sink's node, and the level of its rooms that it is a picture of.
-
-use std::collections::BTreeMap;
+//! The volume of a sink's node against that of its rooms: gains of channels on one side, one volume and mute on the other.
 
 use audera_pw::NodeVolume;
-use audera_sender::{Level, PlayerKey, Proportions, RoomChange, RoomState, Volume};
+use audera_sender::{GroupState, Volume};
 
-/// Whether a node's volumes say the same as `level`: on all channels, but for rounding.
-pub(crate) fn says(node: &NodeVolume, level: Level) -> bool {
-    let alike =
-        |gain: &f32| (Volume::from_gain(*gain).percent() - level.volume.percent()).abs() < Level::ALIKE && *gain < 1.01;
-    !node.channels.is_empty() && node.channels.iter().all(alike) && node.mute == Some(level.mute)
+/// Whether a node's volumes say the same as `shown`: on all channels, but for rounding.
+pub(crate) fn says(node: &NodeVolume, shown: GroupState) -> bool {
+    let alike = |gain: &f32| shown.shows(Volume::from_gain(*gain)) && *gain < 1.01;
+    !node.channels.is_empty() && node.channels.iter().all(alike) && node.mute == Some(shown.mute)
 }
 
-/// What has to be set at each room after somebody has set the sink's node; the volume of the loudest channel counts.
-pub(crate) fn changes(
-    proportions: &mut Proportions,
-    rooms: &BTreeMap<PlayerKey, RoomState>,
-    set: &NodeVolume,
-) -> Vec<(PlayerKey, RoomChange)> {
-    let loudest = set.channels.iter().copied().reduce(f32::max).map(Volume::from_gain);
-    proportions.changes(rooms, loudest, set.mute)
+/// The volume that somebody has set at a node: that of its loudest channel, as rooms have no balance.
+pub(crate) fn wanted(node: &NodeVolume) -> Option<Volume> {
+    node.channels.iter().copied().reduce(f32::max).map(Volume::from_gain)
 }
 
 #[cfg(test)]
@@ -31,19 +23,13 @@ mod tests {
     }
 
     #[test]
-    fn the_loudest_channel_counts_and_rounding_is_no_change() {
-        let (key, bath) = (PlayerKey::Discovered("Bath".to_owned()), RoomState::new("Bath"));
-        let mut rooms = BTreeMap::from([(key, RoomState { volume: Volume::nearest(20.0), ..bath })]);
-        let mut proportions = Proportions::default();
-        assert!(changes(&mut proportions, &rooms, &node(&[20.01, 20.01], Some(false))).is_empty());
-        for (key, change) in changes(&mut proportions, &rooms, &node(&[10.0, 50.0], None)) {
-            let room = rooms.get_mut(&key).unwrap();
-            *room = room.changed(&change).unwrap();
-        }
-        let level = Level::of(rooms.values()).unwrap();
-        assert_eq!(level.volume.percent(), 50.0);
-        assert!(!says(&node(&[10.0, 50.0], Some(false)), level), "a balance is not kept");
-        assert!(says(&node(&[50.01, 49.99], Some(false)), level));
-        assert!(!says(&node(&[50.0, 50.0], None), level) && !says(&NodeVolume::default(), level));
+    fn the_loudest_channel_counts_and_a_balance_is_not_kept() {
+        let set = node(&[10.0, 50.0], Some(false));
+        assert_eq!(wanted(&set), Some(Volume::nearest(50.0)));
+        assert_eq!(wanted(&node(&[], Some(true))), None);
+        let shown = GroupState { volume: Volume::nearest(50.0), mute: false };
+        assert!(!says(&set, shown));
+        assert!(says(&node(&[50.01, 49.99], Some(false)), shown), "rounding is no difference");
+        assert!(!says(&node(&[50.0, 50.0], None), shown) && !says(&NodeVolume::default(), shown));
     }
 }

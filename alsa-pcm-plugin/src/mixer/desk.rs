@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use audera_sender::{
-    HubEvent, Level, PlayerInfo, PlayerKey, Proportions, Reach, RoomChange, RoomState, Target, Volume,
-};
+use audera_sender::{Fader, GroupState, HubEvent, PlayerInfo, PlayerKey, Reach, RoomChange, RoomState, Target, Volume};
 
 /// The loudest value of the slider: values are percent.
 pub(super) const MOST: i64 = 100;
@@ -32,7 +30,7 @@ pub(super) struct Desk {
     target: Target,
     players: BTreeMap<PlayerKey, PlayerInfo>,
     rooms: BTreeMap<PlayerKey, RoomState>,
-    proportions: Proportions,
+    fader: Fader<PlayerKey>,
     /// As the application knows them; `None` before anything is known.
     shown: Option<Shown>,
     /// Whether the application wants to hear of changes, and of which it has not heard yet.
@@ -47,11 +45,11 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(level: Level) -> Self {
-        let percent = level.volume.percent();
+    fn of(rooms: GroupState) -> Self {
+        let percent = rooms.volume.percent();
         // The least that is heard is not nought.
         let volume = if percent > 0.0 { (percent.round() as i64).max(1) } else { 0 };
-        Self { volume, on: !level.mute }
+        Self { volume, on: !rooms.mute }
     }
 }
 
@@ -61,7 +59,7 @@ impl Desk {
             target,
             players: BTreeMap::new(),
             rooms: BTreeMap::new(),
-            proportions: Proportions::default(),
+            fader: Fader::default(),
             shown: None,
             listens: false,
             changed: [false; 2],
@@ -77,7 +75,8 @@ impl Desk {
                 self.rooms.remove(key);
             }
             HubEvent::Room { key, state, settled } => self.learn(key, state, *settled),
-            HubEvent::Stream(_) | HubEvent::Trouble(_) => return,
+            // What is in force is told as a state of the room.
+            HubEvent::NotSet { .. } | HubEvent::Stream(_) | HubEvent::Trouble(_) => return,
         }
         self.show();
     }
@@ -115,7 +114,7 @@ impl Desk {
 
     /// Shows the rooms as they are. While none is there the last that was known stays.
     fn show(&mut self) {
-        let Some(now) = Level::of(self.there().values()).map(Shown::of) else { return };
+        let Some(now) = GroupState::of(self.there().values()).map(Shown::of) else { return };
         if let Some(before) = self.shown {
             self.changed[Control::Volume as usize] |= self.listens && before.volume != now.volume;
             self.changed[Control::Switch as usize] |= self.listens && before.on != now.on;
@@ -147,9 +146,11 @@ impl Desk {
             return Ok(Vec::new());
         }
         let changes = match control {
-            Control::Volume => self.proportions.changes(&rooms, Some(Volume::nearest(value as f64)), None),
-            Control::Switch => self.proportions.changes(&rooms, None, Some(value == 0)),
+            Control::Volume => self.fader.set(&rooms, Some(Volume::nearest(value as f64)), None),
+            Control::Switch => self.fader.set(&rooms, None, Some(value == 0)),
         };
+        // The application sees at once what has become of it.
+        self.fader.release();
         for (key, change) in &changes {
             if let Some(Ok(state)) = rooms.get(key).map(|room| room.changed(change)) {
                 self.rooms.insert(key.clone(), state);

@@ -10,7 +10,7 @@ use crate::alsa::{Pcm, Wish};
 use crate::house::{House, clip, is_program};
 
 const RATE: u32 = 48_000;
-const SECONDS: f64 = 3.0;
+const SECONDS: f64 = 2.5;
 /// The delay is to be true to that.
 const MOST_WRONG: f64 = 0.005;
 
@@ -26,11 +26,12 @@ fn program() {
     if !is_program() {
         return;
     }
+    let source = source();
+    let bytes = Wish::USUAL.bytes(&source);
     let opened = TrueTime::now();
     let pcm = Pcm::new("raw:Kitchen", Wish { period: 1_000, buffer: 24_000, ..Wish::USUAL });
     let open = TrueTime::now();
-    let bytes = pcm.wish.bytes(&source());
-    let frames = source()[0].len() as u64;
+    let frames = source[0].len() as u64;
     let (mut at, mut text) = (0, String::new());
     // Before it starts, the delay does not tell when it will.
     while at < frames {
@@ -55,11 +56,12 @@ fn program() {
 #[test]
 fn the_delay_is_when_it_is_heard() {
     for latency in ["auto", "300"] {
-        let Some(house) = House::start(&format!("codec pcm latency {latency}")) else { return };
+        let Some(house) = House::start_alone(&format!("codec pcm latency {latency}")) else { return };
         let card = house.session.alsa_card(&Card::new("Kitchen").ppm(40.0)).unwrap();
         let output = format!("alsa:{}", card.pcm());
         let player =
             house.product.player(&house.session, "Kitchen", &["--access", "open", "--output", &output]).unwrap();
+        house.wait_for("Kitchen");
         let told = house.session.dir().join("told.csv");
         house.run(house.program("delay::program", &[("AUDERA_TEST_TOLD", told.to_str().unwrap())]));
         player.stop().unwrap();

@@ -82,8 +82,10 @@ fn hears(room: Room) -> bool {
 #[test]
 fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
     let Some(house) = House::start("codec pcm latency 500") else { return };
-    let kitchen = house.room("Kitchen", &["--group", "Downstairs"]);
-    let hall = house.room("Hall", &["--group", "Downstairs"]);
+    let config = house.session.dir().join("downstairs.toml");
+    std::fs::write(&config, "groups = [\"Downstairs\"]\n").unwrap();
+    let downstairs = ["--config", config.to_str().unwrap()];
+    let (kitchen, hall) = (house.room("Kitchen", &downstairs), house.room("Hall", &downstairs));
     let attic = house.room("Attic", &[]);
 
     let said = end(program(&house, "opens_in_vain", "raw:Cellar"));

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
+use crate::change::ChangeError;
 use crate::hub::{HubError, Order};
 use crate::paced::LEAD;
 use crate::player::{Player, Route};
@@ -89,8 +90,10 @@ pub(crate) struct Core {
     line: Option<u64>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
+    /// Rung when there is news of a room to tell.
+    pub(crate) room_news: Notify,
     /// Rung when a player has answered a change of its room.
-    answered: Notify,
+    pub(crate) answered: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -109,6 +112,7 @@ impl Core {
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
+            room_news: Notify::new(),
             answered: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
@@ -138,6 +142,7 @@ impl Core {
             services.spawn_local(self.watched("the listener for players that dial in", listener));
         }
         services.spawn_local(self.watched("the report of the rooms' states", self.clone().report()));
+        services.spawn_local(self.watched("the news of the rooms", self.clone().tell_rooms()));
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
@@ -168,11 +173,10 @@ impl Core {
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(true);
-                self.begin(stream);
+                self.begin_anew(stream);
             }),
             Order::End(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(false);
-                self.flush(stream);
                 self.end(stream);
             }),
             Order::Retarget(key, target) => self.with_stream(key, |stream| {
@@ -185,7 +189,7 @@ impl Core {
                 if !lifted {
                     self.end(stream);
                 } else if stream.wanted.get() {
-                    self.begin(stream);
+                    self.begin_anew(stream);
                 }
             }),
             Order::Close(key) => {
@@ -196,11 +200,7 @@ impl Core {
             }
             Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
-            Order::Set(key, change) => {
-                if let Some(player) = self.player(&key) {
-                    player.with_session(|session| session.set(*change));
-                }
-            }
+            Order::Set(key, change, answer) => self.change_room(key, *change, answer),
             Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
@@ -212,7 +212,7 @@ impl Core {
         }
     }
 
-    fn all_streams(&self) -> Vec<Rc<Stream>> {
+    pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
     }
 
@@ -323,7 +323,7 @@ impl Core {
     }
 
     pub(crate) fn remove_player(&self, player: &Player) {
-        self.left(player);
+        self.left(player, false);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
         for stream in self.all_streams() {
@@ -337,9 +337,10 @@ impl Core {
         self.tell(HubEvent::Forgotten(key));
     }
 
-    /// The player's connection is gone: it plays nothing until it is back.
-    pub(crate) fn left(&self, player: &Player) {
+    /// The player's connection is gone, `replaced` by another one or not: it plays nothing until it is back.
+    pub(crate) fn left(&self, player: &Player, replaced: bool) {
         player.disconnect();
+        self.changes_after(player, replaced);
         let key = player.key();
         for stream in self.all_streams() {
             let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
@@ -363,10 +364,7 @@ impl Core {
                 discovery::forget_doubles(self, player);
                 inbound::replace_former(self, player);
                 self.update(player, |info| {
-                    // A player that was found by its announced name is bound to it; another name that it gives itself is not believed.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room = hello.name;
-                    }
+                    info.take_name(&hello.name);
                     info.groups = hello.groups;
                     info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
@@ -395,34 +393,21 @@ impl Core {
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
-                        stream.told(now(), id, &player.key(), status);
+                        let left = stream.told(now(), id, &player.key(), status);
+                        let told = !left.is_empty();
+                        for player in left.iter().filter_map(|key| self.player(key)) {
+                            player.enqueue_end(id);
+                            self.resume(&player);
+                        }
+                        if told {
+                            self.tell_stream(&stream);
+                        }
                     }
                 }
             }
-            SenderEvent::Room { state, settled, .. } => {
-                let regrouped = player.info.borrow().groups != state.groups;
-                self.update(player, |info| {
-                    // See above.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room.clone_from(&state.name);
-                    }
-                    info.groups.clone_from(&state.groups);
-                });
-                if regrouped {
-                    self.all_streams().iter().for_each(|stream| self.rematch(stream));
-                }
-                player.state.replace(Some(state.clone()));
-                self.answered.notify_one();
-                self.tell(HubEvent::Room { key: player.key(), state, settled });
-            }
-            SenderEvent::SetRefused(refusal) => {
-                tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
-                self.answered.notify_one();
-                // Whoever has asked shows what was asked for.
-                if let Some(state) = player.state.borrow().clone() {
-                    self.tell(HubEvent::Room { key: player.key(), state, settled: true });
-                }
-            }
+            SenderEvent::Room { state, settled, .. } => self.room_heard(player, state, settled),
+            SenderEvent::SetRefused(refusal) => self.not_changed(player, refusal.into()),
+            SenderEvent::SetUnanswered(_) => self.not_changed(player, ChangeError::Unanswered),
             SenderEvent::Closed { code, reason } => {
                 let reach = match code {
                     CloseCode::NotPaired => Reach::Refused(reason),
@@ -460,7 +445,20 @@ impl Core {
         self.tell_stream(stream);
     }
 
-    fn end(&self, stream: &Stream) {
+    /// Begins with what comes from now on: what has waited until now was not for this stream.
+    fn begin_anew(&self, stream: &Rc<Stream>) {
+        self.pump(stream);
+        self.begin(stream);
+    }
+
+    /// Ends the stream behind all that was handed over until now.
+    fn end(&self, stream: &Rc<Stream>) {
+        self.flush(stream);
+        self.end_here(stream);
+    }
+
+    /// Ends the stream behind what was sent.
+    fn end_here(&self, stream: &Stream) {
         let Some(run) = stream.run.take() else { return };
         stream.pump.borrow_mut().end();
         for (key, member) in &run.members {
@@ -513,24 +511,24 @@ impl Core {
         if run.members.contains_key(&key) || player.with_session(|session| session.is_closed()).unwrap_or(true) {
             return;
         }
-        let started =
-            select::format_for(&config.encoding, config.rate, config.channels, &hello.formats).and_then(|format| {
-                let mut pump = stream.pump.borrow_mut();
-                pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
-                let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
-                let started = player.with_session(|session| session.start(start));
-                started.ok_or("not connected")?.map_err(|error| error.to_string())?;
-                Ok(format)
-            });
-        let state = match &started {
-            Ok(_) => MemberState::Starting,
-            Err(reason) => MemberState::Refused(reason.clone()),
+        let format = select::format_for(&config.encoding, config.rate, config.channels, &hello.formats);
+        let started = format.clone().and_then(|format| {
+            stream.too_late_for(hello.max_latency).map_or(Ok(()), Err)?;
+            let mut pump = stream.pump.borrow_mut();
+            pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
+            let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
+            let started = player.with_session(|session| session.start(start));
+            started.ok_or("not connected")?.map_err(|error| error.to_string())
+        });
+        let state = match started {
+            Ok(()) => MemberState::Starting,
+            Err(reason) => MemberState::Refused(reason),
         };
         let membership = Membership {
             room: player.room(),
             state,
             by_own: false,
-            format: started.ok(),
+            format: format.ok(),
             status: None,
             max_latency: hello.max_latency,
             given: stream.pump.borrow().delay(),
@@ -563,7 +561,7 @@ impl Core {
                     stream.lingers_until.set(None);
                     // Rooms that another sender has taken meanwhile are to play this again: somebody has just asked for it.
                     if !stream.is_heard() {
-                        self.end(stream);
+                        self.end_here(stream);
                     }
                     stream.wanted.set(true);
                     self.begin(stream);
@@ -578,7 +576,7 @@ impl Core {
                 Turn::Closing => {
                     // What is pending is silence.
                     stream.wanted.set(false);
-                    self.end(stream);
+                    self.end_here(stream);
                     continue;
                 }
                 Turn::Opened => {
@@ -652,10 +650,9 @@ impl Core {
         }
         let until = Instant::now() + FAREWELL;
         let players = self.all_players();
-        // A change of a room that waits for the answer to another one would not be sent any more.
-        let waits = |player: &Rc<Player>| player.with_session(|session| session.is_settled()) == Some(false);
+        // A change of a room is sent when the one before it is answered: what waits would be lost.
         let all_is_answered = async {
-            while players.iter().any(waits) {
+            while players.iter().any(|player| !player.changes.borrow().is_settled()) {
                 tokio::select! {
                     () = self.answered.notified() => {}
                     () = self.departed.notified() => {}
@@ -664,9 +661,7 @@ impl Core {
         };
         // Those who do not answer in time leave enough of it for a farewell.
         let _ = timeout_at(until - FAREWELL / 4, all_is_answered).await;
-        for player in &players {
-            player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
-        }
+        players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
                 self.departed.notified().await;
@@ -723,3 +718,7 @@ async fn sleep_until(at: Option<SenderTime>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -5,10 +5,11 @@ use std::thread::JoinHandle;
 
 use audera_clock::Span;
 use audera_link::Endpoint;
-use audera_wire::RoomChange;
+use audera_wire::{RoomChange, RoomState};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::change::{Answer, ChangeError};
 use crate::core;
 use crate::paced::{Paced, paced};
 use crate::pump::{Inflow, Pump};
@@ -62,7 +63,7 @@ pub(crate) enum Order {
     Discover,
     AddPlayer(String),
     Forget(PlayerKey),
-    Set(PlayerKey, Box<RoomChange>),
+    Set(PlayerKey, Box<RoomChange>, Option<Answer>),
     Run(Errand),
     Shutdown,
 }
@@ -115,7 +116,9 @@ impl Hub {
     pub fn open_paced(&self, config: StreamConfig, buffer: usize) -> Result<(Paced, Stream), HubError> {
         let config = StreamConfig { gate: None, ..config };
         check(&config)?;
-        let parts = paced(usize::from(config.channels), config.rate, buffer, config.latency.initial());
+        // The packet that is under way, and one for what an encoder has kept back.
+        let filling = Span::from_millis(i64::from(2 * config.encoding.packet_msec));
+        let parts = paced(usize::from(config.channels), config.rate, buffer, config.latency.initial(), filling);
         let (paced, release) = parts.map_err(std::io::Error::from)?;
         Ok((paced, self.open(Inflow::Paced(release), config)?))
     }
@@ -142,10 +145,22 @@ impl Hub {
         self.order(Order::Forget(key));
     }
 
-    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`]; changes that follow each other quickly become
-    /// one. Nothing happens while the player is not connected: the room's own state is in force when it is back.
+    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`], or [`HubEvent::NotSet`]; changes that follow each
+    /// other quickly become one. Nothing is set while the player is not connected: the room's own state is in force when it is back.
     pub fn set(&self, key: PlayerKey, change: RoomChange) {
-        self.order(Order::Set(key, Box::new(change)));
+        self.order(Order::Set(key, Box::new(change), None));
+    }
+
+    /// The same, with an answer: the state of the room with the change in it, or why it was not made. `answer` is called once, on the network
+    /// thread, unless that ends before, and must not block. A room that does not answer is given up after
+    /// [`SET_LIMIT`](audera_wire::SET_LIMIT).
+    pub fn change(
+        &self,
+        key: PlayerKey,
+        change: RoomChange,
+        answer: impl FnOnce(Result<RoomState, ChangeError>) + Send + 'static,
+    ) {
+        self.order(Order::Set(key, Box::new(change), Some(Box::new(answer))));
     }
 
     /// Runs a task of the owner's on the network thread, which gives it its identity, within a `LocalSet`. It must not block. When the hub ends

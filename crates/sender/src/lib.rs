@@ -15,6 +15,7 @@
 //! format in use and queued for each player by reference; what is too late for its player is dropped from that player's queue
 //! and from no other. What happens is told as [`HubEvent`]s.
 
+mod change;
 mod connect;
 mod core;
 mod demand;
@@ -23,21 +24,24 @@ mod gate;
 mod glide;
 mod hub;
 mod inbound;
-mod level;
+mod mailbox;
 mod paced;
 mod player;
 mod pump;
+mod room;
 mod select;
 mod signals;
+mod stall;
 mod stream;
 mod tap;
 mod types;
 mod watch;
 
-pub use audera_wire::{ChannelMode, RoomChange, RoomState, Volume};
+pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomRefusal, RoomState, Volume};
+pub use change::ChangeError;
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};
-pub use level::{Level, Proportions};
+pub use mailbox::Mailbox;
 pub use paced::Paced;
 pub use select::EVERYWHERE;
 pub use tap::Tap;

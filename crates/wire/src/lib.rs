@@ -31,6 +31,7 @@ mod datagram;
 mod dnssd;
 mod format;
 mod frame;
+mod group;
 mod hello;
 mod limits;
 mod message;
@@ -51,11 +52,16 @@ pub use dnssd::{
 };
 pub use format::{Coding, FormatError, Formats, StreamFormat};
 pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
+pub use group::{Fader, GroupState};
 pub use hello::{Hello, PlayerHello, Role, SenderHello, Sound};
 pub use limits::*;
 pub use message::{Message, MessageError};
-pub use room::{ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomKey, RoomRefusal, RoomState, UnknownChannelMode};
-pub use session::{Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError};
+pub use room::{
+    ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomChanges, RoomKey, RoomRefusal, RoomState, UnknownChannelMode,
+};
+pub use session::{
+    Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, SetError, StartError,
+};
 pub use status::{PlayerState, PlayerStatus, TimePath};
 pub use stream::{Start, StartInvalid, StreamId};
 pub use time::{TimeReply, TimeRequest};
