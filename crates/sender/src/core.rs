@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
 use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
-use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
+use audera_wire::{CloseCode, SenderEvent, Sound, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -127,8 +127,15 @@ impl Core {
         for address in &self.config.players {
             self.add_address(address);
         }
+        let mut errands = JoinSet::new();
+        let mut discovers = false;
+        let discover = |services: &mut JoinSet<()>, discovers: &mut bool| {
+            if !std::mem::replace(discovers, true) {
+                services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            }
+        };
         if self.config.discover {
-            services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            discover(&mut services, &mut discovers);
         }
         if let Some(listen) = self.config.listen.clone() {
             let listener = inbound::run(self.clone(), listen, callers.clone());
@@ -139,12 +146,19 @@ impl Core {
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
+                Order::Discover => discover(&mut services, &mut discovers),
+                Order::Run(errand) => {
+                    // Those that have ended meanwhile.
+                    while errands.try_join_next().is_some() {}
+                    errands.spawn_local(self.watched("a task", errand(self.endpoint.clone())));
+                }
                 order => self.obey(order),
             }
         }
         services.abort_all();
         self.closing.set(true);
-        self.say_farewell().await;
+        let errands_end = async { while errands.join_next().await.is_some() {} };
+        let _ = tokio::join!(self.say_farewell(), timeout_at(Instant::now() + FAREWELL, errands_end));
         callers.borrow_mut().abort_all();
     }
 
@@ -187,7 +201,7 @@ impl Core {
             Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
             Order::Set(key, change, answer) => self.change_room(key, *change, answer),
-            Order::Shutdown => {}
+            Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
 
@@ -200,6 +214,16 @@ impl Core {
 
     pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
+    }
+
+    /// What all streams there are have in common, for those who want to know before one begins.
+    pub(crate) fn sound(&self) -> Option<Sound> {
+        let mut sounds = self.all_streams().into_iter().map(|stream| {
+            let config = stream.config.borrow();
+            Sound { rate: config.rate, channels: config.channels }
+        });
+        let first = sounds.next()?;
+        sounds.all(|sound| sound == first).then_some(first)
     }
 
     pub(crate) fn all_players(&self) -> Vec<Rc<Player>> {

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
+use audera_link::Endpoint;
 use audera_wire::{RoomChange, RoomState};
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::change::{Answer, ChangeError};
@@ -47,6 +49,9 @@ pub enum HubError {
     Ended,
 }
 
+/// Begins a task of the owner's on the network thread.
+pub(crate) type Errand = Box<dyn FnOnce(Endpoint) -> LocalBoxFuture<'static, ()> + Send>;
+
 /// Orders to the network thread.
 pub(crate) enum Order {
     Open(StreamKey, Box<(Pump, StreamConfig)>),
@@ -55,9 +60,11 @@ pub(crate) enum Order {
     Retarget(StreamKey, Target),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
+    Discover,
     AddPlayer(String),
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>, Option<Answer>),
+    Run(Errand),
     Shutdown,
 }
 
@@ -121,6 +128,11 @@ impl Hub {
         Ok(Stream { key, orders: self.orders.clone() })
     }
 
+    /// Begins to look for players with Avahi, as if [`HubConfig::discover`] had been set.
+    pub fn discover(&self) {
+        self.order(Order::Discover);
+    }
+
     /// Begins to keep track of a player at a fixed address, `host` or `host:port`, as if it had been in [`HubConfig::players`].
     pub fn add_player(&self, address: &str) {
         self.order(Order::AddPlayer(address.to_owned()));
@@ -147,6 +159,12 @@ impl Hub {
         answer: impl FnOnce(Result<RoomState, ChangeError>) + Send + 'static,
     ) {
         self.order(Order::Set(key, Box::new(change), Some(Box::new(answer))));
+    }
+
+    /// Runs a task of the owner's on the network thread, which gives it its identity, within a `LocalSet`. It must not block. When the hub ends
+    /// it has as long as farewells may take: the owner lets it know before.
+    pub fn run<T: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Endpoint) -> T + Send + 'static) {
+        self.order(Order::Run(Box::new(move |endpoint| Box::pin(task(endpoint)))));
     }
 
     fn order(&self, order: Order) {
