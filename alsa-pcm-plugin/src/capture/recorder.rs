@@ -82,6 +82,7 @@ pub(super) async fn record(endpoint: Endpoint, order: Order) {
         Err(refusal) => return tell(Err(refusal)),
     };
     let recorder = Rc::new(Recorder::new(&source, codec));
+    let _ends = Ends(recorder.clone());
     let dialler = Dialler(recorder.clone());
     let met = network.state_dir.join(MET_FILE);
     let recording = async {
@@ -99,6 +100,15 @@ pub(super) async fn record(endpoint: Endpoint, order: Order) {
         _ = &mut closed => {}
     }
     recorder.take_leave().await;
+}
+
+/// When this part ends, however that comes about, there is nothing to record any more, and nobody is left waiting.
+struct Ends(Rc<Recorder>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
 }
 
 /// How far an open has come.
@@ -218,6 +228,11 @@ impl Recorder {
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
             }
         }
+        self.give_up();
+    }
+
+    /// There is nothing to record any more: the application is told.
+    fn give_up(&self) {
         if let Some(shared) = &*self.shared.borrow() {
             shared.bell.give_up();
         }

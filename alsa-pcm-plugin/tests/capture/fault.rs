@@ -58,3 +58,16 @@ fn a_source_may_be_away_for_a_while_and_not_for_longer() {
     let shifts: Vec<i64> = pieces.iter().map(|piece| piece.shift()).collect();
     assert!(shifts.iter().any(|shift| (shift - shifts[0]).abs() > 4_800), "{pieces:?}");
 }
+
+/// As in `tests/valgrind.rs`, where it is said what is not looked for.
+#[test]
+fn a_recorder_leaves_nothing_behind() {
+    let Some(studio) = Studio::start() else { return };
+    let _source = studio.source("Turntable", &[]);
+    let mut command = studio.session.command("valgrind");
+    command.args(["--quiet", "--error-exitcode=99", "--undef-value-errors=no", "--leak-check=full"]);
+    command.args(["--errors-for-leak-kinds=definite,indirect,possible", "--num-callers=30"]);
+    command.args(["arecord", "-q", "-D", "audera:Turntable", "-f", "S16_LE", "-c", "1", "-d", "1", "/dev/null"]);
+    let output = run(command);
+    assert!(output.status.success(), "{}", text(&output));
+}
