@@ -1,6 +1,6 @@
 //! One sink: its node in the graph and its stream to the rooms behind it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use audera_clock::{SenderTime, Span};
@@ -8,10 +8,10 @@ use audera_pw::{
     Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
 use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, latency_text, rooms_json};
-use audera_sender::{Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
+use audera_sender::{GroupState, Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
 
 use crate::arguments::Arguments;
-use crate::volume::{Shown, says};
+use crate::volume::says;
 
 /// A node and its stream. Dropping it takes both away.
 #[derive(Debug)]
@@ -23,18 +23,10 @@ pub(crate) struct Sink {
     playing: Rc<Cell<bool>>,
     /// The latency that the graph knows.
     reported: Cell<Span>,
-    volume: Rc<RefCell<Dial>>,
-}
-
-/// The volume of the node.
-#[derive(Debug, Default)]
-struct Dial {
-    /// What the node says, as far as is known.
-    node: NodeVolume,
-    /// What it is to say; `None` before anything is known of the rooms.
-    shown: Option<Shown>,
+    /// What its volume is to say; `None` before anything is known of the rooms.
+    shown: Cell<Option<GroupState>>,
     /// The node has its controls.
-    ready: bool,
+    ready: Rc<Cell<bool>>,
 }
 
 /// The graph is told of a latency that glides whenever it has come so far: each time applications move their pictures.
@@ -69,19 +61,20 @@ impl Sink {
         let width = channels.len();
         let stream = Rc::new(stream);
         let playing = Rc::new(Cell::new(false));
-        let volume = Rc::new(RefCell::new(Dial::default()));
+        let ready = Rc::new(Cell::new(false));
         let node = Node::new(
             core,
             &description,
             Direction::Input,
             &properties(arguments, name, &description, room, &channels),
             to_tap(tap),
-            follow(stream.clone(), playing.clone(), volume.clone(), volume_set),
+            follow(stream.clone(), playing.clone(), ready.clone(), volume_set),
         )?;
         let latency = arguments.sender.latency.initial();
         let offer = Offer { rate: Some(arguments.sender.rate), channels };
         node.connect(&Connect { latency: Some(latency.to_duration().into()), unscaled: true, ..Connect::new(offer) })?;
-        Ok(Sink { description, channels: width, node, stream, playing, reported: Cell::new(latency), volume })
+        let reported = Cell::new(latency);
+        Ok(Sink { description, channels: width, node, stream, playing, reported, shown: Cell::new(None), ready })
     }
 
     /// What names the sink's stream in the hub's events.
@@ -97,19 +90,17 @@ impl Sink {
     /// Shows the volume of the rooms as that of the node, on all its channels.
     ///
     /// Nothing is sent where the node says the same already. A node that has just been made takes it in a moment: it is shown again then.
-    pub(crate) fn show_volume(&self, shown: Shown) -> Result<(), Error> {
-        let mut dial = self.volume.borrow_mut();
-        dial.shown = Some(shown);
-        if !dial.ready || says(&dial.node, shown) {
+    pub(crate) fn show_volume(&self, shown: GroupState) -> Result<(), Error> {
+        self.shown.set(Some(shown));
+        if !self.ready.get() || says(&self.node.volume(), shown) {
             return Ok(());
         }
-        dial.node = NodeVolume { channels: vec![shown.volume.gain(); self.channels], mute: Some(shown.mute) };
-        self.node.set_volume(&dial.node)
+        self.node.set_volume(&NodeVolume { channels: vec![shown.volume.gain(); self.channels], mute: Some(shown.mute) })
     }
 
     /// What it shows; `None` before anything is known of its rooms.
-    pub(crate) fn shown(&self) -> Option<Shown> {
-        self.volume.borrow().shown
+    pub(crate) fn shown(&self) -> Option<GroupState> {
+        self.shown.get()
     }
 
     /// Shows how the rooms fare as properties of the node, and lets the latency that applications see follow the one that is played with.
@@ -137,24 +128,13 @@ fn to_tap(mut tap: Tap) -> impl FnMut(Cycle<'_>) + Send {
 fn follow(
     stream: Rc<Stream>,
     playing: Rc<Cell<bool>>,
-    volume: Rc<RefCell<Dial>>,
+    ready: Rc<Cell<bool>>,
     volume_set: impl Fn(&NodeVolume),
 ) -> impl FnMut(StreamEvent) {
     move |event| match event {
-        StreamEvent::Volume(set) => {
-            let mut dial = volume.borrow_mut();
-            if !set.channels.is_empty() {
-                dial.node.channels.clone_from(&set.channels);
-            }
-            dial.node.mute = set.mute.or(dial.node.mute);
-            drop(dial);
-            volume_set(&set);
-        }
-        StreamEvent::State { new: State::Paused, .. } if !volume.borrow().ready => {
-            volume.borrow_mut().ready = true;
-            // Nobody has set anything; it is for showing what is known.
-            volume_set(&NodeVolume::default());
-        }
+        StreamEvent::Volume(set) => volume_set(&set),
+        // Nobody has set anything; it is for showing what is known.
+        StreamEvent::State { new: State::Paused, .. } if !ready.replace(true) => volume_set(&NodeVolume::default()),
         StreamEvent::State { new: State::Streaming, .. } => {
             playing.set(true);
             stream.begin();

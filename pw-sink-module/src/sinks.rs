@@ -1,17 +1,19 @@
 //! The sinks there are: one for each room that is there, and one for all; each outlives short absences.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
 use audera_pw_sender::{Hosted, SOFTWARE, host_name};
-use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target};
+use audera_sender::{
+    EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target,
+};
 
 use crate::arguments::Arguments;
 use crate::sink::Sink;
-use crate::volume::{Proportions, changes, shown};
+use crate::volume::wanted;
 
 /// How long a sink stays when its room has gone and nothing plays to it.
 const LINGER: Duration = Duration::from_secs(10);
@@ -57,8 +59,8 @@ struct Shown {
     /// Since when nobody has needed it.
     idle_since: Option<Instant>,
     /// When somebody has moved its volume last.
-    moved: Option<Instant>,
-    proportions: Proportions,
+    moved: Cell<Option<Instant>>,
+    fader: RefCell<Fader<PlayerKey>>,
 }
 
 impl Sinks {
@@ -176,13 +178,15 @@ impl Inner {
 
     /// Shows the volumes of the rooms at their sinks, but for those that are being moved.
     fn show_volumes(&mut self) {
-        for (purpose, sink) in &self.sinks {
-            let Some(volume) = shown(self.rooms_of(purpose).values()) else { continue };
-            if sink.moved.is_some_and(|moved| moved.elapsed() < HAND) {
+        for (purpose, shown) in &self.sinks {
+            let Some(volume) = GroupState::of(self.rooms_of(purpose).values()) else { continue };
+            if shown.moved.get().is_some_and(|moved| moved.elapsed() < HAND) {
                 continue;
             }
-            if let Err(error) = sink.sink.show_volume(volume) {
-                self.log.debug(format_args!("the volume of {} cannot be shown: {error}", sink.sink.description));
+            shown.moved.set(None);
+            shown.fader.borrow_mut().release();
+            if let Err(error) = shown.sink.show_volume(volume) {
+                self.log.debug(format_args!("the volume of {} cannot be shown: {error}", shown.sink.description));
             }
         }
     }
@@ -190,13 +194,14 @@ impl Inner {
     /// Somebody has set the volume of a sink's node.
     fn volume_set(&mut self, purpose: &For, set: &NodeVolume) {
         let rooms = self.rooms_of(purpose);
-        let (Some(sink), Some(hosted)) = (self.sinks.get_mut(purpose), &self.hosted) else { return };
+        let (Some(shown), Some(hosted)) = (self.sinks.get(purpose), &self.hosted) else { return };
         // What comes before the room is known, or before its volume was shown, is nobody's wish for this room.
-        if *set == NodeVolume::default() || sink.sink.shown().is_none() {
+        if *set == NodeVolume::default() || shown.sink.shown().is_none() {
             return self.show_volumes();
         }
-        sink.moved = Some(Instant::now());
-        for (key, change) in changes(&mut sink.proportions, &rooms, set) {
+        shown.moved.set(Some(Instant::now()));
+        let changes = shown.fader.borrow_mut().set(&rooms, wanted(set), set.mute);
+        for (key, change) in changes {
             if let Some(Ok(state)) = self.rooms.get(&key).map(|room| room.changed(&change)) {
                 self.rooms.insert(key.clone(), state);
                 hosted.hub.set(key, change);
@@ -229,7 +234,7 @@ impl Inner {
                 self.log.info(format_args!("\"{description}\" appears"));
                 self.troubles.remove(&purpose);
                 let shown =
-                    Shown { sink, node_name, idle_since: None, moved: None, proportions: Proportions::default() };
+                    Shown { sink, node_name, idle_since: None, moved: Cell::default(), fader: RefCell::default() };
                 self.sinks.insert(purpose, shown);
                 self.show_volumes();
             }

@@ -24,6 +24,14 @@ pub struct NodeVolume {
 }
 
 impl NodeVolume {
+    /// Takes over what a later setting mentions.
+    pub(crate) fn take_over(&mut self, later: &Self) {
+        if !later.channels.is_empty() {
+            self.channels.clone_from(&later.channels);
+        }
+        self.mute = later.mute.or(self.mute);
+    }
+
     /// Reads it out of a `Props` parameter; `None` when it mentions neither.
     ///
     /// # Safety

@@ -30,7 +30,7 @@ mod tap;
 mod types;
 mod watch;
 
-pub use audera_wire::{ChannelMode, RoomChange, RoomState, Volume};
+pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomRefusal, RoomState, Volume};
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};
 pub use select::EVERYWHERE;

@@ -31,6 +31,7 @@ mod datagram;
 mod dnssd;
 mod format;
 mod frame;
+mod group;
 mod hello;
 mod limits;
 mod message;
@@ -51,6 +52,7 @@ pub use dnssd::{
 };
 pub use format::{Coding, FormatError, Formats, StreamFormat};
 pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
+pub use group::{Fader, GroupState};
 pub use hello::{Hello, PlayerHello, Role, SenderHello};
 pub use limits::*;
 pub use message::{Message, MessageError};

@@ -58,6 +58,8 @@ struct Main {
     driving: Cell<bool>,
     /// Channels of a stream whose samples are left as they are.
     unscaled: Cell<Option<usize>>,
+    /// The volume of the node as it was set last.
+    volume: RefCell<NodeVolume>,
     /// Declared last: the connection outlives the stream.
     core: Core,
 }
@@ -126,6 +128,7 @@ impl Stream {
             pacer: RefCell::new(None),
             driving: Cell::new(false),
             unscaled: Cell::new(None),
+            volume: RefCell::default(),
             core: core.clone(),
         });
         let data: *mut c_void = Rc::as_ptr(&main).cast_mut().cast();
@@ -176,6 +179,7 @@ impl Stream {
         }
         // What the adapter is set to while it is made is nobody's wish.
         self.main.unscaled.set(connect.unscaled.then_some(channels));
+        self.main.volume.take();
         Ok(())
     }
 
@@ -230,7 +234,15 @@ impl Stream {
             return Err(Error::module("the volume of this stream is the graph's own"));
         };
         // SAFETY: as in disconnect(); a stream that is not connected is refused by the call.
-        unsafe { volume.set_unscaled(raw, width) }
+        unsafe { volume.set_unscaled(raw, width) }?;
+        self.main.volume.borrow_mut().take_over(volume);
+        Ok(())
+    }
+
+    /// The volume of the node as it was set last, from either end; what nobody has set yet is empty. It is what the node says now, while
+    /// a [`StreamEvent::Volume`] that waits may be older than what this end has set meanwhile.
+    pub fn volume(&self) -> NodeVolume {
+        self.main.volume.borrow().clone()
     }
 
     /// Changes properties of the node.
@@ -322,6 +334,7 @@ impl Main {
         if let Err(error) = unsafe { volume.set_unscaled(raw, width) } {
             Topic::LAYER.warn(format_args!("a volume may be applied twice: {error}"));
         }
+        self.volume.borrow_mut().take_over(&volume);
         self.events.push(StreamEvent::Volume(volume));
     }
 
