@@ -83,7 +83,9 @@ impl Definition {
             }
             writeln!(out, "    <method name=\"{}\">", method.name)?;
             let takes = method.takes.iter().map(|argument| (argument, "in"));
-            for (Argument { name, signature }, direction) in takes.chain(method.gives.iter().map(|gives| (gives, "out"))) {
+            for (Argument { name, signature }, direction) in
+                takes.chain(method.gives.iter().map(|gives| (gives, "out")))
+            {
                 writeln!(out, "      <arg name=\"{name}\" type=\"{signature}\" direction=\"{direction}\"/>")?;
             }
             writeln!(out, "    </method>")?;

@@ -79,7 +79,9 @@ mod tests {
     #[test]
     fn labels_are_those_of_systemd() {
         // From `sd_bus_path_encode(3)` and its tests.
-        for (name, wanted) in [("", "_"), ("foo.bar", "foo_2ebar"), ("123", "_3123"), ("foo123", "foo123"), ("_ _", "_5f_20_5f")] {
+        for (name, wanted) in
+            [("", "_"), ("foo.bar", "foo_2ebar"), ("123", "_3123"), ("foo123", "foo123"), ("_ _", "_5f_20_5f")]
+        {
             assert_eq!(label(name), wanted);
         }
         assert_eq!(player_path("Büro").as_str(), "/org/audera/Audera1/players/B_c3_bcro");

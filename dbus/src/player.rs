@@ -189,7 +189,8 @@ impl Order {
 fn add(change: &mut RoomChange, property: &str, value: &Value<'_>) -> Result<(), Error> {
     let wrong = |accepted: &str| Error::InvalidValue(format!("{property} takes {accepted}"));
     let text = || value.downcast_ref::<String>().map_err(|_| wrong("a text (s)"));
-    let number = || value.downcast_ref::<f64>().map_err(|_| wrong("a number (d)")).and_then(|number| finite(property, number));
+    let number =
+        || value.downcast_ref::<f64>().map_err(|_| wrong("a number (d)")).and_then(|number| finite(property, number));
     match property {
         "Name" => change.name = Some(text()?),
         "Volume" => change.volume = Some(number()?),
@@ -215,7 +216,11 @@ fn add(change: &mut RoomChange, property: &str, value: &Value<'_>) -> Result<(),
 }
 
 pub(crate) fn finite(what: &str, number: f64) -> Result<f64, Error> {
-    if number.is_finite() { Ok(number) } else { Err(Error::InvalidValue(format!("{what} takes a number, not {number}"))) }
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(Error::InvalidValue(format!("{what} takes a number, not {number}")))
+    }
 }
 
 /// A room, for those who ask.

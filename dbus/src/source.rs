@@ -99,7 +99,9 @@ impl Order {
                 let names = Vec::<String>::try_from(value.try_clone()?)?;
                 let fits = |name: &String| (1..=LONGEST).contains(&name.len()) && !name.chars().any(char::is_control);
                 if names.len() > MOST || !names.iter().all(fits) {
-                    let accepted = format!("accepted: at most {MOST} names of rooms and groups, and addresses, of 1 to {LONGEST} bytes");
+                    let accepted = format!(
+                        "accepted: at most {MOST} names of rooms and groups, and addresses, of 1 to {LONGEST} bytes"
+                    );
                     return Err(Error::InvalidValue(format!("Target cannot be that; {accepted}")));
                 }
                 Ok(Self::Target(names))

@@ -471,6 +471,7 @@ impl Socket {
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
                 PlayerEvent::Set { number, change } => self.room.set(&self.connection, number, &change),
                 PlayerEvent::Watch(on) => self.room.watch(&self.connection, on),
+                PlayerEvent::Identify => self.room.identify(&self.connection),
                 PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
                 PlayerEvent::TimePath(path) => self.tell_of_path(path),
                 PlayerEvent::Closed { code, reason } => {

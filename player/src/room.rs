@@ -437,6 +437,12 @@ impl Room {
         }
     }
 
+    /// A peer wants to hear which room this is.
+    pub fn identify(&self, connection: &Connection) {
+        tracing::debug!(sender = %connection.name.borrow(), "wants to hear the room");
+        self.speaker.chime(self.store.borrow().state());
+    }
+
     /// A connection is gone: what it has sent plays out.
     pub fn gone(&self, connection: &Rc<Connection>) {
         self.watch(connection, false);

@@ -1,5 +1,7 @@
 //! Changes to a room's state that somebody waits for: which of them an answer of the player is about.
 
+use std::collections::VecDeque;
+
 use audera_wire::{RoomChange, RoomRefusal, RoomState};
 
 /// Why a room's state was not changed.
@@ -16,34 +18,43 @@ pub enum ChangeError {
 /// Is told what has come of a change.
 pub(crate) type Answer = Box<dyn FnOnce(Result<RoomState, ChangeError>) + Send>;
 
-/// Changes of one player: one is under way, what comes meanwhile waits as one. So each answer of the player has those that it is meant for.
+/// The most changes of one player that wait.
+const MOST: usize = 16;
+
+/// Changes of one player, of which one is under way. So each answer of the player reaches those that it is meant for.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// Who waits for the change that is under way; `None` while none is.
     under_way: Option<Vec<Answer>>,
-    waiting: RoomChange,
-    waiters: Vec<Answer>,
+    waiting: VecDeque<(RoomChange, Vec<Answer>)>,
 }
 
 impl Changes {
-    /// Takes a change in.
+    /// Takes a change in. A slider that moves leaves one, however often it does.
     pub(crate) fn add(&mut self, change: RoomChange, answer: Option<Answer>) {
-        self.waiting.merge(change);
-        self.waiters.extend(answer);
+        let full = self.waiting.len() >= MOST;
+        match self.waiting.back_mut() {
+            Some((last, waiters)) if full || (is_volume(last) && is_volume(&change)) => {
+                last.merge(change);
+                waiters.extend(answer);
+            }
+            _ => self.waiting.push_back((change, answer.into_iter().collect())),
+        }
     }
 
     /// The change that is to be sent now.
     pub(crate) fn take(&mut self) -> Option<RoomChange> {
-        if self.under_way.is_some() || (self.waiting.is_empty() && self.waiters.is_empty()) {
+        if self.under_way.is_some() {
             return None;
         }
-        self.under_way = Some(std::mem::take(&mut self.waiters));
-        Some(std::mem::take(&mut self.waiting))
+        let (change, waiters) = self.waiting.pop_front()?;
+        self.under_way = Some(waiters);
+        Some(change)
     }
 
     /// Whether the player has answered all changes.
     pub(crate) fn is_settled(&self) -> bool {
-        self.under_way.is_none() && self.waiting.is_empty() && self.waiters.is_empty()
+        self.under_way.is_none() && self.waiting.is_empty()
     }
 
     /// The player has answered the change that is under way.
@@ -55,16 +66,21 @@ impl Changes {
 
     /// The player is gone.
     pub(crate) fn lost(&mut self) {
-        self.waiting = RoomChange::default();
-        for waiter in self.under_way.take().unwrap_or_default().into_iter().chain(std::mem::take(&mut self.waiters)) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().flat_map(|(_, waiters)| waiters);
+        for waiter in self.under_way.take().unwrap_or_default().into_iter().chain(waiting) {
             waiter(Err(ChangeError::NotConnected));
         }
     }
 }
 
+/// Whether a change says what the volume is to be, and nothing else.
+fn is_volume(change: &RoomChange) -> bool {
+    change.volume.is_some_and(|volume| *change == RoomChange::volume(volume))
+}
+
 impl std::fmt::Debug for Changes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Changes").field("waiting", &self.waiting).finish_non_exhaustive()
+        formatter.debug_struct("Changes").field("waiting", &self.waiting.len()).finish_non_exhaustive()
     }
 }
 
@@ -92,7 +108,7 @@ mod tests {
         changes.answered(&Err(refusal.clone().into()));
         assert_eq!(first.try_recv(), Ok(Err(ChangeError::Refused(refusal))));
         assert!(second.try_recv().is_err() && !changes.is_settled());
-        assert_eq!(changes.take(), Some(RoomChange::volume(3.0)), "what waits is one");
+        assert_eq!(changes.take(), Some(RoomChange::volume(3.0)), "a slider is where it is now");
         let state = RoomState::new("Kitchen");
         changes.answered(&Ok(state.clone()));
         assert_eq!((second.try_recv(), third.try_recv()), (Ok(Ok(state.clone())), Ok(Ok(state))));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
+use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
@@ -16,7 +16,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{interval, timeout};
 
-use crate::hub::{HubError, Order};
+use crate::change::ChangeError;
+use crate::hub::{HubError, Order, Watcher};
 use crate::player::{Player, Route};
 use crate::pump::{Packet, Turn};
 use crate::select;
@@ -48,6 +49,11 @@ impl Prepared {
         let trust = TrustStore::open(config.state_dir.join(audera_link::TRUSTED_FILE))?;
         let met = TrustStore::open(config.state_dir.join(audera_link::MET_FILE))?;
         Ok(Prepared { config, endpoint, trust, met })
+    }
+
+    /// The own identity.
+    pub(crate) fn id(&self) -> PeerId {
+        self.endpoint.id()
     }
 }
 
@@ -81,6 +87,7 @@ pub(crate) struct Core {
     players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
+    watcher: RefCell<Option<Watcher>>,
     next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -101,6 +108,7 @@ impl Core {
             players: RefCell::default(),
             streams: RefCell::default(),
             events: RefCell::new(events),
+            watcher: RefCell::default(),
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
@@ -114,16 +122,7 @@ impl Core {
         let mut services = JoinSet::new();
         // Those who dialled in are spoken with until they have been told farewell.
         let callers = Rc::new(RefCell::new(JoinSet::new()));
-        let mut targets = Vec::new();
-        for address in &self.config.players {
-            let target = Target::parse(address, audera_wire::PORT).ok();
-            // The same place twice is one player.
-            if target.is_none() || !targets.contains(&target) {
-                let route = Route::Configured(address.clone());
-                self.add_player(PlayerKey::Address(address.clone()), address.clone(), route);
-                targets.push(target);
-            }
-        }
+        self.config.players.iter().for_each(|address| self.add_configured(address));
         if self.config.discover {
             services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
         }
@@ -182,9 +181,31 @@ impl Core {
                 }
             }
             Order::Forget(key) => self.forget(&key),
-            Order::Set(key, change) => {
+            Order::Set(key, change, answer) => match self.player(&key) {
+                Some(player) => player.change(*change, answer),
+                None => answer.into_iter().for_each(|answer| answer(Err(ChangeError::NotConnected))),
+            },
+            Order::Watch(watcher) => {
+                self.watcher.replace(Some(watcher));
+                for player in self.all_players() {
+                    // One that has not said hello is asked when it has.
+                    player.with_session(|session| session.watch(true));
+                }
+            }
+            Order::Add(address) => self.add_configured(&address),
+            Order::Remove(key) => {
                 if let Some(player) = self.player(&key) {
-                    player.with_session(|session| session.set(*change));
+                    self.remove_player(&player);
+                }
+            }
+            Order::Identify(key) => {
+                if let Some(player) = self.player(&key) {
+                    player.with_session(|session| session.identify());
+                }
+            }
+            Order::ForgetId(key) => {
+                if let Some(player) = self.player(&key) {
+                    connect::forget(self, player);
                 }
             }
             Order::Shutdown => {}
@@ -235,6 +256,20 @@ impl Core {
             player.task.replace(Some(task.abort_handle()));
         }
         player
+    }
+
+    /// Keeps a connection to a player at a fixed address. The same place twice is one player.
+    fn add_configured(self: &Rc<Self>, address: &str) {
+        let place = |address: &str| Target::parse(address, audera_wire::PORT).ok();
+        let new = place(address);
+        let same = |player: &Rc<Player>| match &*player.route.borrow() {
+            Route::Configured(known) => known == address || (new.is_some() && place(known) == new),
+            _ => false,
+        };
+        if !self.all_players().iter().any(same) {
+            let route = Route::Configured(address.to_owned());
+            self.add_player(PlayerKey::Address(address.to_owned()), address.to_owned(), route);
+        }
     }
 
     /// Changes what is known of a player, and tells if it did change.
@@ -327,8 +362,12 @@ impl Core {
                         info.room = hello.name;
                     }
                     info.groups = hello.groups;
+                    info.software = Some(hello.software);
                     info.reach = Reach::Ready;
                 });
+                if self.watcher.borrow().is_some() {
+                    player.with_session(|session| session.watch(true));
+                }
                 for stream in self.all_streams() {
                     self.attach(&stream, player);
                 }
@@ -350,6 +389,9 @@ impl Core {
                 });
             }
             SenderEvent::Status(status) => {
+                if let Some(watcher) = &mut *self.watcher.borrow_mut() {
+                    watcher(&player.key(), status.clone());
+                }
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
@@ -370,13 +412,15 @@ impl Core {
                     self.all_streams().iter().for_each(|stream| self.rematch(stream));
                 }
                 player.state.replace(Some(state.clone()));
+                let settled = settled && player.change_answered(&Ok(state.clone()));
                 self.tell(HubEvent::Room { key: player.key(), state, settled });
             }
             SenderEvent::SetRefused(refusal) => {
                 tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
+                let settled = player.change_answered(&Err(refusal.into()));
                 // Whoever has asked shows what was asked for.
                 if let Some(state) = player.state.borrow().clone() {
-                    self.tell(HubEvent::Room { key: player.key(), state, settled: true });
+                    self.tell(HubEvent::Room { key: player.key(), state, settled });
                 }
             }
             SenderEvent::Closed { code, reason } => {

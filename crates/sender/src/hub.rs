@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
-use audera_wire::RoomChange;
+use audera_link::PeerId;
+use audera_wire::{PlayerStatus, RoomChange, RoomState};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::change::{Answer, ChangeError};
 use crate::core;
 use crate::pump::Pump;
 use crate::tap::{Tap, tap};
@@ -45,6 +47,9 @@ pub enum HubError {
     Ended,
 }
 
+/// Is told how players fare.
+pub(crate) type Watcher = Box<dyn FnMut(&PlayerKey, PlayerStatus) + Send>;
+
 /// Orders to the network thread.
 pub(crate) enum Order {
     Open(StreamKey, Box<(Pump, StreamConfig)>),
@@ -54,7 +59,12 @@ pub(crate) enum Order {
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
     Forget(PlayerKey),
-    Set(PlayerKey, Box<RoomChange>),
+    Set(PlayerKey, Box<RoomChange>, Option<Answer>),
+    Watch(Watcher),
+    Add(String),
+    Remove(PlayerKey),
+    ForgetId(PlayerKey),
+    Identify(PlayerKey),
     Shutdown,
 }
 
@@ -67,6 +77,7 @@ pub struct Hub {
     orders: UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
     next_key: AtomicU64,
+    id: PeerId,
 }
 
 impl Hub {
@@ -80,11 +91,12 @@ impl Hub {
         events: impl FnMut(HubEvent) + Send + 'static,
     ) -> Result<Hub, HubError> {
         let prepared = core::Prepared::new(config)?;
+        let id = prepared.id();
         let (orders, inbox) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("audera-net".to_owned())
             .spawn(move || tracing::dispatcher::with_default(&log, || core::run(prepared, inbox, Box::new(events))))?;
-        Ok(Hub { orders, thread: Some(thread), next_key: AtomicU64::new(1) })
+        Ok(Hub { orders, thread: Some(thread), next_key: AtomicU64::new(1), id })
     }
 
     /// Opens a stream: its real-time half for the audio thread and its control half.
@@ -109,7 +121,50 @@ impl Hub {
     /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`]; changes that follow each other quickly become
     /// one. Nothing happens while the player is not connected: the room's own state is in force when it is back.
     pub fn set(&self, key: PlayerKey, change: RoomChange) {
-        self.order(Order::Set(key, Box::new(change)));
+        self.order(Order::Set(key, Box::new(change), None));
+    }
+
+    /// The same, with an answer: the state of the room with the change in it, or why it was not made. `answer` is called once, on the network
+    /// thread, unless that ends before, and must not block. How long the room takes is not bounded but by the connection.
+    pub fn change(
+        &self,
+        key: PlayerKey,
+        change: RoomChange,
+        answer: impl FnOnce(Result<RoomState, ChangeError>) + Send + 'static,
+    ) {
+        self.order(Order::Set(key, Box::new(change), Some(Box::new(answer))));
+    }
+
+    /// Has `watcher` told how every player fares, whoever plays there: once a second, and when a player's state changes. It is called on the
+    /// network thread and must not block. It takes the place of a former one.
+    pub fn watch(&self, watcher: impl FnMut(&PlayerKey, PlayerStatus) + Send + 'static) {
+        self.order(Order::Watch(Box::new(watcher)));
+    }
+
+    /// Keeps a connection to the player at `address`, `host` or `host:port`, as if it were in the configuration.
+    pub fn add(&self, address: String) {
+        self.order(Order::Add(address));
+    }
+
+    /// Gives up a player at a fixed address.
+    pub fn remove(&self, address: String) {
+        self.order(Order::Remove(PlayerKey::Address(address)));
+    }
+
+    /// Has a room play a short sound, by which people know which one it is. Nothing happens while the player is not connected.
+    pub fn identify(&self, key: PlayerKey) {
+        self.order(Order::Identify(key));
+    }
+
+    /// Forgets what a player was met as: whoever has its name is met as if for the first time.
+    pub fn forget_id(&self, key: PlayerKey) {
+        self.order(Order::ForgetId(key));
+    }
+
+    /// The own identity.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.id
     }
 
     fn order(&self, order: Order) {

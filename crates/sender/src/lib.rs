@@ -13,6 +13,7 @@
 //! format in use and queued for each player by reference; what is too late for its player is dropped from that player's queue
 //! and from no other. What happens is told as [`HubEvent`]s.
 
+mod change;
 mod connect;
 mod core;
 mod demand;
@@ -31,6 +32,7 @@ mod types;
 mod watch;
 
 pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomRefusal, RoomState, Volume};
+pub use change::ChangeError;
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};
 pub use select::EVERYWHERE;

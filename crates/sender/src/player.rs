@@ -7,10 +7,11 @@ use std::rc::Rc;
 
 use audera_clock::SenderTime;
 use audera_link::PeerId;
-use audera_wire::{PlayerHello, RoomState, SenderSession, StreamId};
+use audera_wire::{PlayerHello, RoomChange, RoomState, SenderSession, StreamId};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::change::{Answer, ChangeError, Changes};
 use crate::pump::Packet;
 use crate::types::{PlayerInfo, PlayerKey, Reach};
 
@@ -47,6 +48,8 @@ pub(crate) struct Player {
     pub(crate) hello: RefCell<Option<PlayerHello>>,
     /// The state of the room, as told last on this connection.
     pub(crate) state: RefCell<Option<RoomState>>,
+    /// What is asked of the room.
+    changes: RefCell<Changes>,
     /// The address of the connection.
     pub(crate) peer: Cell<Option<SocketAddr>>,
     /// Rings the connection's writer.
@@ -67,13 +70,23 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(key: PlayerKey, room: String, route: Route, line: Option<u64>) -> Rc<Player> {
         let announced = !matches!(route, Route::Inbound);
-        let info = PlayerInfo { key, room, groups: Vec::new(), id: None, announced, reach: Reach::Searching };
+        let info = PlayerInfo {
+            key,
+            room,
+            groups: Vec::new(),
+            id: None,
+            address: None,
+            software: None,
+            announced,
+            reach: Reach::Searching,
+        };
         Rc::new(Player {
             info: RefCell::new(info),
             route: RefCell::new(route),
             session: RefCell::default(),
             hello: RefCell::default(),
             state: RefCell::default(),
+            changes: RefCell::default(),
             peer: Cell::new(None),
             wake: Notify::new(),
             heard: Notify::new(),
@@ -135,6 +148,34 @@ impl Player {
         self.hello.replace(None);
         self.state.replace(None);
         self.queue.borrow_mut().clear();
+        self.changes.borrow_mut().lost();
+    }
+
+    /// Asks the room for a change, behind those that it was asked for before.
+    pub(crate) fn change(&self, change: RoomChange, answer: Option<Answer>) {
+        if self.state.borrow().is_none() {
+            // Its own state is in force when it is back.
+            answer.into_iter().for_each(|answer| answer(Err(ChangeError::NotConnected)));
+            return;
+        }
+        self.changes.borrow_mut().add(change, answer);
+        self.send_change();
+    }
+
+    /// The room has answered the change that was under way, if any was. Whether none is left.
+    pub(crate) fn change_answered(&self, answer: &Result<RoomState, ChangeError>) -> bool {
+        self.changes.borrow_mut().answered(answer);
+        self.send_change();
+        self.changes.borrow().is_settled()
+    }
+
+    fn send_change(&self) {
+        let next = self.changes.borrow_mut().take();
+        let sent = next.map(|change| self.with_session(|session| session.set(change)));
+        if matches!(sent, Some(None | Some(false))) {
+            // The session is over, and everybody about to be told.
+            self.changes.borrow_mut().lost();
+        }
     }
 
     /// Appends what is to be sent now: the session's own messages first, then audio that is still of use.

@@ -168,6 +168,10 @@ pub struct PlayerInfo {
     pub groups: Vec<String>,
     /// Its identity, once connected.
     pub id: Option<PeerId>,
+    /// Where it is connected; `None` while it is not.
+    pub address: Option<SocketAddr>,
+    /// Its program and version, once it has said hello.
+    pub software: Option<String>,
     /// Whether it is announced (or configured) now.
     pub announced: bool,
     /// Whether it can be played to.

@@ -142,7 +142,9 @@ impl Places {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = waiting.get(caller).copied().unwrap_or(0);
         if of_one >= MOST_OF_ONE || waiting.values().sum::<usize>() >= MOST {
-            return Err(Error::Busy("too many calls wait to be answered: wait for some of them, then try again".to_owned()));
+            return Err(Error::Busy(
+                "too many calls wait to be answered: wait for some of them, then try again".to_owned(),
+            ));
         }
         waiting.insert(caller.to_owned(), of_one + 1);
         Ok(Place { places: self.clone(), caller: caller.to_owned() })

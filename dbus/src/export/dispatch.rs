@@ -1,13 +1,12 @@
 //! What is made of a call: an answer at once, or work for the owner of the object.
 
-
 use zbus::message::Message;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 use zbus::{Error as BusError, fdo};
 
+use super::Exporter;
 use super::call::{Arguments, Call, Reply, Request};
 use super::tree::Exported;
-use super::Exporter;
 use crate::definition::{Access, Definition};
 use crate::error::Error;
 use crate::names::ROOT;
@@ -51,7 +50,10 @@ impl Exporter {
     fn take(&self, message: &Message) -> Result<Option<(&'static Definition, Request)>, fdo::Error> {
         let header = message.header();
         if message.body().len() > LONGEST {
-            return Err(fdo::Error::LimitsExceeded(format!("a call of {} bytes; {LONGEST} are accepted", message.body().len())));
+            return Err(fdo::Error::LimitsExceeded(format!(
+                "a call of {} bytes; {LONGEST} are accepted",
+                message.body().len()
+            )));
         }
         let path = header.path().map_or("/", |path| path.as_str());
         let member = header.member().map_or("", |member| member.as_str());
@@ -63,7 +65,9 @@ impl Exporter {
             (Some(PEER) | None, "Ping") => self.answer(message, ()),
             (Some(PEER) | None, "GetMachineId") => self.answer(message, machine_id()?),
             (Some(INTROSPECTABLE) | None, "Introspect") => self.answer(message, self.tree.introspect(path)),
-            (Some(OBJECT_MANAGER) | None, "GetManagedObjects") if path == ROOT => self.answer(message, self.tree.managed()),
+            (Some(OBJECT_MANAGER) | None, "GetManagedObjects") if path == ROOT => {
+                self.answer(message, self.tree.managed())
+            }
             (Some(PROPERTIES), "Get") => {
                 let body = message.body();
                 let (interface, property): (&str, &str) = read(&body, "ss")?;
@@ -78,12 +82,18 @@ impl Exporter {
                 self.answer(message, &self.exported(path, read(&body, "s")?)?.values)
             }
             (Some(PROPERTIES), "Set") => self.set(message, path).map(Some),
-            (Some(PEER | INTROSPECTABLE | PROPERTIES), _) => Err(fdo::Error::UnknownMethod(format!("there is no method {member}"))),
+            (Some(PEER | INTROSPECTABLE | PROPERTIES), _) => {
+                Err(fdo::Error::UnknownMethod(format!("there is no method {member}")))
+            }
             (interface, member) => self.method(message, path, interface, member).map(Some),
         }
     }
 
-    fn answer<T: serde::Serialize + zbus::zvariant::DynamicType, N>(&self, message: &Message, value: T) -> Result<Option<N>, fdo::Error> {
+    fn answer<T: serde::Serialize + zbus::zvariant::DynamicType, N>(
+        &self,
+        message: &Message,
+        value: T,
+    ) -> Result<Option<N>, fdo::Error> {
         self.outbox.answer(message, Ok(value));
         Ok(None)
     }
@@ -118,8 +128,8 @@ impl Exporter {
         let (definition, method) = match interface {
             Some(interface) => {
                 let definition = interfaces.find(|known| known.name == interface);
-                let definition =
-                    definition.ok_or_else(|| fdo::Error::UnknownInterface(format!("{path} has no interface {interface}")))?;
+                let definition = definition
+                    .ok_or_else(|| fdo::Error::UnknownInterface(format!("{path} has no interface {interface}")))?;
                 (definition, definition.method(member))
             }
             // Who does not say which one means the one that has it.
@@ -128,7 +138,8 @@ impl Exporter {
                 None => return Err(fdo::Error::UnknownMethod(format!("{path} has no method {member}"))),
             },
         };
-        let method = method.ok_or_else(|| fdo::Error::UnknownMethod(format!("{} has no method {member}", definition.name)))?;
+        let method =
+            method.ok_or_else(|| fdo::Error::UnknownMethod(format!("{} has no method {member}", definition.name)))?;
         check(&message.body(), &method.signature())?;
         Ok((definition, Request::Call { method: method.name, arguments: Arguments(message.body()) }))
     }
@@ -141,7 +152,10 @@ impl Exporter {
 }
 
 /// Reads the arguments of a call of D-Bus itself.
-fn read<'a, T: zbus::zvariant::DynamicDeserialize<'a>>(body: &'a zbus::message::Body, signature: &str) -> Result<T, fdo::Error> {
+fn read<'a, T: zbus::zvariant::DynamicDeserialize<'a>>(
+    body: &'a zbus::message::Body,
+    signature: &str,
+) -> Result<T, fdo::Error> {
     check(body, signature)?;
     body.deserialize().map_err(|error| fdo::Error::InvalidArgs(error.to_string()))
 }
@@ -163,7 +177,7 @@ fn failed(error: zbus::zvariant::Error) -> fdo::Error {
 }
 
 fn machine_id() -> Result<String, fdo::Error> {
-    let read = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(|file| std::fs::read_to_string(file).ok());
+    let read =
+        ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(|file| std::fs::read_to_string(file).ok());
     read.map(|id| id.trim().to_owned()).ok_or_else(|| fdo::Error::Failed("this machine has no id".to_owned()))
 }
-

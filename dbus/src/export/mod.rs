@@ -20,8 +20,8 @@ use zbus::message::Type;
 use zbus::zvariant::OwnedObjectPath;
 use zbus::{Connection, MatchRule, MessageStream};
 
-pub use self::call::{Arguments, Call, Reply, Request};
 use self::call::Places;
+pub use self::call::{Arguments, Call, Reply, Request};
 use self::outbox::Outbox;
 use self::tree::Tree;
 use crate::definition::Definition;
@@ -62,7 +62,8 @@ impl Exporter {
             Bus::System => Builder::system()?,
         };
         let connection = timeout(PATIENCE, builder.method_timeout(PATIENCE).build()).await;
-        let connection = connection.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the bus does not answer"))??;
+        let connection =
+            connection.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the bus does not answer"))??;
         let calls = MatchRule::builder().msg_type(Type::MethodCall).build();
         let calls = MessageStream::for_match_rule(calls, &connection, Some(INBOX)).await?;
         let outbox = Outbox::new(connection.clone());
@@ -78,8 +79,10 @@ impl Exporter {
         const PRIMARY_OWNER: u32 = 1;
         let flags = if queue { 0 } else { DO_NOT_QUEUE };
         let bus = "org.freedesktop.DBus";
-        let answer =
-            self.connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &(name, flags)).await?;
+        let answer = self
+            .connection
+            .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &(name, flags))
+            .await?;
         Ok(answer.body().deserialize::<u32>()? == PRIMARY_OWNER)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::{Duration, Instant};
 use zbus::Message;
-use zbus::zvariant::{OwnedObjectPath, Value};
+use zbus::zvariant::{ObjectPath, Value};
 
 use crate::definition::Definition;
 use crate::names::ROOT;
@@ -15,7 +15,7 @@ pub(super) const PACE: Duration = Duration::from_millis(100);
 
 /// All objects, by path.
 #[derive(Debug, Default)]
-pub(super) struct Tree(BTreeMap<OwnedObjectPath, Vec<Exported>>);
+pub(super) struct Tree(BTreeMap<ObjectPath<'static>, Vec<Exported>>);
 
 /// An interface of an object.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ const OBJECT_MANAGER: &str = r#"  <interface name="org.freedesktop.DBus.ObjectMa
 "#;
 
 /// Objects as `GetManagedObjects` gives them.
-type Managed<'a> = HashMap<&'a OwnedObjectPath, HashMap<&'static str, &'a Values>>;
+type Managed<'a> = HashMap<&'a ObjectPath<'static>, HashMap<&'static str, &'a Values>>;
 
 impl Tree {
     /// The interfaces of an object; none where there is none.
@@ -88,11 +88,18 @@ impl Tree {
 
     /// Whether there is anything at a path or below it.
     pub(super) fn is_known(&self, path: &str) -> bool {
-        path == ROOT || self.0.keys().any(|known| below(known, path).is_some() || known.as_str() == path) || below_root(path)
+        path == ROOT
+            || self.0.keys().any(|known| below(known, path).is_some() || known.as_str() == path)
+            || below_root(path)
     }
 
     /// Takes the present values of an interface. Gives what is to be told if the interface is new.
-    pub(super) fn show(&mut self, path: &OwnedObjectPath, definition: &'static Definition, values: Values) -> Option<Message> {
+    pub(super) fn show(
+        &mut self,
+        path: &ObjectPath<'static>,
+        definition: &'static Definition,
+        values: Values,
+    ) -> Option<Message> {
         let interfaces = self.0.entry(path.clone()).or_default();
         if let Some(known) = interfaces.iter_mut().find(|known| known.definition.name == definition.name) {
             known.take(values);
@@ -103,11 +110,15 @@ impl Tree {
         interfaces.push(Exported { definition, values, changed: BTreeSet::new(), told });
         let exported = interfaces.last()?;
         let body = (path, HashMap::from([(definition.name, &exported.values)]));
-        if path.as_str() == ROOT { None } else { signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", &body) }
+        if path.as_str() == ROOT {
+            None
+        } else {
+            signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", &body)
+        }
     }
 
     /// Takes an object away. Gives what is to be told, if there was one.
-    pub(super) fn remove(&mut self, path: &OwnedObjectPath) -> Option<Message> {
+    pub(super) fn remove(&mut self, path: &ObjectPath<'static>) -> Option<Message> {
         let interfaces = self.0.remove(path)?;
         let names: Vec<&str> = interfaces.iter().map(|exported| exported.definition.name).collect();
         signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", &(path, names))
@@ -121,22 +132,32 @@ impl Tree {
 
     /// The next change that is to be told by now.
     pub(super) fn take_change(&mut self, now: Instant) -> Option<Message> {
-        let all = self.0.iter_mut().flat_map(|(path, interfaces)| interfaces.iter_mut().map(move |exported| (path, exported)));
-        let (path, exported) = all.into_iter().find(|(_, exported)| !exported.changed.is_empty() && exported.told + PACE <= now)?;
+        let all = self
+            .0
+            .iter_mut()
+            .flat_map(|(path, interfaces)| interfaces.iter_mut().map(move |exported| (path, exported)));
+        let (path, exported) =
+            all.into_iter().find(|(_, exported)| !exported.changed.is_empty() && exported.told + PACE <= now)?;
         let changed = std::mem::take(&mut exported.changed);
         exported.told = now;
-        let values: HashMap<&str, &Value<'static>> =
-            exported.values.iter().filter(|(name, _)| changed.contains(*name)).map(|(name, value)| (*name, value)).collect();
+        let values: HashMap<&str, &Value<'static>> = exported
+            .values
+            .iter()
+            .filter(|(name, _)| changed.contains(*name))
+            .map(|(name, value)| (*name, value))
+            .collect();
         let body = (exported.definition.name, values, Vec::<&str>::new());
         signal(path.as_str(), "org.freedesktop.DBus.Properties", "PropertiesChanged", &body)
     }
 
     /// All objects but the object manager's own.
     pub(super) fn managed(&self) -> Managed<'_> {
-        let values = |interfaces: &'_ Vec<Exported>| -> HashMap<&'static str, &'_ Values> {
-            interfaces.iter().map(|exported| (exported.definition.name, &exported.values)).collect()
-        };
-        self.0.iter().filter(|(path, _)| path.as_str() != ROOT).map(|(path, interfaces)| (path, values(interfaces))).collect()
+        let objects = self.0.iter().filter(|(path, _)| path.as_str() != ROOT);
+        objects
+            .map(|(path, interfaces)| {
+                (path, interfaces.iter().map(|exported| (exported.definition.name, &exported.values)).collect())
+            })
+            .collect()
     }
 
     /// What introspection tells of a path.
@@ -181,7 +202,12 @@ impl Exported {
     }
 }
 
-fn signal<B: serde::Serialize + zbus::zvariant::DynamicType>(path: &str, interface: &str, member: &str, body: &B) -> Option<Message> {
+fn signal<B: serde::Serialize + zbus::zvariant::DynamicType>(
+    path: &str,
+    interface: &str,
+    member: &str,
+    body: &B,
+) -> Option<Message> {
     let built = Message::signal(path, interface, member).and_then(|signal| signal.build(body));
     built.inspect_err(|error| tracing::error!("{member} cannot be told: {error}")).ok()
 }

@@ -244,6 +244,16 @@ impl SenderSession {
         ready
     }
 
+    /// Asks the room to play a short sound. False before the player's hello and after the
+    /// end.
+    pub fn identify(&mut self) -> bool {
+        let ready = self.core.life.is_ready();
+        if ready {
+            self.core.send(&Message::Identify);
+        }
+        ready
+    }
+
     /// Changes the state of the room. What is asked for while a change is under way waits and becomes one with it: the last one is never
     /// lost, those before it may be. False before the player has told its state, and after the end.
     pub fn set(&mut self, change: RoomChange) -> bool {
@@ -360,6 +370,7 @@ impl Core {
             | Message::Audio(_)
             | Message::TimeReply(_)
             | Message::Set { .. }
+            | Message::Identify
             | Message::Watch { .. } => {
                 return Err(SessionError::NotForRole { role: Role::Player, kind });
             }

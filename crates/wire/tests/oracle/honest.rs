@@ -281,6 +281,7 @@ impl Pair {
                 | PlayerEvent::Start(_)
                 | PlayerEvent::Stop(_)
                 | PlayerEvent::Watch(_)
+                | PlayerEvent::Identify
                 | PlayerEvent::TimePath(_) => {}
             }
         }
