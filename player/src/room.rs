@@ -29,9 +29,8 @@ const CAPACITY: Span = Span::from_millis(2500);
 const MAX_PULL: usize = 8192;
 /// Losses up to this many packets are shown to the decoder one by one; more is a gap.
 const MAX_CONCEALED: u32 = 5;
-/// Looks whether the state has changed; every so many of them the status is told anyway.
-const STATUS_LOOK: Duration = Duration::from_millis(100);
-const STATUS_LOOKS: u32 = 10;
+/// Between two statuses while nothing changes.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
 /// The least time between two statuses, when the latency does not suffice and the sender is to know at once.
 const URGENT_PERIOD: Duration = Duration::from_millis(100);
 /// What is buffered has played out by then, or never will.
@@ -105,6 +104,10 @@ pub struct Room {
     /// Who wants to be told how the room fares, whoever plays.
     watchers: RefCell<Vec<Rc<Connection>>>,
     attempts: Cell<u64>,
+    /// The stream and its state, as they were told last.
+    told: Cell<Option<(u64, State)>>,
+    /// Rung when they have changed.
+    changed: Notify,
     /// Rung when the stream has been finished: what is buffered plays out.
     finishing: Notify,
 }
@@ -126,6 +129,8 @@ impl Room {
             now: RefCell::default(),
             watchers: RefCell::default(),
             attempts: Cell::new(0),
+            told: Cell::new(None),
+            changed: Notify::new(),
             finishing: Notify::new(),
         })
     }
@@ -333,6 +338,7 @@ impl Room {
             full_blocks: 0,
             lost_packets: 0,
         }));
+        self.look();
         // Taken now, so that audio comes while the device opens; a device that cannot play is told as soon as that is known.
         connection.speak(|session| session.accept(id));
         let room = self.clone();
@@ -378,6 +384,7 @@ impl Room {
     /// No stream has the device any more: it is released after the idle time, should it be open.
     fn fall_silent(&self) {
         self.now.replace(None);
+        self.look();
         self.speaker.silence();
     }
 
@@ -403,6 +410,8 @@ impl Room {
         drop(now);
         if short {
             self.tell();
+        } else {
+            self.look();
         }
     }
 
@@ -530,29 +539,32 @@ impl Room {
 
     /// Tells the sender, and who watches, how the room fares: once a second, and when its state or its stream has changed.
     async fn report(self: Rc<Self>) {
-        let mut look = tokio::time::interval(STATUS_LOOK);
-        let (mut looks, mut told) = (0, None);
+        let mut second = tokio::time::interval(STATUS_PERIOD);
         loop {
-            look.tick().await;
-            looks += 1;
-            let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.stats().state));
-            let second_over = looks >= STATUS_LOOKS;
-            if !second_over && present == told {
-                continue;
-            }
-            if second_over {
-                looks = 0;
-                if let Some(now) = &mut *self.now.borrow_mut() {
-                    now.feeder.close_second();
+            tokio::select! {
+                _ = second.tick() => {
+                    if let Some(now) = &mut *self.now.borrow_mut() {
+                        now.feeder.close_second();
+                    }
                 }
+                () = self.changed.notified() => {}
             }
-            told = present;
             self.tell();
+        }
+    }
+
+    /// Has it told when the stream or its state is another than was told last. Nobody wakes for that: it is looked at when something
+    /// else has to be done, and something is with every packet.
+    fn look(&self) {
+        let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state()));
+        if present != self.told.get() {
+            self.changed.notify_one();
         }
     }
 
     /// Tells everybody who is to know how the room fares.
     fn tell(&self) {
+        self.told.set(self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state())));
         let sender = self.now.borrow_mut().as_mut().map(|now| {
             now.told = Instant::now();
             now.spare = now.feeder.take_spare();
@@ -577,6 +589,7 @@ impl Room {
                 let drained = self.now.borrow_mut().take_if(|now| now.is_drained());
                 if let Some(now) = drained {
                     tracing::info!(sender = %now.connection.name.borrow(), "has played out");
+                    self.look();
                     self.speaker.silence();
                 }
             }

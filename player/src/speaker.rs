@@ -17,6 +17,9 @@ use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
 use crate::output::{DeviceFormat, Output, Playing};
 
+/// Between two looks at how the device fares: often enough for a status each second.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
 /// What the device is opened for when it is for the chime alone: the usual stream, so that it can go on with one.
 const IDLE: StreamShape = StreamShape { rate: 48_000, channels: 2, latency: Span::from_millis(80) };
 /// The most frames a device pulls at once then; the largest quantum of PipeWire.
@@ -145,7 +148,7 @@ struct Device {
 
 impl Device {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
-        let mut housekeeping = tokio::time::interval(Duration::from_millis(250));
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         loop {
             match self.wait(&mut inbox, &mut housekeeping).await {
                 Happening::Order(order) => self.obey(order).await,

@@ -142,6 +142,12 @@ impl Feeder {
         self.shared.finished.store(true, Ordering::Release);
     }
 
+    /// What the playout is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
     /// Whether the stream has been finished and everything was played. It takes pulls, and a known clock, to get there.
     #[must_use]
     pub fn is_drained(&self) -> bool {
