@@ -1,31 +1,28 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use audera_clock::{ClockFilter, Span};
+use audera_clock::Span;
 use audera_link::{
-    Absence, Connection as Transport, Endpoint, Listener, MET_FILE, PAYLOAD_LEN, Pause, PeerId, PinError, Pinned,
-    Protocol, Strangers, Target, TrustStore, dial, drive, new_line, successor,
+    Absence, Connection as Transport, Endpoint, Listener, MET_FILE, PAYLOAD_LEN, Pause, PinError, Pinned, Protocol,
+    Strangers, Target, TrustStore, dial, drive, new_line, successor,
 };
-use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError, TimePath};
+use audera_wire::{CloseCode, PlayerEvent, PlayerSession, RoomChange, RoomRefusal, SessionError, TimePath};
 use avahi_zbus::{Browser, Event, ServiceType};
 use futures_util::StreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::{spawn_blocking, spawn_local};
 
+use crate::clocks::KnownClocks;
 use crate::config::{Access, Subscription};
 use crate::connection::Connection;
 use crate::monotonic::now;
 use crate::room::{Arrived, Room};
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
-/// Clocks of peers that are gone which are remembered, and for how long. Longer than the filter itself remembers is of no use.
-const CLOCKS: usize = 8;
-const CLOCK_MEMORY: Duration = Duration::from_secs(240);
 /// Between looks whether a stream on an outdated connection has ended.
 const PART_POLL: Duration = Duration::from_millis(250);
 
@@ -43,8 +40,8 @@ pub struct Network {
     outdated: Notify,
     /// Refused senders that have had their line in the log; they try again and again.
     strangers: RefCell<Strangers>,
-    /// What was known of the clocks of peers that are gone, the newest last.
-    clocks: RefCell<VecDeque<KnownClock>>,
+    /// What was known of the clocks of peers that are gone.
+    clocks: RefCell<KnownClocks>,
 }
 
 /// Where a source is.
@@ -53,13 +50,6 @@ struct Place {
     target: Target,
     /// It was announced and has been withdrawn: it will be announced again when it is back.
     withdrawn: bool,
-}
-
-/// The clock of a peer, by its line.
-struct KnownClock {
-    line: (PeerId, u64),
-    until: Instant,
-    clock: ClockFilter,
 }
 
 impl Network {
@@ -88,9 +78,10 @@ impl Network {
         Ok(())
     }
 
-    /// Sends those away who may no longer play here, by the list and the configuration in force.
+    /// Sends those away who may no longer play here, by the list and the configuration in force. Sources that this player has dialled
+    /// stay: they play because it is subscribed to them.
     pub fn judge_again(&self) {
-        for connection in self.connections.borrow().iter() {
+        for connection in self.connections.borrow().iter().filter(|connection| !connection.dialled) {
             if !self.is_welcome(connection) {
                 connection.speak(|session| session.close(CloseCode::NotPaired, "no longer trusted"));
             }
@@ -142,7 +133,8 @@ impl Network {
         }
     }
 
-    /// Whether a peer may play here. Who has this player's own identity is this very user.
+    /// Whether a peer may dial in and play here, and whether any peer may change the state of the room. Who has this player's own identity is
+    /// this very user.
     fn is_welcome(&self, connection: &Connection) -> bool {
         self.room.config().access == Access::Open
             || connection.peer == self.endpoint.id()
@@ -168,31 +160,23 @@ impl Network {
         // Without the list at hand, for its members may leave it when they are spoken to.
         let former: Vec<Rc<Connection>> = self.connections.borrow().iter().filter(former).cloned().collect();
         for former in former {
-            self.keep_clock(&former);
+            // Each subscription to a source is a connection of its own. Those that this end has dialled end by its own doing.
             if !former.dialled && !connection.dialled {
+                self.keep_clock(&former);
                 former.speak(|session| session.close(CloseCode::Replaced, "connected anew"));
                 self.room.gone(&former);
             }
         }
-        let mut clocks = self.clocks.borrow_mut();
-        clocks.retain(|known| known.until > Instant::now());
-        let newest = clocks.iter().rposition(|known| known.line == (connection.peer, line));
-        connection.former_clock.replace(newest.and_then(|index| clocks.remove(index)).map(|known| known.clock));
+        let known = self.clocks.borrow_mut().take((connection.peer, line), Instant::now());
+        connection.former_clock.replace(known);
     }
 
     /// Remembers what is known of the clock of a peer whose connection ends.
     fn keep_clock(&self, connection: &Connection) {
-        let known = connection.clock.borrow().estimate().is_some();
-        // A former clock that no exchange has confirmed is not worth keeping either.
-        let Some(line) = connection.line.get().filter(|_| known) else { return };
-        let mut clocks = self.clocks.borrow_mut();
-        clocks.retain(|known| known.line != (connection.peer, line));
-        if clocks.len() >= CLOCKS {
-            clocks.pop_front();
-        }
-        // Nothing is left to be compared on it.
+        let Some(line) = connection.line.get() else { return };
+        // Nothing is left to be compared on it. A former clock that no exchange has confirmed is not worth keeping.
         let clock = connection.clock.take();
-        clocks.push_back(KnownClock { line: (connection.peer, line), until: Instant::now() + CLOCK_MEMORY, clock });
+        self.clocks.borrow_mut().keep((connection.peer, line), clock, Instant::now());
     }
 
     async fn receive(self: Rc<Self>, transport: Transport) {
@@ -469,9 +453,13 @@ impl Socket {
                     self.room.audio(&self.connection, id, Arrived { seq, stamp, glide, payload: &payload });
                 }
                 PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
-                PlayerEvent::Set { number, change } => self.room.set(&self.connection, number, &change),
+                PlayerEvent::Set { number, change } => self.set(number, &change),
                 PlayerEvent::Watch(on) => self.room.watch(&self.connection, on),
-                PlayerEvent::Identify => self.room.identify(&self.connection),
+                PlayerEvent::Identify if self.network.is_welcome(&self.connection) => {
+                    self.room.identify(&self.connection.name.borrow());
+                }
+                // See `set`.
+                PlayerEvent::Identify => {}
                 PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
                 PlayerEvent::TimePath(path) => self.tell_of_path(path),
                 PlayerEvent::Closed { code, reason } => {
@@ -484,6 +472,16 @@ impl Socket {
         }
     }
 
+    /// To be subscribed to is to be heard here, not to have a say.
+    fn set(&self, number: u32, change: &RoomChange) {
+        if self.network.is_welcome(&self.connection) {
+            return self.room.set(&self.connection, number, change);
+        }
+        let why =
+            format!("nothing from a source that is not trusted: add its id {} to trusted.toml", self.connection.peer);
+        self.connection.speak(|session| session.not_changed(number, RoomRefusal::of_all(change, why)));
+    }
+
     fn tell_of_path(&self, path: TimePath) {
         let sender = self.connection.name.borrow();
         match path {
@@ -492,7 +490,8 @@ impl Socket {
             TimePath::InBand if self.connection.udp_missed.replace(true) => {
                 tracing::debug!(%sender, "its clock is followed in-band");
             }
-            TimePath::InBand => tracing::info!(                %sender,
+            TimePath::InBand => tracing::info!(
+                %sender,
                 "UDP does not pass (a firewall?): its clock is followed in-band, which is less precise beside other traffic"
             ),
         }

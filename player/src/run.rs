@@ -21,9 +21,8 @@ use crate::log::LogControl;
 use crate::network::Network;
 use crate::notify::ServiceManager;
 use crate::output;
-use crate::room::Room;
+use crate::room::{Room, RoomStore};
 use crate::speaker::Speaker;
-use crate::state::RoomStore;
 
 /// Time for all farewells to peers together.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
@@ -117,6 +116,8 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     if tokio::join!(withdrawal, farewell).1.is_err() {
         tracing::debug!("some peers have not taken the farewell");
     }
+    // With the last peer gone, nothing more can be set.
+    room.keep().await;
     if timeout(DEVICE_LIMIT, room.close()).await.is_err() {
         tracing::warn!("the output neither opens nor closes within {} s and is left as it is", DEVICE_LIMIT.as_secs());
     }

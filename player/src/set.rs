@@ -242,7 +242,11 @@ impl Client {
                 let settings = self.settings.take();
                 let change = change(&settings, &state);
                 if !change.is_empty() {
-                    self.session.borrow_mut().set(change);
+                    let asked = self.session.borrow_mut().set(change);
+                    if let Err(audera_wire::SetError::Refused(refusal)) = asked {
+                        self.answer.borrow_mut().get_or_insert(Err(refusal));
+                        self.answered.notify_one();
+                    }
                     self.wake.notify_one();
                     return;
                 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Interval, sleep_until};
 
 use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
+use crate::memory;
 use crate::output::{DeviceFormat, Output, Playing};
 
 /// Between two looks at how the device fares: often enough for a status each second.
@@ -259,6 +260,8 @@ impl Device {
                 let DeviceFormat { channels, .. } = device.format();
                 let (switch, turnstile) =
                     handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
+                // What a connection, a stream and a device take while they begin; nothing plays yet that this could hold up.
+                memory::give_back();
                 device.start(Box::new(turnstile)).map(|playing| (switch, playing))
             });
             (output, opened)
@@ -276,7 +279,11 @@ impl Device {
         let Some(running) = self.running.take() else { return };
         self.past_xruns += running.playing.xruns();
         // The device's audio thread is joined there. It does not panic; if it did, the device is gone as well.
-        let _ = spawn_blocking(move || drop(running)).await;
+        let _ = spawn_blocking(move || {
+            drop(running);
+            memory::give_back();
+        })
+        .await;
         self.observe();
     }
 

@@ -35,17 +35,16 @@ const NOTABLE: Span = Span::from_millis(10);
 const NOTABLE_AT_REST: Span = Span::from_millis(1);
 
 impl Sink {
-    /// Makes the sink for `target`; `name` is its stable `node.name`.
+    /// Makes the sink for `target`. Its names: the stable `node.name`, the room or group, and what people see.
     pub(crate) fn new(
         core: &Core,
         hub: &Hub,
         arguments: &Arguments,
-        name: &str,
-        room: &str,
+        (name, room, description): (&str, &str, &str),
         target: Target,
         volume_set: impl Fn(&NodeVolume) + 'static,
     ) -> Result<Self, Error> {
-        let description = arguments.description(room);
+        let description = description.to_owned();
         let (tap, stream) = hub
             .open_stream(StreamConfig {
                 title: description.clone(),

@@ -120,7 +120,8 @@ impl Inner {
                 self.look_for_feedback();
             }
             // What is played has a volume of its own; the room's is set elsewhere.
-            HubEvent::Room { .. } => {}
+            // A source sets no rooms.
+            HubEvent::Room { .. } | HubEvent::NotSet { .. } => {}
             HubEvent::Stream(status) => {
                 if self.active != status.active {
                     let name = &self.name;
@@ -183,10 +184,11 @@ impl Inner {
     }
 }
 
-/// Whether a source with this target plays to the room of this name.
+/// Whether a source with this target plays to the room of this name, or to a room in the group of this name.
 fn is_target(target: &Target, players: &BTreeMap<PlayerKey, PlayerInfo>, room: &str) -> bool {
     let by_name = matches!(target, Target::Named(names) if names.iter().any(|name| name == room || name == EVERYWHERE));
-    by_name || players.values().any(|player| player.room == room && target.includes(player))
+    let has_name = |player: &PlayerInfo| player.room == room || player.groups.iter().any(|group| group == room);
+    by_name || players.values().any(|player| has_name(player) && target.includes(player))
 }
 
 fn properties(arguments: &Arguments) -> Properties {

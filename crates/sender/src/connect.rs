@@ -183,7 +183,7 @@ pub(crate) async fn serve(
     // Whatever came with the last bytes, and the end of the session if it was ours.
     socket.deliver();
     let greeted = player.hello.borrow().is_some();
-    core.left(player);
+    core.left(player, ended.is_err());
     core.departed.notify_one();
     player.peer.set(None);
     core.update(player, |info| info.address = None);

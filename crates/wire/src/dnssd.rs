@@ -1,5 +1,7 @@
 //! Names under which players and sources are announced by DNS-SD, and the text form of the group list.
 
+use crate::limits::{MAX_GROUPS, MAX_NAME};
+
 /// Service type of players; the instance name is the room.
 pub const SERVICE_PLAYER: &str = "_audera._tcp";
 
@@ -46,10 +48,11 @@ pub fn groups_to_txt<T: AsRef<str>>(groups: &[T]) -> String {
     txt
 }
 
-/// Reads the value of [`TXT_GROUPS`]; empty names are left out.
+/// Reads the value of [`TXT_GROUPS`], which anybody in the network may have written: what could not stand in a hello is left out.
 #[must_use]
 pub fn groups_from_txt(txt: &str) -> Vec<String> {
-    txt.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
+    txt.split(',').filter(fits).take(MAX_GROUPS).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -62,6 +65,8 @@ mod tests {
         assert_eq!(groups_to_txt(&groups), "Downstairs,Everyone's,Büro");
         assert_eq!(groups_from_txt(&groups_to_txt(&groups)), groups);
         assert_eq!(groups_from_txt(""), Vec::<String>::new());
+        assert_eq!(groups_from_txt("A\u{1b}[2J,,B"), ["B"]);
+        assert_eq!(groups_from_txt(&"x,".repeat(100)).len(), MAX_GROUPS);
     }
 
     #[test]

@@ -56,8 +56,12 @@ pub use group::{Fader, GroupState};
 pub use hello::{Hello, PlayerHello, Role, SenderHello};
 pub use limits::*;
 pub use message::{Message, MessageError};
-pub use room::{ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomKey, RoomRefusal, RoomState, UnknownChannelMode};
-pub use session::{Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError};
+pub use room::{
+    ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomChanges, RoomKey, RoomRefusal, RoomState, UnknownChannelMode,
+};
+pub use session::{
+    Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, SetError, StartError,
+};
 pub use status::{PlayerState, PlayerStatus, TimePath};
 pub use stream::{Start, StartInvalid, StreamId};
 pub use time::{TimeReply, TimeRequest};

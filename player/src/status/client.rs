@@ -146,7 +146,7 @@ impl Protocol for Client {
                 // Of streams, which there are none of.
                 SenderEvent::Accepted(_) | SenderEvent::Refused { .. } | SenderEvent::Preempted { .. } => continue,
                 // Others tell that better.
-                SenderEvent::Room { .. } | SenderEvent::SetRefused(_) => continue,
+                SenderEvent::Room { .. } | SenderEvent::SetRefused(_) | SenderEvent::SetUnanswered(_) => continue,
             };
             // The receiver lives as long as the connection is driven.
             let _ = self.tell.send(told);

@@ -303,9 +303,15 @@ pub trait Pcm: Sized + Send + 'static {
 ///     version: "__snd_pcm_NAME_open_dlsym_pcm_001",
 /// );
 /// ```
+///
+/// One that is two quite different things when it plays and when it records gives a type for each: `playback: Player, capture: Recorder,` in
+/// place of `Card,`.
 #[macro_export]
 macro_rules! pcm_plugin {
     ($pcm:ty, entry: $entry:literal, version: $version:literal $(,)?) => {
+        $crate::pcm_plugin!(playback: $pcm, capture: $pcm, entry: $entry, version: $version);
+    };
+    (playback: $playback:ty, capture: $capture:ty, entry: $entry:literal, version: $version:literal $(,)?) => {
         const _: () = {
             /// # Safety
             /// As alsa-lib calls it: a place for the PCM, a name or null, and live configuration.
@@ -319,7 +325,12 @@ macro_rules! pcm_plugin {
                 mode: ::std::ffi::c_int,
             ) -> ::std::ffi::c_int {
                 // SAFETY: the caller vouches for the arguments.
-                unsafe { $crate::pcm::open::<$pcm>(pcm, name, definition, stream, mode) }
+                unsafe {
+                    match $crate::pcm::is_capture(stream) {
+                        false => $crate::pcm::open::<$playback>(pcm, name, definition, stream, mode),
+                        true => $crate::pcm::open::<$capture>(pcm, name, definition, stream, mode),
+                    }
+                }
             }
 
             /// Its presence says for which version of alsa-lib's interface the plugin was made.
@@ -334,6 +345,12 @@ macro_rules! pcm_plugin {
 pub type RawPcm = alsa_sys::snd_pcm_t;
 /// `snd_config_t`.
 pub type RawConfig = alsa_sys::snd_config_t;
+
+/// Whether alsa-lib's number of a direction is that of recording, see [`pcm_plugin!`](crate::pcm_plugin).
+#[must_use]
+pub fn is_capture(stream: c_uint) -> bool {
+    stream_of_alsa(stream) == Stream::Capture
+}
 
 /// `SND_PCM_STREAM_CAPTURE` and anything else.
 fn stream_of_alsa(stream: c_uint) -> Stream {
