@@ -25,6 +25,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const IDLE: StreamShape = StreamShape { rate: 48_000, channels: 2, latency: Span::from_millis(80) };
 /// The most frames a device pulls at once then; the largest quantum of PipeWire.
 const IDLE_PULL: usize = 8192;
+/// Room for no sound: more than is pulled at once.
+const IDLE_CAPACITY: Span = Span::from_millis(200);
 
 struct StreamShape {
     rate: u32,
@@ -230,7 +232,7 @@ impl Device {
     /// Opens the device for nothing but the chime.
     async fn open_idle(&mut self) -> Result<(), String> {
         let StreamShape { rate, channels, latency } = IDLE;
-        let config = PlayoutConfig { rate, channels, capacity: latency, max_pull: IDLE_PULL };
+        let config = PlayoutConfig { rate, channels, capacity: IDLE_CAPACITY, max_pull: IDLE_PULL };
         let (_, puller) = playout(config).map_err(|error| error.to_string())?;
         self.play(rate, channels, latency, Box::new(puller)).await?;
         if let Some(running) = &mut self.running {

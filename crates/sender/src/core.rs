@@ -91,6 +91,8 @@ pub(crate) struct Core {
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
     watcher: RefCell<Option<Watcher>>,
+    /// Whether players are looked for.
+    discovers: Cell<bool>,
     next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -114,6 +116,7 @@ impl Core {
             streams: RefCell::default(),
             events: RefCell::new(events),
             watcher: RefCell::default(),
+            discovers: Cell::new(false),
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
@@ -132,7 +135,7 @@ impl Core {
             self.add_address(address);
         }
         if self.config.discover {
-            services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            self.discover();
         }
         if let Some(listen) = self.config.listen.clone() {
             let listener = inbound::run(self.clone(), listen, callers.clone());
@@ -198,6 +201,8 @@ impl Core {
                     player.with_session(|session| session.watch(true));
                 }
             }
+            Order::Run(what, task) => drop(spawn_local(self.watched(&what, task()))),
+            Order::Discover => self.discover(),
             Order::Remove(key) => {
                 if let Some(player) = self.player(&key) {
                     self.remove_player(&player);
@@ -247,6 +252,13 @@ impl Core {
     }
 
     // Players
+
+    /// Looks for players, once and for as long as the hub runs.
+    fn discover(self: &Rc<Self>) {
+        if !self.discovers.replace(true) {
+            spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+        }
+    }
 
     /// Begins to keep track of a player at a fixed address. The same place twice is one player.
     fn add_address(self: &Rc<Self>, address: &str) {

@@ -1,5 +1,6 @@
 //! The owner's handle: starts and joins the one network thread, opens streams.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
@@ -51,6 +52,9 @@ pub enum HubError {
 /// Is told how players fare.
 pub(crate) type Watcher = Box<dyn FnMut(&PlayerKey, PlayerStatus) + Send>;
 
+/// Makes a task, on the thread that is to run it.
+pub(crate) type Task = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
 /// Orders to the network thread.
 pub(crate) enum Order {
     Open(StreamKey, Box<(Pump, StreamConfig)>),
@@ -63,6 +67,8 @@ pub(crate) enum Order {
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>, Option<Answer>),
     Watch(Watcher),
+    Run(String, Task),
+    Discover,
     Remove(PlayerKey),
     ForgetId(PlayerKey),
     Identify(PlayerKey),
@@ -163,6 +169,17 @@ impl Hub {
     /// network thread and must not block. It takes the place of a former one.
     pub fn watch(&self, watcher: impl FnMut(&PlayerKey, PlayerStatus) + Send + 'static) {
         self.order(Order::Watch(Box::new(watcher)));
+    }
+
+    /// Runs a task of the owner's on the network thread, beside all else there: it must not block. `what` is what it is called should it
+    /// panic. It ends with the thread, wherever it is then.
+    pub fn run<F: Future<Output = ()> + 'static>(&self, what: &str, task: impl FnOnce() -> F + Send + 'static) {
+        self.order(Order::Run(what.to_owned(), Box::new(move || Box::pin(task()))));
+    }
+
+    /// Looks for players with Avahi from now on, if it did not yet.
+    pub fn discover(&self) {
+        self.order(Order::Discover);
     }
 
     /// Gives up a player at a fixed address.
