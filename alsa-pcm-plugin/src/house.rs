@@ -5,22 +5,32 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{process, ptr};
 
 use audera_alsa_plugin::{Errno, OpenError};
 use audera_sender::{Hub, HubConfig, HubError, HubEvent, PlayerInfo, PlayerKey, RoomState};
 
-use crate::log;
 use crate::options::Network;
+use crate::{listing, log};
 
 /// Program and version, as players are told.
-const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
+pub(crate) const SOFTWARE: &str = concat!("audera-alsa ", env!("CARGO_PKG_VERSION"));
+
+/// What other hosts are told is playing, or recording: the program.
+pub(crate) fn program() -> String {
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "ALSA".to_owned() } else { name.to_owned() }
+}
 
 /// A running network thread and what is known through it.
 #[derive(Debug)]
 pub(crate) struct House {
+    /// Rooms are looked for from the first time on that somebody asks for them.
+    seeks: Once,
+    network: Network,
     // Joined before what its events go to is freed.
     hub: Hub,
     shared: Arc<Shared>,
@@ -55,11 +65,21 @@ pub(crate) struct Seen {
 }
 
 impl House {
-    /// The house of this network: the one there is in this process, or a new one.
+    /// The house of this network: the one there is in this process, or a new one. Its rooms are looked for.
     ///
     /// # Errors
     /// When the network thread cannot start, with what to do about it.
     pub(crate) fn enter(network: &Network) -> Result<Arc<House>, OpenError> {
+        let house = Self::enter_quietly(network)?;
+        house.seek_rooms();
+        Ok(house)
+    }
+
+    /// The same, for those who have nothing to do with rooms: all of them would be connected to.
+    ///
+    /// # Errors
+    /// As those.
+    pub(crate) fn enter_quietly(network: &Network) -> Result<Arc<House>, OpenError> {
         let mut houses = lock(&registry().houses);
         houses.retain(|(_, house)| house.strong_count() > 0);
         let known = houses.iter().find(|(known, _)| known == network);
@@ -76,8 +96,8 @@ impl House {
             name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             software: SOFTWARE.to_owned(),
             state_dir: network.state_dir.clone(),
-            discover: network.discover,
-            players: network.players.clone(),
+            discover: false,
+            players: Vec::new(),
             listen: None,
         };
         let shared = Arc::new(Shared::default());
@@ -93,7 +113,16 @@ impl House {
             ),
             other => OpenError::refused(Errno::IO, other.to_string()),
         })?;
-        Ok(House { hub, shared })
+        Ok(House { seeks: Once::new(), network: network.clone(), hub, shared })
+    }
+
+    fn seek_rooms(&self) {
+        self.seeks.call_once(|| {
+            if self.network.discover {
+                self.hub.discover();
+            }
+            self.network.players.iter().for_each(|player| self.hub.add_player(player));
+        });
     }
 
     /// The connections to the rooms.
@@ -130,6 +159,14 @@ impl House {
         let number = listeners.last().map_or(0, |(last, _)| last + 1);
         listeners.push((number, listener));
         Subscription { number, shared: self.shared.clone() }
+    }
+}
+
+impl Drop for House {
+    /// On the thread of the application that leaves last: files are not for the network thread.
+    fn drop(&mut self) {
+        let seen = lock(&self.shared.seen).clone();
+        listing::note(&self.network.state_dir, &seen);
     }
 }
 

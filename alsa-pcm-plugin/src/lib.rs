@@ -5,6 +5,7 @@
 //! | option | values | default | meaning |
 //! |---|---|---|---|
 //! | `player` | name of a room or a group, `Everywhere`, `host:port` | the only room there is, else `Everywhere` | who plays |
+//! | | of a recording: name of a source, `host:port` | the only source there is | what is recorded |
 //! | `codec` | `auto`, `pcm`, `opus` | `auto` | `auto` is Opus where the stream and the player allow it |
 //! | `bitrate` | 64 to 320 kbit/s | 160 | bit rate of Opus |
 //! | `packet` | 5, 10, 20 ms | 20, or 10 below 80 ms of latency, 5 below 60 ms | length of a packet |
@@ -21,11 +22,15 @@
 //!
 //! alsa-lib calls from the application's threads, which never wait for the network but in `open`. There is one thread more in a
 //! process, however many PCMs and mixers it has open: that of [`audera_sender::Hub`], which [`house`] keeps. It takes what is due
-//! from the buffers of the PCMs, encodes and sends.
+//! from the buffers of the PCMs, encodes and sends, and puts what comes from sources where recordings read it.
 
+mod alarm;
 mod capture;
+mod channels;
 mod house;
+mod listing;
 mod log;
+mod mixer;
 mod options;
 mod playback;
 mod rooms;
@@ -35,4 +40,10 @@ audera_alsa_plugin::pcm_plugin!(
     capture: capture::Capture,
     entry: "_snd_pcm_audera_open",
     version: "__snd_pcm_audera_open_dlsym_pcm_001",
+);
+
+audera_alsa_plugin::ctl_plugin!(
+    mixer::Room,
+    entry: "_snd_ctl_audera_open",
+    version: "__snd_ctl_audera_open_dlsym_control_001",
 );

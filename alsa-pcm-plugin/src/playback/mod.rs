@@ -8,8 +8,6 @@
 //! the room comes in again by itself. It stands still while the machine is suspended; the application does not notice, and what was in the
 //! buffer is heard afterwards.
 
-mod alarm;
-mod channels;
 mod presence;
 mod sample;
 
@@ -24,10 +22,11 @@ use audera_clock::{SenderTime, Span};
 use audera_sender::{HubError, Paced, Stream, StreamConfig};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::house::{House, Subscription};
+use crate::alarm::Alarm;
+use crate::channels;
+use crate::house::{House, Subscription, program};
 use crate::options::Settings;
 use crate::rooms::{self, Meant};
-use alarm::Alarm;
 use presence::Presence;
 
 /// What the protocol carries.
@@ -231,11 +230,4 @@ impl Pcm for Playback {
         playing.map = channels::Map::new(positions, playing.map.positions().len()).ok_or(Errno::INVAL)?;
         Ok(())
     }
-}
-
-/// What the rooms are told is playing: the program.
-fn program() -> String {
-    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "ALSA".to_owned() } else { name.to_owned() }
 }

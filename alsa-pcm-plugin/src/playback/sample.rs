@@ -2,7 +2,7 @@
 
 use audera_alsa_plugin::Format;
 
-use super::channels::Channels;
+use crate::channels::Channels;
 
 /// Gives the samples of whole frames to `take`, with the channels in the stream's order.
 pub(super) fn read(format: Format, bytes: &[u8], channels: Channels<'_>, take: impl FnOnce(Samples<'_>)) {

@@ -52,7 +52,7 @@ impl Objects {
             }
         })?;
         let (news, inbox) = unbounded_channel();
-        hub.run("the objects on D-Bus", move || serve(kind, inbox, calls, waker));
+        hub.run(move |_identity| serve(kind, inbox, calls, waker));
         Ok(Objects { news, _calls: source })
     }
 

@@ -170,6 +170,7 @@ pub(crate) async fn serve(
     let mut hello = SenderHello::new(&core.config.name, &core.config.software);
     hello.datagrams = connection.has_datagrams();
     hello.line = player.line;
+    hello.sound = core.sound();
     player.session.replace(Some(SenderSession::new(hello, now())));
     core.update(player, |info| {
         info.id = Some(peer);

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
 use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
-use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
+use audera_wire::{CloseCode, SenderEvent, Sound, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::change::ChangeError;
 use crate::hub::{HubError, Order, Watcher};
@@ -27,7 +27,7 @@ use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, S
 use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
-/// What farewells may take when the hub is dropped.
+/// What answers and farewells may take when the hub is dropped.
 const FAREWELL: Duration = Duration::from_millis(800);
 /// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
 const LINGER: Span = Span::from_secs(2);
@@ -91,8 +91,6 @@ pub(crate) struct Core {
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
     watcher: RefCell<Option<Watcher>>,
-    /// Whether players are looked for.
-    discovers: Cell<bool>,
     next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -100,6 +98,8 @@ pub(crate) struct Core {
     pub(crate) departed: Notify,
     /// Rung when there is news of a room to tell.
     pub(crate) room_news: Notify,
+    /// Rung when a player has answered a change of its room.
+    pub(crate) answered: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -116,11 +116,11 @@ impl Core {
             streams: RefCell::default(),
             events: RefCell::new(events),
             watcher: RefCell::default(),
-            discovers: Cell::new(false),
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
             room_news: Notify::new(),
+            answered: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
         })
@@ -134,8 +134,15 @@ impl Core {
         for address in &self.config.players {
             self.add_address(address);
         }
+        let mut errands = JoinSet::new();
+        let mut discovers = false;
+        let discover = |services: &mut JoinSet<()>, discovers: &mut bool| {
+            if !std::mem::replace(discovers, true) {
+                services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            }
+        };
         if self.config.discover {
-            self.discover();
+            discover(&mut services, &mut discovers);
         }
         if let Some(listen) = self.config.listen.clone() {
             let listener = inbound::run(self.clone(), listen, callers.clone());
@@ -146,12 +153,19 @@ impl Core {
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
+                Order::Discover => discover(&mut services, &mut discovers),
+                Order::Run(errand) => {
+                    // Those that have ended meanwhile.
+                    while errands.try_join_next().is_some() {}
+                    errands.spawn_local(self.watched("a task", errand(self.endpoint.clone())));
+                }
                 order => self.obey(order),
             }
         }
         services.abort_all();
         self.closing.set(true);
-        self.say_farewell().await;
+        let errands_end = async { while errands.join_next().await.is_some() {} };
+        let _ = tokio::join!(self.say_farewell(), timeout_at(Instant::now() + FAREWELL, errands_end));
         callers.borrow_mut().abort_all();
     }
 
@@ -201,8 +215,6 @@ impl Core {
                     player.with_session(|session| session.watch(true));
                 }
             }
-            Order::Run(what, task) => drop(spawn_local(self.watched(&what, task()))),
-            Order::Discover => self.discover(),
             Order::Remove(key) => {
                 if let Some(player) = self.player(&key) {
                     self.remove_player(&player);
@@ -218,7 +230,7 @@ impl Core {
                     connect::forget(self, player);
                 }
             }
-            Order::Shutdown => {}
+            Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
 
@@ -231,6 +243,16 @@ impl Core {
 
     pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
+    }
+
+    /// What all streams there are have in common, for those who want to know before one begins.
+    pub(crate) fn sound(&self) -> Option<Sound> {
+        let mut sounds = self.all_streams().into_iter().map(|stream| {
+            let config = stream.config.borrow();
+            Sound { rate: config.rate, channels: config.channels }
+        });
+        let first = sounds.next()?;
+        sounds.all(|sound| sound == first).then_some(first)
     }
 
     pub(crate) fn all_players(&self) -> Vec<Rc<Player>> {
@@ -252,13 +274,6 @@ impl Core {
     }
 
     // Players
-
-    /// Looks for players, once and for as long as the hub runs.
-    fn discover(self: &Rc<Self>) {
-        if !self.discovers.replace(true) {
-            spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
-        }
-    }
 
     /// Begins to keep track of a player at a fixed address. The same place twice is one player.
     fn add_address(self: &Rc<Self>, address: &str) {
@@ -669,7 +684,19 @@ impl Core {
         for stream in self.all_streams() {
             self.end(&stream);
         }
+        let until = Instant::now() + FAREWELL;
         let players = self.all_players();
+        // A change of a room is sent when the one before it is answered: what waits would be lost.
+        let all_is_answered = async {
+            while players.iter().any(|player| !player.changes.borrow().is_settled()) {
+                tokio::select! {
+                    () = self.answered.notified() => {}
+                    () = self.departed.notified() => {}
+                }
+            }
+        };
+        // Those who do not answer in time leave enough of it for a farewell.
+        let _ = timeout_at(until - FAREWELL / 4, all_is_answered).await;
         players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
@@ -677,7 +704,7 @@ impl Core {
             }
         };
         // Those who do not read in time see the connection closed.
-        let _ = timeout(FAREWELL, connections_end).await;
+        let _ = timeout_at(until, connections_end).await;
     }
 }
 

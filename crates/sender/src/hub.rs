@@ -1,12 +1,12 @@
 //! The owner's handle: starts and joins the one network thread, opens streams.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
-use audera_link::PeerId;
+use audera_link::{Endpoint, PeerId};
 use audera_wire::{PlayerStatus, RoomChange, RoomState};
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::change::{Answer, ChangeError};
@@ -52,8 +52,8 @@ pub enum HubError {
 /// Is told how players fare.
 pub(crate) type Watcher = Box<dyn FnMut(&PlayerKey, PlayerStatus) + Send>;
 
-/// Makes a task, on the thread that is to run it.
-pub(crate) type Task = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+/// Begins a task of the owner's on the network thread.
+pub(crate) type Errand = Box<dyn FnOnce(Endpoint) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// Orders to the network thread.
 pub(crate) enum Order {
@@ -63,15 +63,15 @@ pub(crate) enum Order {
     Retarget(StreamKey, Target),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
+    Discover,
     AddPlayer(String),
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>, Option<Answer>),
     Watch(Watcher),
-    Run(String, Task),
-    Discover,
     Remove(PlayerKey),
     ForgetId(PlayerKey),
     Identify(PlayerKey),
+    Run(Errand),
     Shutdown,
 }
 
@@ -137,6 +137,11 @@ impl Hub {
         Ok(Stream { key, orders: self.orders.clone() })
     }
 
+    /// Begins to look for players with Avahi, as if [`HubConfig::discover`] had been set.
+    pub fn discover(&self) {
+        self.order(Order::Discover);
+    }
+
     /// Begins to keep track of a player at a fixed address, `host` or `host:port`, as if it had been in [`HubConfig::players`].
     pub fn add_player(&self, address: &str) {
         self.order(Order::AddPlayer(address.to_owned()));
@@ -171,17 +176,6 @@ impl Hub {
         self.order(Order::Watch(Box::new(watcher)));
     }
 
-    /// Runs a task of the owner's on the network thread, beside all else there: it must not block. `what` is what it is called should it
-    /// panic. It ends with the thread, wherever it is then.
-    pub fn run<F: Future<Output = ()> + 'static>(&self, what: &str, task: impl FnOnce() -> F + Send + 'static) {
-        self.order(Order::Run(what.to_owned(), Box::new(move || Box::pin(task()))));
-    }
-
-    /// Looks for players with Avahi from now on, if it did not yet.
-    pub fn discover(&self) {
-        self.order(Order::Discover);
-    }
-
     /// Gives up a player at a fixed address.
     pub fn remove(&self, address: String) {
         self.order(Order::Remove(PlayerKey::Address(address)));
@@ -201,6 +195,12 @@ impl Hub {
     #[must_use]
     pub fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// Runs a task of the owner's on the network thread, which gives it its identity, within a `LocalSet`. It must not block. When the hub ends
+    /// it has as long as farewells may take: the owner lets it know before.
+    pub fn run<T: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Endpoint) -> T + Send + 'static) {
+        self.order(Order::Run(Box::new(move |endpoint| Box::pin(task(endpoint)))));
     }
 
     fn order(&self, order: Order) {

@@ -104,6 +104,9 @@ struct Encoding {
 /// What stays below this, -80 dBFS, is silence.
 const SILENCE: f32 = 1e-4;
 
+/// Sound that breaks off is faded out within this.
+const FADE_OUT: Span = Span::from_millis(3);
+
 /// Blocks in, packets out; no I/O.
 #[derive(Debug)]
 pub(crate) struct Pump {
@@ -124,8 +127,9 @@ pub(crate) struct Pump {
     playing: bool,
     /// Packets have been stamped since the begin.
     stamped: bool,
-    /// There was something to be heard since the begin.
+    /// There was something to be heard since the begin, and at the end of the latest block.
     sounded: bool,
+    breaks_off: bool,
     stalls: Stalls,
 }
 
@@ -148,6 +152,7 @@ impl Pump {
             playing: false,
             stamped: false,
             sounded: false,
+            breaks_off: false,
             stalls: Stalls::default(),
         }
     }
@@ -349,7 +354,10 @@ impl Pump {
     pub(crate) fn encode(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
         let held = self.held();
-        self.sounded = self.sounded || self.block.iter().any(|sample| sample.abs() > SILENCE);
+        let is_sound = |sample: &f32| sample.abs() > SILENCE;
+        self.sounded = self.sounded || self.block.iter().any(is_sound);
+        let last = self.block.len().saturating_sub(FADE_OUT.as_frames(self.rate) as usize * channels);
+        self.breaks_off = self.block[last..].iter().any(is_sound);
         for encoding in &mut self.encodings {
             let pending_frames = (encoding.pending.len() / channels) as u64;
             if encoding.pending_at + pending_frames != self.block_at {
@@ -394,15 +402,36 @@ impl Pump {
     }
 
     /// Encodes what does not fill a packet, and what the encoder has kept back, filled up with silence: the end of a stream is heard as well.
+    /// Sound that breaks off in a graph is faded out. Where too little of it is left for that, it is left to the players, which fade out what they have.
     pub(crate) fn flush(&mut self, id: StreamId, mut emit: impl FnMut(&StreamFormat, Packet)) {
         let channels = self.inflow.channels();
+        // A paced stream ends where its application has ended it, and there exactly.
+        let breaks_off = self.breaks_off && matches!(self.inflow, Inflow::Tap(_));
         for encoding in self.encodings.iter_mut().filter(|encoding| encoding.used) {
-            let frames = encoding.pending.len() / channels + encoding.encoder.lookahead() as usize;
-            let whole = frames.next_multiple_of(usize::from(encoding.format.frames));
+            encoding.used = false;
+            let frames = encoding.pending.len() / channels;
+            let fade = FADE_OUT.as_frames(encoding.format.rate) as usize;
+            if breaks_off && frames < fade {
+                encoding.pending.clear();
+                continue;
+            }
+            if breaks_off {
+                fade_out(&mut encoding.pending[(frames - fade) * channels..], channels);
+            }
+            let whole =
+                (frames + encoding.encoder.lookahead() as usize).next_multiple_of(usize::from(encoding.format.frames));
             encoding.pending.resize(whole * channels, 0.0);
             encoding.emit_full(id, channels, &self.clock, &self.delay, &mut emit);
-            encoding.used = false;
         }
+    }
+}
+
+/// Ramps interleaved sound down to silence, along the half of a cosine's square.
+fn fade_out(sound: &mut [f32], channels: usize) {
+    let step = std::f32::consts::FRAC_PI_2 / (sound.len() / channels + 1) as f32;
+    for (index, frame) in sound.chunks_exact_mut(channels).enumerate() {
+        let gain = (step * (index + 1) as f32).cos().powi(2);
+        frame.iter_mut().for_each(|sample| *sample *= gain);
     }
 }
 
@@ -678,7 +707,31 @@ mod tests {
             pump.flush(StreamId(1), |_, _| panic!("once is enough"));
             let last = heard.iter().rposition(|sample| sample.abs() > 0.1).unwrap();
             let lookahead = Encoder::new(format, 160_000).unwrap().lookahead() as usize;
-            assert!(last + 40 >= 47_800 + lookahead, "{coding:?}: sound up to {last} with {lookahead}");
+            // The last of it is faded out.
+            assert!(last + 80 >= 47_800 + lookahead, "{coding:?}: sound up to {last} with {lookahead}");
+        }
+    }
+
+    #[test]
+    fn sound_that_breaks_off_is_faded_out_and_silence_is_not_waited_for() {
+        // In frames of 480: what is left for the last packet, whether it ends in silence, and how much of it is sent.
+        for (rest, silent, sent) in [(240, false, 240), (100, false, 0), (100, true, 100), (0, false, 0)] {
+            let mut graph = Graph::new();
+            graph.cycles(0.1, 480);
+            if rest > 0 {
+                graph.level = if silent { 0.0 } else { 0.1 };
+                graph.cycles(rest as f64 / f64::from(RATE), rest);
+            }
+            let mut packets = Vec::new();
+            graph.pump.flush(StreamId(1), |_, packet| packets.push(packet.bytes));
+            assert_eq!(packets.len(), usize::from(sent > 0), "{rest} frames, silent: {silent}");
+            let Some(bytes) = packets.first() else { continue };
+            let samples: Vec<f32> = bytes[bytes.len() - 960..]
+                .chunks_exact(2)
+                .map(|sample| f32::from(i16::from_le_bytes([sample[0], sample[1]])) / 32_768.0)
+                .collect();
+            let step = samples.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+            assert!(step < 0.002, "{rest} frames, silent: {silent}: an edge of {step}");
         }
     }
 

@@ -75,6 +75,7 @@ impl Core {
         if player.state.borrow().is_none() {
             return;
         }
+        self.answered.notify_one();
         let next = player.changes.borrow_mut().take();
         let Some(change) = next else { return };
         match player.with_session(|session| session.set(change)) {

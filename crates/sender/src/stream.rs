@@ -105,7 +105,7 @@ impl Stream {
         let ms = |span: Span| span.as_nanos() / 1_000_000;
         (latency > max_latency).then(|| {
             let (latency, most) = (ms(latency), ms(max_latency));
-            format!("the stream has a latency of {latency} ms for the sake of other rooms, and this player holds {most} ms at most")
+            format!("the stream has a latency of {latency} ms, more than the {most} ms that this player can hold")
         })
     }
 
@@ -332,7 +332,7 @@ mod tests {
         assert!((house.target() - MS(208)).abs() < MS(2), "nobody waits for it: {}", house.target());
         assert_eq!(house.left, [house.rooms[1].0.clone()]);
         let MemberState::Refused(reason) = house.state(1) else { panic!("{:?}", house.state(1)) };
-        assert!(reason.contains("208") && reason.contains("100 ms"), "{reason}");
+        assert!(reason.contains("208") && reason.contains("the 100 ms"), "{reason}");
         assert_eq!(house.stream.too_late_for(MS(100)), Some(reason));
         assert_eq!(house.state(0), MemberState::Playing);
     }

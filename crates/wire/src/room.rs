@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::dnssd::label_fault;
 use crate::limits::{MAX_GROUPS, MAX_NAME, MAX_REASON};
 use crate::text;
 use crate::volume::Volume;
@@ -517,7 +518,7 @@ fn percent(key: RoomKey, percent: f64) -> Result<Volume, RoomRefusal> {
 
 /// Whether a text can name a room, which is a label of DNS-SD.
 fn is_label(text: &str) -> bool {
-    (1..=MAX_NAME).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+    label_fault(text).is_none()
 }
 
 fn write_mode<S: Serializer>(mode: &ChannelMode, serializer: S) -> Result<S::Ok, S::Error> {

@@ -358,7 +358,7 @@ impl Room {
 
     /// The clocks were compared.
     pub fn exchange(&self, connection: &Rc<Connection>, exchange: audera_clock::Exchange) {
-        connection.compare(exchange);
+        connection.clock.borrow_mut().compare(exchange);
         let clock = connection.clock.borrow();
         let mut now = self.now.borrow_mut();
         let Some(now) = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) else { return };
@@ -366,7 +366,7 @@ impl Room {
             now.feeder.set_estimate(estimate);
         }
         let age = i64::try_from(now.begun.elapsed().as_nanos()).map_or(Span::from_secs(60), Span::from_nanos);
-        connection.session.borrow_mut().set_pace(clock.pace(age));
+        connection.session.borrow_mut().set_pace(clock.filter().pace(age));
     }
 
     /// A peer wants to hear which room this is.

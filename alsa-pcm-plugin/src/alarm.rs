@@ -7,31 +7,31 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 
 /// A timer of the kernel. No thread is needed to wake the application, and none is in between.
 #[derive(Debug)]
-pub(super) struct Alarm(OwnedFd);
+pub(crate) struct Alarm(OwnedFd);
 
 impl Alarm {
-    pub(super) fn new() -> std::io::Result<Alarm> {
+    pub(crate) fn new() -> std::io::Result<Alarm> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Alarm(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
     /// Rings now.
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.ring_in(Span::ZERO);
     }
 
     /// Rings after `span`, and not before. As a span, and not as a time: on a simulated host the kernel's clock is not the one that is shown.
-    pub(super) fn ring_in(&self, span: Span) {
+    pub(crate) fn ring_in(&self, span: Span) {
         // Nought would be never.
         self.set(span.as_nanos().max(1));
     }
 
     /// Does not ring.
-    pub(super) fn disarm(&self) {
+    pub(crate) fn disarm(&self) {
         self.set(0);
     }
 

@@ -40,7 +40,7 @@ const STREAM: [&[u32]; 8] = [
 
 /// What an application's channels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Map {
+pub(crate) struct Map {
     positions: Vec<u32>,
     /// For each channel of the stream, which of the application's it is; empty if the order is the same.
     order: Vec<usize>,
@@ -48,7 +48,7 @@ pub(super) struct Map {
 
 impl Map {
     /// As the application says; `None` unless each channel of a stream with so many `channels` is there.
-    pub(super) fn new(positions: &[u32], channels: usize) -> Option<Map> {
+    pub(crate) fn new(positions: &[u32], channels: usize) -> Option<Map> {
         let stream = of(&STREAM, channels);
         if positions.len() != stream.len() {
             return None;
@@ -60,28 +60,28 @@ impl Map {
     }
 
     /// As applications have it that do not say.
-    pub(super) fn usual(channels: usize) -> Map {
+    pub(crate) fn usual(channels: usize) -> Map {
         Map::new(of(&USUAL, channels), channels).unwrap_or(Map { positions: vec![0; channels], order: Vec::new() })
     }
 
-    pub(super) fn positions(&self) -> &[u32] {
+    pub(crate) fn positions(&self) -> &[u32] {
         &self.positions
     }
 
-    pub(super) fn order(&self) -> Channels<'_> {
+    pub(crate) fn order(&self) -> Channels<'_> {
         Channels { count: self.positions.len(), order: &self.order }
     }
 }
 
 /// How many channels there are, and for each of the stream which of the application's it is (empty: the same).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Channels<'a> {
-    pub(super) count: usize,
-    pub(super) order: &'a [usize],
+pub(crate) struct Channels<'a> {
+    pub(crate) count: usize,
+    pub(crate) order: &'a [usize],
 }
 
 /// The maps of up to so many channels; applications may put them into any order.
-pub(super) fn all(most: usize) -> Vec<ChannelMap> {
+pub(crate) fn all(most: usize) -> Vec<ChannelMap> {
     USUAL[..most.min(USUAL.len())]
         .iter()
         .map(|positions| ChannelMap {
