@@ -189,7 +189,7 @@ impl Talk {
     fn complain(&self, reason: &str) {
         if self.recorder.complaint.replace(reason.to_owned()) != reason {
             audera_alsa_plugin::log::error(&format!(
-                "silence is recorded while \"{}\" streams: {reason}; open the recording while it does",
+                "silence is recorded while \"{}\" streams: {reason}; open the recording anew while it does",
                 self.name.borrow()
             ));
         }

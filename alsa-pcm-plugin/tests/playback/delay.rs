@@ -56,7 +56,7 @@ fn program() {
 #[test]
 fn the_delay_is_when_it_is_heard() {
     for latency in ["auto", "300"] {
-        let Some(house) = House::start(&format!("codec pcm latency {latency}")) else { return };
+        let Some(house) = House::start_alone(&format!("codec pcm latency {latency}")) else { return };
         let card = house.session.alsa_card(&Card::new("Kitchen").ppm(40.0)).unwrap();
         let output = format!("alsa:{}", card.pcm());
         let player =

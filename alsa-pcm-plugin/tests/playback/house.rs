@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use audera_testkit::home::Product;
@@ -17,18 +17,32 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct House {
     pub session: Session,
     pub product: Product,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
+    _among: Option<RwLockReadGuard<'static, ()>>,
 }
+
+/// Tests that measure time are alone; what the others look at bears company.
+static PLACES: RwLock<()> = RwLock::new(());
 
 impl House {
     /// With what the definitions say besides `player`; `None` where sessions are not possible.
     pub fn start(options: &str) -> Option<House> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        // What is heard is not to be disturbed by other tests.
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        House::among(None, Some(PLACES.read().unwrap_or_else(PoisonError::into_inner)), options)
+    }
+
+    /// The same, without other tests beside it.
+    pub fn start_alone(options: &str) -> Option<House> {
+        House::among(Some(PLACES.write().unwrap_or_else(PoisonError::into_inner)), None, options)
+    }
+
+    fn among(
+        alone: Option<RwLockWriteGuard<'static, ()>>,
+        among: Option<RwLockReadGuard<'static, ()>>,
+        options: &str,
+    ) -> Option<House> {
         let product = Product::find().unwrap();
         let session = or_skip(product.session("house").daemons(&audera_testkit::Daemon::DISCOVERY).start())?;
-        let house = House { session, product, _alone: alone };
+        let house = House { session, product, _alone: alone, _among: among };
         house.define(options);
         Some(house)
     }

@@ -203,8 +203,6 @@ fn play_xrun(name: &str) {
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_XRUN);
     assert_ne!(pcm.poll() & libc::POLLERR, 0);
     assert_eq!(pcm.write(&sound(8, USUAL)), Err(-libc::EPIPE));
-    // So that the two clips can be told apart.
-    thread::sleep(PAUSE);
     pcm.prepare().unwrap();
     pcm.write(&sound(8, USUAL)).unwrap();
     pcm.drain().unwrap();

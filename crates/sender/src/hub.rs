@@ -125,7 +125,9 @@ impl Hub {
     pub fn open_paced(&self, config: StreamConfig, buffer: usize) -> Result<(Paced, Stream), HubError> {
         let config = StreamConfig { gate: None, ..config };
         check(&config)?;
-        let parts = paced(usize::from(config.channels), config.rate, buffer, config.latency.initial());
+        // The packet that is under way, and one for what an encoder has kept back.
+        let filling = Span::from_millis(i64::from(2 * config.encoding.packet_msec));
+        let parts = paced(usize::from(config.channels), config.rate, buffer, config.latency.initial(), filling);
         let (paced, release) = parts.map_err(std::io::Error::from)?;
         Ok((paced, self.open(Inflow::Paced(release), config)?))
     }

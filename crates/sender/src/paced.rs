@@ -96,6 +96,10 @@ pub struct Paced {
     line: Option<Line>,
     /// The stream position at which the stream is held.
     held: u64,
+    /// Until then the last packet before the hold lasts, which was filled up with silence: nothing new may leave earlier.
+    filled_until: SenderTime,
+    /// How long that may take.
+    filling: Span,
     /// The latency as last read.
     latency: Path,
 }
@@ -126,12 +130,14 @@ pub(crate) enum Found {
     Held,
 }
 
-/// Makes both halves of a stream of `channels` channels at `rate`, with room for `frames` frames that are not due yet.
+/// Makes both halves of a stream of `channels` channels at `rate`, with room for `frames` frames that are not due yet. Where it is held, silence
+/// of up to `filling` is sent to fill packets.
 pub(crate) fn paced(
     channels: usize,
     rate: u32,
     frames: usize,
     latency: Span,
+    filling: Span,
 ) -> Result<(Paced, Release), rustix::io::Errno> {
     let frames = frames + (SLACK.as_secs_f64() * f64::from(rate)) as usize;
     let latency = Path { frame: 0, delay: latency, until: 0, target: latency };
@@ -156,6 +162,8 @@ pub(crate) fn paced(
             origin: 0,
             line: None,
             held: 0,
+            filled_until: SenderTime::from_nanos(0),
+            filling,
             latency,
         },
         Release { shared, orders: orders_out, doorbell, rate, line: None, fresh: false, released: 0 },
@@ -183,13 +191,14 @@ impl Paced {
         shared.written.store(end, Ordering::Release);
     }
 
-    /// Lets frames leave from now on; later by the time that rooms need to open their devices if they do not play yet. Nothing while they leave.
+    /// Lets frames leave from now on; later by the time that rooms need to open their devices if they do not play yet, and by some hundredths of
+    /// a second where a hold was just before. Nothing while they leave.
     pub fn start(&mut self, now: SenderTime) {
         if self.line.is_some() {
             return;
         }
         let ready = SenderTime::from_nanos(self.shared.ready_from.load(Ordering::Relaxed));
-        let at = ready.clamp(now, now + LEAD);
+        let at = ready.clamp(now, now + LEAD).max(self.filled_until);
         self.line = Some(Line { position: self.held, at, rate: self.rate });
         self.order(Order::Start { position: self.held, at });
     }
@@ -198,6 +207,9 @@ impl Paced {
     pub fn hold(&mut self, now: SenderTime) {
         if let Some(line) = self.line.take() {
             self.held = line.position_at(now);
+            if self.held > line.position {
+                self.filled_until = now + self.filling;
+            }
             self.order(Order::Hold { position: self.held });
         }
     }
@@ -435,7 +447,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Bench {
-            let (paced, release) = paced(1, RATE, 4800, LATENCY).unwrap();
+            let (paced, release) = paced(1, RATE, 4800, LATENCY, Span::from_millis(40)).unwrap();
             release.set_ready(Some(at(0)));
             Bench { paced, release, out: Vec::new(), line: None, found: Vec::new() }
         }
@@ -494,8 +506,8 @@ mod tests {
         bench.paced.start(at(60));
         assert_eq!(bench.paced.leaves_at(0), Some(at(200)));
         bench.paced.reset(at(300));
-        bench.paced.start(at(310));
-        assert_eq!(bench.paced.leaves_at(0), Some(at(310)));
+        bench.paced.start(at(350));
+        assert_eq!(bench.paced.leaves_at(0), Some(at(350)));
     }
 
     #[test]
@@ -519,6 +531,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_leaves_while_the_last_packet_before_is_filled_with_silence() {
+        let mut bench = Bench::new();
+        bench.paced.start(at(0));
+        bench.paced.hold(at(10));
+        bench.paced.start(at(15));
+        assert_eq!(bench.paced.leaves_at(480), Some(at(50)));
+        // Nothing has left since, so there is nothing to fill.
+        bench.paced.reset(at(20));
+        bench.paced.start(at(60));
+        assert_eq!(bench.paced.leaves_at(0), Some(at(60)));
+    }
+
+    #[test]
     fn what_has_not_left_can_be_taken_back_or_written_anew() {
         let mut bench = Bench::new();
         bench.write(0, 960);
@@ -531,10 +556,10 @@ mod tests {
         bench.write(960, 2000);
         bench.paced.reset(at(30));
         bench.paced.write(0, [9.0; 480].into_iter());
-        bench.paced.start(at(40));
-        bench.release(at(50));
+        bench.paced.start(at(80));
+        bench.release(at(90));
         assert_eq!(bench.samples()[960..], [(960..1440).map(|n| n as f32).collect(), vec![9.0; 480]].concat());
-        assert_eq!(bench.paced.position(at(50)), 480);
+        assert_eq!(bench.paced.position(at(90)), 480);
     }
 
     #[test]
