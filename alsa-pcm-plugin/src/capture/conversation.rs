@@ -83,7 +83,7 @@ impl Conversation for Talk {
                 };
                 self.speak(|session| session.not_changed(number, refusal));
             }
-            PlayerEvent::Watch(_) | PlayerEvent::TimePath(_) => {}
+            PlayerEvent::Watch(_) | PlayerEvent::TimePath(_) | PlayerEvent::Identify => {}
             PlayerEvent::Closed { code, reason } => {
                 tracing::debug!(source = %self.name.borrow(), %code, "the session is over: {reason}");
                 if code == CloseCode::NotPaired {
@@ -189,7 +189,7 @@ impl Talk {
     fn complain(&self, reason: &str) {
         if self.recorder.complaint.replace(reason.to_owned()) != reason {
             audera_alsa_plugin::log::error(&format!(
-                "silence is recorded while \"{}\" streams: {reason}; open the recording while it does",
+                "silence is recorded while \"{}\" streams: {reason}; open the recording anew while it does",
                 self.name.borrow()
             ));
         }
