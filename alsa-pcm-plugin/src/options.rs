@@ -1,6 +1,7 @@
 //! What a definition and the configuration files say: read, checked, and completed with defaults.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use audera_alsa_plugin::{Errno, OpenError, OptionError, Options, Value};
 use audera_clock::Span;
@@ -12,6 +13,11 @@ const SYSTEM_FILE: &str = "/etc/audera/alsa.toml";
 
 /// For how long an application plays on without a room unless something else is said.
 const PATIENCE: Span = Span::from_secs(30);
+
+/// How long an open may take to fail unless something else is said.
+const WAIT: Duration = Duration::from_secs(3);
+/// So much of it is for whatever comes after the search.
+const AFTERWARDS: Duration = Duration::from_millis(200);
 
 /// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
 const SHORT: Span = Span::from_millis(60);
@@ -29,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) latency: Latency,
     /// For how long an application goes on without its room.
     pub(crate) patience: Span,
+    /// How long an open may take to fail.
+    pub(crate) wait: Duration,
     /// How rooms are found.
     pub(crate) network: Network,
 }
@@ -53,6 +61,11 @@ impl Settings {
         let layers = files.map(|file| Layer::of_file(&file)).collect::<Result<Vec<_>, _>>()?;
         layers.into_iter().fold(said, Layer::or).complete()
     }
+
+    /// For how long an open looks for who is meant.
+    pub(crate) fn search(&self) -> Duration {
+        self.wait.saturating_sub(AFTERWARDS).max(self.wait / 2)
+    }
 }
 
 /// What one place says; `None` is what it leaves to others.
@@ -64,6 +77,7 @@ struct Layer {
     packet: Option<u16>,
     latency: Option<Latency>,
     patience: Option<Span>,
+    wait: Option<Duration>,
     discover: Option<bool>,
     players: Option<Vec<String>>,
     state_dir: Option<PathBuf>,
@@ -82,6 +96,7 @@ impl Layer {
             packet: one_of(options, "packet", &[("5", 5), ("10", 10), ("20", 20)])?,
             latency: latency(options)?,
             patience: number(options, "patience", 0, 86_400, "0 to 86400 (seconds)")?.map(Span::from_secs),
+            wait: number(options, "wait", 100, 60_000, "100 to 60000 (ms)")?.map(|ms| Duration::from_millis(ms as u64)),
             discover: one_of(
                 options,
                 "discover",
@@ -116,6 +131,7 @@ impl Layer {
             packet: self.packet.or(other.packet),
             latency: self.latency.or(other.latency),
             patience: self.patience.or(other.patience),
+            wait: self.wait.or(other.wait),
             discover: self.discover.or(other.discover),
             players: self.players.or(other.players),
             state_dir: self.state_dir.or(other.state_dir),
@@ -143,6 +159,7 @@ impl Layer {
             encoding,
             latency,
             patience: self.patience.unwrap_or(PATIENCE),
+            wait: self.wait.unwrap_or(WAIT),
             network: Network {
                 discover: self.discover.unwrap_or(true),
                 players: self.players.unwrap_or_default(),
@@ -248,6 +265,7 @@ mod tests {
         assert_eq!(settings.player, None);
         assert_eq!(settings.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 20 });
         assert_eq!((settings.latency, settings.patience), (Latency::Auto, Span::from_secs(30)));
+        assert_eq!(settings.wait, Duration::from_secs(3));
         assert!(settings.network.discover && settings.network.players.is_empty());
     }
 
@@ -258,6 +276,7 @@ mod tests {
             ("codec", "PCM"),
             ("latency", "40"),
             ("patience", "5"),
+            ("wait", "60000"),
             ("discover", "no"),
             ("players", "a, b:1 [::1]:2"),
         ])
@@ -265,7 +284,7 @@ mod tests {
         assert_eq!(settings.player.as_deref(), Some("Living Room"));
         assert_eq!(settings.encoding, Encoding { codec: CodecChoice::Pcm, opus_kbps: 160, packet_msec: 5 });
         assert_eq!(settings.latency, Latency::Fixed(Span::from_millis(40)));
-        assert_eq!(settings.patience, Span::from_secs(5));
+        assert_eq!((settings.patience, settings.wait), (Span::from_secs(5), Duration::from_secs(60)));
         assert_eq!((settings.network.discover, &settings.network.players[1][..]), (false, "b:1"));
         assert_eq!(settings.network.players.len(), 3);
     }
@@ -276,6 +295,7 @@ mod tests {
             ("codec", "mp3", "opus"),
             ("latency", "5", "20 to 2000"),
             ("patience", "-1", "0 to 86400"),
+            ("wait", "99", "100 to 60000"),
             ("players", "a,b:http", "\"b:http\""),
             ("packet", "15", "10"),
             ("colour", "red", "known are player"),

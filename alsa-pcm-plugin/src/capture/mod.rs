@@ -32,7 +32,7 @@ use crate::channels::Map;
 use crate::house::House;
 use crate::options::Settings;
 use pace::Pace;
-use recorder::{LIMIT, Opened, Order, record};
+use recorder::{Opened, Order, record};
 
 /// Beyond what the network thread takes, for a thread that has to wait for a processor.
 const GRACE: Duration = Duration::from_secs(2);
@@ -81,19 +81,21 @@ impl Pcm for Capture {
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
         let settings = Settings::read(&mut request.options)?;
+        let search = settings.search();
         let house = House::enter_quietly(&settings.network)?;
         let (opened, answer) = sync_channel(1);
         let (close, closed) = oneshot::channel();
         let order = Order {
             wish: settings.player,
             codec: settings.encoding.codec,
+            search,
             patience: settings.patience.to_duration(),
             network: settings.network,
             opened,
             closed,
         };
         house.hub().run(move |endpoint| record(endpoint, order));
-        let opened = answer.recv_timeout(LIMIT + GRACE).unwrap_or_else(|_| {
+        let opened = answer.recv_timeout(search + GRACE).unwrap_or_else(|_| {
             Err(OpenError::refused(Errno::IO, "the network thread does not answer; close some programs, or try again"))
         })?;
         let constraints = constraints(opened.rate, opened.channels.into());

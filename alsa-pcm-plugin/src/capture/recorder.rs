@@ -26,8 +26,6 @@ use super::tape::{Reader, tape};
 use crate::house::{SOFTWARE, program};
 use crate::options::Network;
 
-/// All that an open waits for: it is to fail within three seconds.
-pub(super) const LIMIT: Duration = Duration::from_millis(2_700);
 /// A source that streams says so at once. After this it is taken to be silent.
 const SILENT: Duration = Duration::from_millis(250);
 /// What a source streams unless it is told otherwise, and so what a silent one is expected to that does not say.
@@ -44,6 +42,8 @@ pub(super) struct Order {
     /// The source as the user names it; `None` for the only one.
     pub wish: Option<String>,
     pub codec: CodecChoice,
+    /// For how long it is looked for.
+    pub search: Duration,
     /// For how long a source may be away.
     pub patience: Duration,
     pub network: Network,
@@ -72,10 +72,10 @@ pub(super) struct Shared {
 
 /// Records until the application closes the PCM, or the source is given up.
 pub(super) async fn record(endpoint: Endpoint, order: Order) {
-    let Order { wish, codec, patience, network, opened, mut closed } = order;
+    let Order { wish, codec, search, patience, network, opened, mut closed } = order;
     // Who has waited for too long has closed the PCM, and need not be told.
     let tell = |outcome| drop(opened.try_send(outcome));
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + search;
     let announced = network.discover.then(announced);
     let source = match choose(wish.as_deref(), announced.clone(), deadline).await {
         Ok(source) => source,
