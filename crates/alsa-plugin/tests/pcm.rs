@@ -529,6 +529,23 @@ fn an_xrun_that_the_delay_shows_is_one() {
         }
     };
     assert_eq!((refused, pcm.state(), hand.stops.load(SeqCst)), (-libc::EPIPE, State::Xrun, 1));
+    assert_eq!(pcm.try_delay(), Err(-libc::EPIPE), "nothing is on its way to be heard");
+}
+
+#[test]
+fn what_does_not_go_on_has_no_delay() {
+    let access = raw::SND_PCM_ACCESS_RW_INTERLEAVED;
+    let (pcm, hand) = Opened::set_up_as::<Deck<true>>(raw::SND_PCM_STREAM_PLAYBACK, NONBLOCK, access);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.suspend();
+    assert_eq!((pcm.polled(), pcm.state()), (libc::POLLOUT | libc::POLLERR, State::Suspended));
+    assert_eq!(pcm.try_delay(), Err(-libc::ESTRPIPE));
+    hand.unplug();
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.unplug();
+    assert_eq!((pcm.polled(), pcm.state()), (libc::POLLOUT | libc::POLLERR, State::Disconnected));
+    assert_eq!(pcm.try_delay(), Err(-libc::ENODEV));
 }
 
 #[test]

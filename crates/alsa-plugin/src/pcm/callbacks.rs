@@ -109,12 +109,7 @@ unsafe extern "C" fn transfer<P: Pcm>(
     let outcome = unsafe {
         with_locked::<P, _>(io, |inner, view| {
             // alsa-lib asks for the position first, and does not look at the state that comes of it.
-            match view.state {
-                State::Xrun => return Err(Errno::PIPE),
-                State::Suspended => return Err(Errno::STRPIPE),
-                State::Disconnected => return Err(Errno::NODEV),
-                _ => {}
-            }
+            going(view.state)?;
             let setup = inner.setup.ok_or(Errno::BADFD)?;
             let first = interleaved(areas, &setup).ok_or(Errno::INVAL)?.add(offset as usize * setup.frame_bytes());
             let length = frames as usize * setup.frame_bytes();
@@ -134,6 +129,16 @@ unsafe extern "C" fn transfer<P: Pcm>(
     match outcome {
         Ok(()) => frames as snd_pcm_sframes_t,
         Err(errno) => errno.negative().into(),
+    }
+}
+
+/// What an application is told of a PCM that does not go on.
+fn going(state: State) -> Result<(), Errno> {
+    match state {
+        State::Xrun => Err(Errno::PIPE),
+        State::Suspended => Err(Errno::STRPIPE),
+        State::Disconnected => Err(Errno::NODEV),
+        _ => Ok(()),
     }
 }
 
@@ -321,6 +326,7 @@ unsafe extern "C" fn delay<P: Pcm>(io: *mut Ioplug, delay: *mut snd_pcm_sframes_
     // SAFETY: as in `start`.
     let told = unsafe {
         with_locked::<P, _>(io, |inner, view| {
+            going(view.state)?;
             if inner.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
                 let found = inner.look(view);
                 if found != Look::At {
