@@ -692,6 +692,21 @@ fn a_recording_is_read_in_order() {
 }
 
 #[test]
+fn a_recording_that_is_drained_wakes_once_at_its_end() {
+    let access = raw::SND_PCM_ACCESS_RW_INTERLEAVED;
+    let (pcm, hand) = Opened::set_up(raw::SND_PCM_STREAM_CAPTURE, NONBLOCK, access);
+    assert_eq!(pcm.call(raw::snd_pcm_start), 0);
+    hand.move_to(250);
+    assert_eq!(pcm.polled(), libc::POLLIN);
+    assert_eq!((pcm.call(raw::snd_pcm_drain), pcm.state()), (-libc::EAGAIN, State::Draining));
+    assert_eq!(pcm.polled(), 0);
+    assert_eq!(hand.wake_at.load(SeqCst), BUFFER);
+    hand.move_to(BUFFER);
+    assert_eq!(pcm.polled(), libc::POLLIN);
+    assert_eq!((pcm.call(raw::snd_pcm_drain), pcm.state()), (0, State::Setup));
+}
+
+#[test]
 fn definitions_are_read_strictly() {
     let (_hand, number) = Hand::new();
     let tried = |options: &str| open(&format!("type deck\n{options}"), raw::SND_PCM_STREAM_PLAYBACK, 0).err();
