@@ -11,7 +11,7 @@ use libc::pollfd;
 use super::{
     Pcm, Setup, State, Stream, Tuning, chmap,
     constraints::check,
-    entry::{FRESH, Look, Plugin, set_state, widened, with, with_locked},
+    entry::{FRESH, Look, Plugin, set_state, set_state_after, widened, with, with_locked},
 };
 use crate::{
     Errno, Format,
@@ -244,9 +244,11 @@ unsafe extern "C" fn pause<P: Pcm>(io: *mut Ioplug, hold: c_int) -> c_int {
 }
 
 unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
+    let mut seen = State::Suspended;
     // SAFETY: as in `start`.
     let resumed = unsafe {
         with::<P, _>(io, |inner, view| {
+            seen = view.state;
             let io = inner.io(view);
             inner.pcm.resume(&io)?;
             inner.tell_again(State::Running);
@@ -260,7 +262,7 @@ unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
         Err(_) => State::Xrun,
     };
     // SAFETY: as in `start`.
-    unsafe { set_state(io, state) };
+    unsafe { set_state_after(io, seen, state) };
     number(resumed)
 }
 
@@ -295,12 +297,12 @@ unsafe extern "C" fn poll_revents<P: Pcm>(
                     (0, None)
                 }
                 // Nobody else would notice before the next transfer, and a waiting application asks for the state.
-                found => (broken, found.state()),
+                found => (broken, found.state().map(|state| (view.state, state))),
             })
         });
         let (events, state) = meant.unwrap_or((libc::POLLERR, None));
-        if let Some(state) = state {
-            set_state(io, state);
+        if let Some((seen, state)) = state {
+            set_state_after(io, seen, state);
         }
         *revents = events as c_ushort;
         0
