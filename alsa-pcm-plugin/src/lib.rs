@@ -5,7 +5,7 @@
 //! | option | values | default | meaning |
 //! |---|---|---|---|
 //! | `player` | name of a room or a group, `Everywhere`, `host:port` | the only room there is, else `Everywhere` | who plays |
-//! | | of a recording: name of a source, `host:port` | the only source there is | what is recorded |
+//! | `source` | name of a source, `host:port` | `player` of the same definition, else the only source there is | what is recorded |
 //! | `codec` | `auto`, `pcm`, `opus` | `auto` | `auto` is Opus where the stream and the player allow it |
 //! | `bitrate` | 64 to 320 kbit/s | 160 | bit rate of Opus |
 //! | `packet` | 5, 10, 20 ms | 20, or 10 below 80 ms of latency, 5 below 60 ms | length of a packet |

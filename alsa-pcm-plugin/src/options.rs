@@ -27,8 +27,10 @@ const LONG: Span = Span::from_millis(80);
 /// What is meant by a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Who is to play, or what is to be recorded: the name of a room, a group or a source, or an address. `None` when nobody has said.
+    /// Who is to play: the name of a room or a group, or an address. `None` when nobody has said.
     pub(crate) player: Option<String>,
+    /// What is to be recorded: the name of a source, or an address. `None` when nobody has said.
+    pub(crate) source: Option<String>,
     /// Codec and packets.
     pub(crate) encoding: Encoding,
     /// From the moment at which a frame leaves the buffer to the loudspeaker.
@@ -56,7 +58,7 @@ impl Settings {
     /// Completes what a definition says from the configuration files and with defaults. The framework refuses the keys of the
     /// definition that are not asked for here.
     pub(crate) fn read(definition: &mut Options) -> Result<Settings, OpenError> {
-        let said = Layer::read(definition)?;
+        let said = Layer::read(definition)?.for_either();
         let files = user_file().into_iter().chain([PathBuf::from(SYSTEM_FILE)]);
         let layers = files.map(|file| Layer::of_file(&file)).collect::<Result<Vec<_>, _>>()?;
         layers.into_iter().fold(said, Layer::or).complete()
@@ -72,6 +74,7 @@ impl Settings {
 #[derive(Debug, Default)]
 struct Layer {
     player: Option<String>,
+    source: Option<String>,
     codec: Option<CodecChoice>,
     bitrate: Option<u32>,
     packet: Option<u16>,
@@ -87,6 +90,7 @@ impl Layer {
     fn read(options: &mut Options) -> Result<Layer, OptionError> {
         Ok(Layer {
             player: text(options, "player")?,
+            source: text(options, "source")?,
             codec: one_of(
                 options,
                 "codec",
@@ -122,10 +126,17 @@ impl Layer {
         Layer::read(&mut options).and_then(|layer| options.finish().map(|()| layer)).map_err(|error| at(&error))
     }
 
+    /// Of a definition, which is of one PCM: its name is that of a source when it records. The default room of a file is no source.
+    fn for_either(self) -> Layer {
+        let source = self.source.or_else(|| self.player.clone());
+        Layer { source, ..self }
+    }
+
     /// What this one does not say is what `other` says.
     fn or(self, other: Layer) -> Layer {
         Layer {
             player: self.player.or(other.player),
+            source: self.source.or(other.source),
             codec: self.codec.or(other.codec),
             bitrate: self.bitrate.or(other.bitrate),
             packet: self.packet.or(other.packet),
@@ -156,6 +167,7 @@ impl Layer {
         })?;
         Ok(Settings {
             player: self.player,
+            source: self.source,
             encoding,
             latency,
             patience: self.patience.unwrap_or(PATIENCE),
@@ -303,6 +315,20 @@ mod tests {
             let refusal = settings(&[(key, value)]).unwrap_err();
             assert!(refusal.contains(key) && refusal.contains(said), "{refusal}");
         }
+    }
+
+    #[test]
+    fn the_default_room_is_not_what_is_recorded() {
+        let of = |text: Option<&str>| text.map(str::to_owned);
+        let meant = |player: Option<&str>, file: (Option<&str>, Option<&str>)| {
+            let said = Layer { player: of(player), state_dir: Some("/state".into()), ..Layer::default() };
+            let file = Layer { player: of(file.0), source: of(file.1), ..Layer::default() };
+            let settings = said.for_either().or(file).complete().unwrap();
+            (settings.player, settings.source)
+        };
+        assert_eq!(meant(None, (Some("Kitchen"), None)), (of(Some("Kitchen")), None));
+        assert_eq!(meant(None, (Some("Kitchen"), Some("Radio"))), (of(Some("Kitchen")), of(Some("Radio"))));
+        assert_eq!(meant(Some("TV"), (None, Some("Radio"))), (of(Some("TV")), of(Some("TV"))));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Pcm for Capture {
         let answer = Arc::new(Answer::new());
         let (close, closed) = oneshot::channel();
         let order = Order {
-            wish: settings.player,
+            wish: settings.source,
             codec: settings.encoding.codec,
             search,
             patience: settings.patience.to_duration(),
