@@ -16,8 +16,9 @@ const PATIENCE: Span = Span::from_secs(30);
 
 /// How long an open may take to fail unless something else is said.
 const WAIT: Duration = Duration::from_secs(3);
-/// So much of it is for whatever comes after the search.
-const AFTERWARDS: Duration = Duration::from_millis(200);
+/// So much of it is for what comes after the search: an open that fails leaves the house, and the last one to do so waits until those rooms
+/// that are connected have been told farewell.
+const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
 const SHORT: Span = Span::from_millis(60);
@@ -262,6 +263,7 @@ fn default_state_dir() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audera_sender::Hub;
 
     fn settings(values: &[(&str, &str)]) -> Result<Settings, String> {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), Value::Text((*value).to_owned()));
@@ -299,6 +301,16 @@ mod tests {
         assert_eq!((settings.patience, settings.wait), (Span::from_secs(5), Duration::from_secs(60)));
         assert_eq!((settings.network.discover, &settings.network.players[1][..]), (false, "b:1"));
         assert_eq!(settings.network.players.len(), 3);
+    }
+
+    #[test]
+    fn an_open_has_failed_in_time() {
+        for (said, wait) in [("", 3_000), ("2500", 2_500), ("60000", 60_000)] {
+            let settings = settings(&[("wait", said)]).unwrap();
+            let taken = settings.search() + crate::mixer::TELLING + Hub::FAREWELL;
+            assert!(taken < Duration::from_millis(wait), "{taken:?}");
+            assert!(settings.search() >= Duration::from_millis(wait / 2));
+        }
     }
 
     #[test]

@@ -20,7 +20,6 @@ mod tape;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use audera_alsa_plugin::{
     Allowed, ChannelMap, ChannelMapKind, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup,
@@ -35,8 +34,6 @@ use answer::Answer;
 use pace::Pace;
 use recorder::{Opened, Order, record};
 
-/// Beyond what the network thread takes, for a thread that has to wait for a processor.
-const GRACE: Duration = Duration::from_secs(2);
 /// Smallest period, frames.
 const LEAST_PERIOD: u32 = 16;
 /// Longest buffer, in seconds, of the shortest samples: the tape reaches back a little further.
@@ -82,7 +79,7 @@ impl Pcm for Capture {
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
         let settings = Settings::read(&mut request.options)?;
-        let search = settings.search();
+        let (search, wait) = (settings.search(), settings.wait);
         let house = House::enter_quietly(&settings.network)?;
         let answer = Arc::new(Answer::new());
         let (close, closed) = oneshot::channel();
@@ -96,7 +93,7 @@ impl Pcm for Capture {
             closed,
         };
         house.hub().run(move |endpoint| record(endpoint, order));
-        let opened = answer.wait(search + GRACE).unwrap_or_else(|| {
+        let opened = answer.wait(wait).unwrap_or_else(|| {
             Err(OpenError::refused(Errno::IO, "the network thread does not answer; close some programs, or try again"))
         })?;
         let constraints = constraints(opened.rate, opened.channels.into());

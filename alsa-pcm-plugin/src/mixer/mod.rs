@@ -20,7 +20,7 @@ use crate::rooms;
 use desk::{Control, Desk, MOST};
 
 /// So much longer than for the rooms is what they are set to waited for.
-const TELLING: Duration = Duration::from_millis(150);
+pub(crate) const TELLING: Duration = Duration::from_millis(150);
 /// Between two looks where nothing changes.
 const PAUSE: Duration = Duration::from_millis(50);
 

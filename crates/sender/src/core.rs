@@ -28,7 +28,7 @@ use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
 /// What answers and farewells may take when the hub is dropped.
-const FAREWELL: Duration = Duration::from_millis(800);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(800);
 /// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
 const LINGER: Span = Span::from_secs(2);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
