@@ -11,6 +11,7 @@ mod answer;
 mod bell;
 mod choice;
 mod conversation;
+mod notice;
 mod pace;
 mod recorder;
 mod reel;
@@ -144,6 +145,9 @@ impl Pcm for Capture {
     }
 
     fn position(&mut self, _io: &Io) -> Position {
+        if let Some(notice) = self.opened.shared.notice.take() {
+            audera_alsa_plugin::log::error(&notice);
+        }
         if self.opened.shared.bell.is_over() {
             return Position::Gone;
         }

@@ -20,6 +20,7 @@ use super::answer::Answer;
 use super::bell::Bell;
 use super::choice::choose;
 use super::conversation::Talk;
+use super::notice::Notice;
 use super::pace::PaceCell;
 use super::reel::{AHEAD, BEHIND, Reel};
 use super::tape::{Reader, tape};
@@ -68,6 +69,7 @@ pub(super) struct Opened {
 pub(super) struct Shared {
     pub pace: PaceCell,
     pub bell: Bell,
+    pub notice: Notice,
 }
 
 /// Records until the application closes the PCM, or the source is given up.
@@ -207,7 +209,7 @@ impl Recorder {
         let frames = (AHEAD + BEHIND).as_frames(rate) as usize + usize::from(u16::MAX);
         let (writer, reader) = tape(usize::from(channels), frames);
         let reel = Reel::new(writer, rate, now());
-        let shared = Arc::new(Shared { pace: PaceCell::new(reel.pace()), bell });
+        let shared = Arc::new(Shared { pace: PaceCell::new(reel.pace()), bell, notice: Notice::default() });
         self.reel.replace(Some(reel));
         self.shared.replace(Some(shared.clone()));
         self.each_talk(Talk::consider);
@@ -233,6 +235,13 @@ impl Recorder {
     fn give_up(&self) {
         if let Some(shared) = &*self.shared.borrow() {
             shared.bell.give_up();
+        }
+    }
+
+    /// Has the program's user told something.
+    pub fn tell_user(&self, text: String) {
+        if let Some(shared) = &*self.shared.borrow() {
+            shared.notice.leave(text);
         }
     }
 
