@@ -2,7 +2,7 @@
 
 use audera_testkit::home::Home;
 use audera_testkit::wav::Samples;
-use audera_testkit::{Daemon, or_skip, sound};
+use audera_testkit::{or_skip, sound};
 
 use crate::desk::*;
 use crate::interfaces::{file, of_interface};
