@@ -22,7 +22,7 @@
 //! # Which function runs where
 //!
 //! alsa-lib calls from the application's threads, which never wait for the network but in `open` and in the last `close`. There is one
-//! thread more in a process, however many PCMs and mixers it has open: `audera-net`, that of [`audera_sender::Hub`], which [`house`] keeps.
+//! thread more in a process, however many PCMs and mixers it has open: `audera-net`, that of [`audera_sender::Hub`], which `house` keeps.
 //! It takes what is due from the buffers of the PCMs, encodes and sends, and puts what comes from sources where recordings read it. While it
 //! looks up the name of a host or keeps the id of somebody new there are one or two beside it, `audera-helper`, which then go.
 
