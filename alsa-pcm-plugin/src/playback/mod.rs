@@ -36,7 +36,7 @@ const MOST_CHANNELS: u8 = 8;
 
 /// Bytes in a period: some milliseconds of anything, but not so few that the application does nothing but wake up.
 const PERIOD_BYTES: std::ops::RangeInclusive<u32> = 128..=1 << 20;
-/// Bytes in the buffer: five seconds of a CD at most, a third of a second of 7.1 at 192 kHz.
+/// Bytes in the buffer: almost twelve seconds of a CD at most, a third of a second of 7.1 at 192 kHz.
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = 256..=2 << 20;
 
 /// A PCM that plays to rooms.

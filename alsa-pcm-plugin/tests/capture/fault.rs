@@ -11,6 +11,8 @@ const NODEV: &str = "No such device";
 fn a_name_that_nobody_has_and_a_source_that_is_paired_are_refused_with_words() {
     let Some(studio) = Studio::start() else { return };
     let _sources = ["Turntable", "Radio"].map(|name| studio.source(name, &[("access", "paired")]));
+    // Who is not there is not waited for so long.
+    studio.session.alsa_options("wait = 3000\n").unwrap();
     // Those that are there are found before the time for finding one is over.
     let refused = run(studio.arecord("audera:Attic", 1, "nothing.raw"));
     let told = text(&refused);
