@@ -172,7 +172,8 @@ pub(crate) fn paced(
 
 impl Paced {
     /// Writes interleaved samples, the first frame being number `at`. Frames that were written before and have not left the buffer may be
-    /// written again; those that have left are past mending, and ignored. There is nothing behind the last frame of what was written last.
+    /// written again; those that have left are past mending, and ignored. There is nothing behind the last frame of what was written last, and
+    /// silence where frames were left out.
     pub fn write(&mut self, at: u64, samples: impl ExactSizeIterator<Item = f32>) {
         let shared = &*self.shared;
         let first = self.origin + at;
@@ -180,8 +181,12 @@ impl Paced {
         // Before the samples, so that whoever reads one of them knows that what it has replaced is lost.
         shared.highest.fetch_max(end, Ordering::Relaxed);
         fence(Ordering::Release);
-        let mut place = (first % shared.frames) as usize * shared.channels;
-        for sample in samples {
+        // In the places of what was left out there is sound of long ago, which the network thread has not passed yet or may be copying.
+        let written = shared.written.load(Ordering::Relaxed);
+        let left_out = first.saturating_sub(written.max(end.saturating_sub(shared.frames)));
+        let silence = std::iter::repeat_n(0.0, left_out as usize * shared.channels);
+        let mut place = ((first - left_out) % shared.frames) as usize * shared.channels;
+        for sample in silence.chain(samples) {
             shared.samples[place].store(sample.to_bits(), Ordering::Relaxed);
             place += 1;
             if place == shared.samples.len() {
@@ -218,7 +223,8 @@ impl Paced {
     pub fn reset(&mut self, now: SenderTime) {
         self.hold(now);
         self.origin = self.held;
-        self.shared.written.store(self.held, Ordering::Release);
+        // What was not written in time stays unwritten.
+        self.shared.written.fetch_min(self.held, Ordering::Release);
     }
 
     /// Frames that have left the buffer by `now`.
@@ -572,6 +578,38 @@ mod tests {
         bench.release(at(20));
         let expected = (0..240).map(|n| n as f32).chain([0.0; 240]).chain((480..960).map(|n| n as f32));
         assert_eq!(bench.samples(), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_never_written_is_silence_and_not_the_sound_of_long_ago() {
+        // Once around the buffer and more; then the application is late, and skips some.
+        for network_is_late in [true, false] {
+            let mut bench = Bench::new();
+            bench.paced.start(at(0));
+            for ms in (0..1250).step_by(10) {
+                bench.write(ms * 48, 480);
+                bench.release(at(ms as i64));
+            }
+            let before = bench.out.len();
+            if !network_is_late {
+                bench.release(at(1265));
+            }
+            // 20 ms after the last frame.
+            bench.paced.reset(at(1270));
+            bench.paced.write(0, [1.0; 240].into_iter());
+            bench.paced.write(720, [2.0; 240].into_iter());
+            bench.paced.start(at(2000));
+            bench.release(at(2030));
+            let left = (59_520..60_000).map(|n| n as f32).collect();
+            let expected =
+                [left, vec![0.0; 960], vec![1.0; 240], vec![0.0; 480], vec![2.0; 240], vec![0.0; 480]].concat();
+            assert_eq!(bench.samples()[before..], expected);
+            // Further than the buffer is long.
+            bench.paced.write(100_000, [3.0; 480].into_iter());
+            let before = bench.out.len();
+            bench.release(at(2400));
+            assert!(bench.samples()[before..].iter().all(|sample| *sample == 0.0));
+        }
     }
 
     #[test]
