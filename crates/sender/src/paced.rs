@@ -112,7 +112,7 @@ pub(crate) struct Release {
     doorbell: Arc<OwnedFd>,
     rate: u32,
     line: Option<Line>,
-    /// The line has begun, and no frame of it was released yet.
+    /// The line has begun and no frame of it was released yet, or some of its frames were given up.
     fresh: bool,
     /// Frames before this position were released.
     released: u64,
@@ -312,11 +312,25 @@ impl Release {
             }
             return None;
         }
+        self.fresh |= self.skip(until);
         let position = self.released;
         self.copy(until, out);
         self.released = until;
-        let anew = std::mem::take(&mut self.fresh).then_some(line.at);
+        let anew = std::mem::take(&mut self.fresh).then(|| line.time_of(position));
         Some(Found::Block { position, frames: (until - position) as usize, anew })
+    }
+
+    /// Gives up what lies further before `until` than the buffer is long, as it does once the process was stopped for a while: it is due, cannot be
+    /// there any more, and is not worth the memory. Tells whether that was anything.
+    fn skip(&mut self, until: u64) -> bool {
+        let kept_from = until.saturating_sub(self.shared.frames);
+        if kept_from <= self.released {
+            return false;
+        }
+        let written = self.shared.highest.load(Ordering::Relaxed).clamp(self.released, kept_from);
+        self.shared.discarded.fetch_add(written - self.released, Ordering::Relaxed);
+        self.released = kept_from;
+        true
     }
 
     /// Appends the frames up to `until` that were not released yet.
@@ -623,11 +637,46 @@ mod tests {
             written = due;
         }
         bench.release(at(2999));
-        let samples = bench.samples();
+        let (samples, position) = (bench.samples(), bench.paced.position(at(2999)) as usize);
         let lost = bench.release.discarded() as usize;
-        assert_eq!(samples.len() as u64, bench.paced.position(at(2999)));
-        assert!(lost >= 48_000 && samples[..lost].iter().all(|sample| *sample == 0.0));
-        assert!(samples[lost..].iter().enumerate().all(|(n, sample)| *sample == (lost + n) as f32));
+        let skipped = position - samples.len();
+        let silent = lost - skipped;
+        assert!(lost >= 48_000 && samples[..silent].iter().all(|sample| *sample == 0.0));
+        assert!(samples[silent..].iter().enumerate().all(|(n, sample)| *sample == (lost + n) as f32));
+        assert_eq!(bench.out[0].1, bench.paced.leaves_at(skipped as u64).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_for_hours_releases_no_more_than_its_buffer() {
+        // Woken, the network thread gets to it first; or the application does, which has run dry and begins anew.
+        for anew in [false, true] {
+            let mut bench = Bench::new();
+            bench.write(0, 4800);
+            bench.paced.start(at(0));
+            bench.release(at(10));
+            let before = bench.out.len();
+            let woken = at(10 * 3_600_000);
+            if anew {
+                bench.paced.reset(woken);
+            }
+            bench.release(woken);
+            let silence = &bench.samples()[before..];
+            let whole = bench.release.shared.frames as usize;
+            assert!(silence.len() <= whole && silence.iter().all(|sample| *sample == 0.0), "{} frames", silence.len());
+            assert_eq!(bench.release.discarded(), 4800 - 480, "what nobody wrote is not lost");
+            // And on it goes where the time is, with what is written from now on.
+            if anew {
+                bench.paced.start(woken + Span::from_millis(40));
+            }
+            let next = bench.paced.position(woken);
+            bench.write(next, 480);
+            bench.out.clear();
+            bench.release(woken + Span::from_millis(60));
+            let heard = bench.out.iter().find(|(sample, _)| *sample != 0.0).map(|(_, at)| *at);
+            let first = next + u64::from(next == 0);
+            let told = bench.paced.leaves_at(first).unwrap();
+            assert!(heard.is_some_and(|heard| (heard - told).abs() < Span::from_micros(1)), "{heard:?} for {told}");
+        }
     }
 
     #[test]
