@@ -21,7 +21,7 @@
 //! # Which function runs where
 //!
 //! alsa-lib calls from the application's threads, which never wait for the network but in `open`. There is one thread more in a
-//! process, however many PCMs and mixers it has open: that of [`audera_sender::Hub`], which [`house`] keeps. It takes what is due
+//! process, however many PCMs and mixers it has open: that of [`audera_sender::Hub`], which `house` keeps. It takes what is due
 //! from the buffers of the PCMs, encodes and sends, and puts what comes from sources where recordings read it.
 
 mod alarm;

@@ -163,6 +163,8 @@ mod tests {
 
     fn player(room: &str, groups: &[&str], reach: Reach) -> PlayerInfo {
         PlayerInfo {
+            address: None,
+            software: None,
             key: PlayerKey::Discovered(room.to_owned()),
             room: room.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audera_clock::Span;
-use audera_playout::Puller;
+use audera_playout::{Config as PlayoutConfig, Puller, playout};
+use audera_wire::RoomState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, Interval, sleep_until};
@@ -20,10 +21,24 @@ use crate::output::{DeviceFormat, Output, Playing};
 /// Between two looks at how the device fares: often enough for a status each second.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// What the device is opened for when it is for the chime alone: the usual stream, so that it can go on with one.
+const IDLE: StreamShape = StreamShape { rate: 48_000, channels: 2, latency: Span::from_millis(80) };
+/// The most frames a device pulls at once then; the largest quantum of PipeWire.
+const IDLE_PULL: usize = 8192;
+/// Room for no sound: more than is pulled at once.
+const IDLE_CAPACITY: Span = Span::from_millis(200);
+
+struct StreamShape {
+    rate: u32,
+    channels: u16,
+    latency: Span,
+}
+
 /// What a stream asks of the device.
 enum Order {
     Play { rate: u32, channels: u16, latency: Span, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
     Silence,
+    Chime(Box<RoomState>),
     Release { done: oneshot::Sender<()> },
     IdleRelease(Duration),
 }
@@ -76,6 +91,12 @@ impl Speaker {
     pub fn silence(&self) {
         // Without a task there is no device left to be silent.
         let _ = self.orders.send(Order::Silence);
+    }
+
+    /// Has the chime sound at the level of this state; a device that is not open is opened for it.
+    pub fn chime(&self, state: &RoomState) {
+        // As in `silence`.
+        let _ = self.orders.send(Order::Chime(Box::new(state.clone())));
     }
 
     /// Changes how long an idle device stays open.
@@ -189,12 +210,36 @@ impl Device {
                     self.idle_since = Some(Instant::now());
                 }
             }
+            Order::Chime(state) => self.chime(&state).await,
             Order::Release { done } => {
                 self.close().await;
                 let _ = done.send(());
             }
             Order::IdleRelease(time) => self.idle_release = time,
         }
+    }
+
+    async fn chime(&mut self, state: &RoomState) {
+        if self.running.is_none() {
+            if let Err(reason) = self.open_idle().await {
+                return tracing::warn!("the room cannot be heard: {reason}");
+            }
+            self.idle_since = Some(Instant::now());
+        }
+        self.level.ring(state);
+    }
+
+    /// Opens the device for nothing but the chime.
+    async fn open_idle(&mut self) -> Result<(), String> {
+        let StreamShape { rate, channels, latency } = IDLE;
+        let config = PlayoutConfig { rate, channels, capacity: IDLE_CAPACITY, max_pull: IDLE_PULL };
+        let (_, puller) = playout(config).map_err(|error| error.to_string())?;
+        self.play(rate, channels, latency, Box::new(puller)).await?;
+        if let Some(running) = &mut self.running {
+            // A device that does not pull yet does it in its turn.
+            let _ = running.switch.turn_to(None);
+        }
+        Ok(())
     }
 
     async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {

@@ -83,7 +83,7 @@ impl Conversation for Talk {
                 };
                 self.speak(|session| session.not_changed(number, refusal));
             }
-            PlayerEvent::Watch(_) | PlayerEvent::TimePath(_) => {}
+            PlayerEvent::Watch(_) | PlayerEvent::TimePath(_) | PlayerEvent::Identify => {}
             PlayerEvent::Closed { code, reason } => {
                 tracing::debug!(source = %self.name.borrow(), %code, "the session is over: {reason}");
                 if code == CloseCode::NotPaired {

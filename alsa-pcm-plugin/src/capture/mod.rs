@@ -7,6 +7,7 @@
 //!
 //! Frames are given as they were streamed; those that did not come are silence, and so is all the time while nothing is streamed.
 
+mod answer;
 mod bell;
 mod choice;
 mod conversation;
@@ -19,7 +20,6 @@ mod tape;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use audera_alsa_plugin::{
@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 use crate::channels::Map;
 use crate::house::House;
 use crate::options::Settings;
+use answer::Answer;
 use pace::Pace;
 use recorder::{LIMIT, Opened, Order, record};
 
@@ -82,18 +83,18 @@ impl Pcm for Capture {
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
         let settings = Settings::read(&mut request.options)?;
         let house = House::enter_quietly(&settings.network)?;
-        let (opened, answer) = sync_channel(1);
+        let answer = Arc::new(Answer::new());
         let (close, closed) = oneshot::channel();
         let order = Order {
             wish: settings.player,
             codec: settings.encoding.codec,
             patience: settings.patience.to_duration(),
             network: settings.network,
-            opened,
+            answer: answer.clone(),
             closed,
         };
         house.hub().run(move |endpoint| record(endpoint, order));
-        let opened = answer.recv_timeout(LIMIT + GRACE).unwrap_or_else(|_| {
+        let opened = answer.wait(LIMIT + GRACE).unwrap_or_else(|| {
             Err(OpenError::refused(Errno::IO, "the network thread does not answer; close some programs, or try again"))
         })?;
         let constraints = constraints(opened.rate, opened.channels.into());

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use audera_alsa_plugin::{Errno, OpenError};
@@ -17,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep_until, timeout, timeout_at};
 
+use super::answer::Answer;
 use super::bell::Bell;
 use super::choice::choose;
 use super::conversation::Talk;
@@ -48,7 +48,7 @@ pub(super) struct Order {
     pub patience: Duration,
     pub network: Network,
     /// Is told once.
-    pub opened: SyncSender<Result<Opened, OpenError>>,
+    pub answer: Arc<Answer<Result<Opened, OpenError>>>,
     /// Ends the recording when the other end is dropped.
     pub closed: oneshot::Receiver<()>,
 }
@@ -72,14 +72,12 @@ pub(super) struct Shared {
 
 /// Records until the application closes the PCM, or the source is given up.
 pub(super) async fn record(endpoint: Endpoint, order: Order) {
-    let Order { wish, codec, patience, network, opened, mut closed } = order;
-    // Who has waited for too long has closed the PCM, and need not be told.
-    let tell = |outcome| drop(opened.try_send(outcome));
+    let Order { wish, codec, patience, network, answer, mut closed } = order;
     let deadline = Instant::now() + LIMIT;
     let announced = network.discover.then(announced);
     let source = match choose(wish.as_deref(), announced.clone(), deadline).await {
         Ok(source) => source,
-        Err(refusal) => return tell(Err(refusal)),
+        Err(refusal) => return answer.give(Err(refusal)),
     };
     let recorder = Rc::new(Recorder::new(&source, codec));
     let _ends = Ends(recorder.clone());
@@ -88,10 +86,10 @@ pub(super) async fn record(endpoint: Endpoint, order: Order) {
     let recording = async {
         match recorder.open(&source, deadline).await {
             Ok(opened) => {
-                tell(Ok(opened));
+                answer.give(Ok(opened));
                 recorder.go_on(patience).await;
             }
-            Err(refusal) => tell(Err(refusal)),
+            Err(refusal) => answer.give(Err(refusal)),
         }
     };
     tokio::select! {

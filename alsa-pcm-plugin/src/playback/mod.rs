@@ -179,6 +179,12 @@ impl Pcm for Playback {
         Ok(())
     }
 
+    fn moved(&mut self, io: &Io) {
+        if let Some(playing) = &mut self.playing {
+            playing.paced.move_to(io.applied);
+        }
+    }
+
     fn delay(&mut self, io: &Io, direction: Direction) -> i64 {
         let waiting = io.waiting(direction);
         let Some(playing) = &mut self.playing else { return waiting };

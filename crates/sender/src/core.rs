@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
-use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
+use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Sound, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
@@ -17,7 +17,7 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::change::ChangeError;
-use crate::hub::{HubError, Order};
+use crate::hub::{HubError, Order, Watcher};
 use crate::paced::LEAD;
 use crate::player::{Player, Route};
 use crate::pump::{Packet, Turn};
@@ -53,6 +53,11 @@ impl Prepared {
         let met = TrustStore::open(config.state_dir.join(audera_link::MET_FILE))?;
         Ok(Prepared { config, endpoint, trust, met })
     }
+
+    /// The own identity.
+    pub(crate) fn id(&self) -> PeerId {
+        self.endpoint.id()
+    }
 }
 
 /// Runs the network thread until the owner shuts it down or is gone.
@@ -85,6 +90,7 @@ pub(crate) struct Core {
     players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
+    watcher: RefCell<Option<Watcher>>,
     next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -109,6 +115,7 @@ impl Core {
             players: RefCell::default(),
             streams: RefCell::default(),
             events: RefCell::new(events),
+            watcher: RefCell::default(),
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
@@ -201,6 +208,28 @@ impl Core {
             Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
             Order::Set(key, change, answer) => self.change_room(key, *change, answer),
+            Order::Watch(watcher) => {
+                self.watcher.replace(Some(watcher));
+                for player in self.all_players() {
+                    // One that has not said hello is asked when it has.
+                    player.with_session(|session| session.watch(true));
+                }
+            }
+            Order::Remove(key) => {
+                if let Some(player) = self.player(&key) {
+                    self.remove_player(&player);
+                }
+            }
+            Order::Identify(key) => {
+                if let Some(player) = self.player(&key) {
+                    player.with_session(|session| session.identify());
+                }
+            }
+            Order::ForgetId(key) => {
+                if let Some(player) = self.player(&key) {
+                    connect::forget(self, player);
+                }
+            }
             Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
@@ -366,9 +395,13 @@ impl Core {
                 self.update(player, |info| {
                     info.take_name(&hello.name);
                     info.groups = hello.groups;
+                    info.software = Some(hello.software);
                     info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
                 });
+                if self.watcher.borrow().is_some() {
+                    player.with_session(|session| session.watch(true));
+                }
                 for stream in self.all_streams() {
                     self.attach(&stream, player);
                 }
@@ -390,6 +423,9 @@ impl Core {
                 });
             }
             SenderEvent::Status(status) => {
+                if let Some(watcher) = &mut *self.watcher.borrow_mut() {
+                    watcher(&player.key(), status.clone());
+                }
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
