@@ -4,6 +4,7 @@
 //! network thread goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use audera_clock::Span;
@@ -65,6 +66,8 @@ pub struct DeviceState {
 pub struct Speaker {
     orders: mpsc::UnboundedSender<Order>,
     state: watch::Receiver<DeviceState>,
+    /// A chime is asked for and has not begun: while the device opens, one is enough.
+    rung: Arc<AtomicBool>,
 }
 
 impl Speaker {
@@ -73,9 +76,18 @@ impl Speaker {
         let (orders, inbox) = mpsc::unbounded_channel();
         let first = DeviceState { name: output.name(), ..DeviceState::default() };
         let (tell, state) = watch::channel(first);
-        let device =
-            Device { output: Some(output), level, running: None, past_xruns: 0, idle_release, idle_since: None, tell };
-        (Speaker { orders, state }, device.run(inbox))
+        let rung = Arc::new(AtomicBool::new(false));
+        let device = Device {
+            output: Some(output),
+            level,
+            running: None,
+            past_xruns: 0,
+            idle_release,
+            idle_since: None,
+            tell,
+            rung: rung.clone(),
+        };
+        (Speaker { orders, state, rung }, device.run(inbox))
     }
 
     /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays, or with the reason why
@@ -95,8 +107,10 @@ impl Speaker {
 
     /// Has the chime sound at the level of this state; a device that is not open is opened for it.
     pub fn chime(&self, state: &RoomState) {
-        // As in `silence`.
-        let _ = self.orders.send(Order::Chime(Box::new(state.clone())));
+        if !self.rung.swap(true, Ordering::Relaxed) {
+            // As in `silence`.
+            let _ = self.orders.send(Order::Chime(Box::new(state.clone())));
+        }
     }
 
     /// Changes how long an idle device stays open.
@@ -147,6 +161,7 @@ struct Device {
     idle_release: Duration,
     idle_since: Option<Instant>,
     tell: watch::Sender<DeviceState>,
+    rung: Arc<AtomicBool>,
 }
 
 impl Device {
@@ -210,7 +225,10 @@ impl Device {
                     self.idle_since = Some(Instant::now());
                 }
             }
-            Order::Chime(state) => self.chime(&state).await,
+            Order::Chime(state) => {
+                self.chime(&state).await;
+                self.rung.store(false, Ordering::Relaxed);
+            }
             Order::Release { done } => {
                 self.close().await;
                 let _ = done.send(());
@@ -264,7 +282,10 @@ impl Device {
                     handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
                 // What a connection, a stream and a device take while they begin; nothing plays yet that this could hold up.
                 memory::give_back();
-                device.start(Box::new(turnstile)).map(|playing| (switch, playing))
+                let playing = device.start(Box::new(turnstile))?;
+                // The device pulls silence: what it was opened for is due some tens of milliseconds from now.
+                memory::let_go_of_code();
+                Ok((switch, playing))
             });
             (output, opened)
         });
@@ -284,6 +305,7 @@ impl Device {
         let _ = spawn_blocking(move || {
             drop(running);
             memory::give_back();
+            memory::let_go_of_code();
         })
         .await;
         self.observe();

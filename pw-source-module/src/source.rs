@@ -173,6 +173,8 @@ impl Inner {
                     self.log.debug(format_args!("the state of \"{}\" cannot be shown: {error}", self.name));
                 }
             }
+            // Somebody wants it so.
+            HubEvent::Trouble(trouble) if trouble == STOPPED => self.log.debug(trouble),
             HubEvent::Trouble(trouble) => self.log.error(trouble),
         }
     }
