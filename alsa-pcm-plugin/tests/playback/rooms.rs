@@ -10,6 +10,10 @@ use crate::house::{House, Room, clip, heard, is_program, sounds};
 
 const RATE: u32 = 48_000;
 
+/// How long rooms are looked for: where there is none, and where a busy machine is not to be a room that is not there.
+const HASTY: &str = "wait = 3000\n";
+const PATIENT: &str = "wait = 20000\n";
+
 /// Starts the program `name` of this module on one PCM.
 fn program(house: &House, name: &str, pcm: &str) -> audera_testkit::Process {
     house.session.spawn(house.program(&format!("rooms::{name}"), &[("AUDERA_TEST_PCM", pcm)])).unwrap()
@@ -88,7 +92,9 @@ fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
     let (kitchen, hall) = (house.room("Kitchen", &downstairs), house.room("Hall", &downstairs));
     let attic = house.room("Attic", &[]);
 
+    house.session.alsa_options(HASTY).unwrap();
     let said = end(program(&house, "opens_in_vain", "raw:Cellar"));
+    house.session.alsa_options(PATIENT).unwrap();
     println!("{said}");
     let list = "there is no room or group \"Cellar\": there are \"Attic\", \"Downstairs\", \"Everywhere\", \"Hall\", \"Kitchen\"";
     assert!(said.contains(list), "{said}");
@@ -106,6 +112,7 @@ fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
     let runs = sounds(&recording, RATE);
     assert_eq!(runs.len(), 1, "{runs:?}");
     // And everything is an error once nobody is there.
+    house.session.alsa_options(HASTY).unwrap();
     let said = end(program(&house, "opens_in_vain", "raw:Everywhere"));
     assert!(said.contains("no room was found") || said.contains("cannot be played to"), "{said}");
 }

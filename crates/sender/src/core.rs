@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::{SenderTime, Span};
-use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
+use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Sound, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
@@ -17,7 +17,7 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::change::ChangeError;
-use crate::hub::{HubError, Order};
+use crate::hub::{HubError, Order, Watcher};
 use crate::paced::LEAD;
 use crate::player::{Player, Route};
 use crate::pump::{Packet, Turn};
@@ -28,10 +28,14 @@ use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
 /// What answers and farewells may take when the hub is dropped.
-const FAREWELL: Duration = Duration::from_millis(800);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(800);
 /// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
 const LINGER: Span = Span::from_secs(2);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// Threads beside the network thread, at most.
+const HELPERS: usize = 2;
+/// So long they stay without anything to do.
+const HELPERS_STAY: Duration = Duration::from_millis(100);
 /// A player that has refused a stream is asked again after so many status periods.
 const ASK_AGAIN: u64 = 5;
 
@@ -53,12 +57,17 @@ impl Prepared {
         let met = TrustStore::open(config.state_dir.join(audera_link::MET_FILE))?;
         Ok(Prepared { config, endpoint, trust, met })
     }
+
+    /// The own identity.
+    pub(crate) fn id(&self) -> PeerId {
+        self.endpoint.id()
+    }
 }
 
 /// Runs the network thread until the owner shuts it down or is gone.
 pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut events: Events) {
     signals::block_all();
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match runtime() {
         Ok(runtime) => {
             LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders));
             // A name look-up may hang for minutes; nobody waits for it any more.
@@ -66,6 +75,17 @@ pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut even
         }
         Err(error) => events(HubEvent::Trouble(format!("the network thread cannot start: {error}"))),
     }
+}
+
+/// Of one thread, and of helpers that are gone as soon as there is nothing for them to do: files are written and names are looked up beside the
+/// network thread, since neither can be done without waiting. A name that nobody answers for is not to be waited for by all the others.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("audera-helper")
+        .max_blocking_threads(HELPERS)
+        .thread_keep_alive(HELPERS_STAY)
+        .build()
 }
 
 /// The sender's monotonic clock, the one that PipeWire and ALSA stamp with.
@@ -85,6 +105,7 @@ pub(crate) struct Core {
     players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
+    watcher: RefCell<Option<Watcher>>,
     next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -109,6 +130,7 @@ impl Core {
             players: RefCell::default(),
             streams: RefCell::default(),
             events: RefCell::new(events),
+            watcher: RefCell::default(),
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
@@ -201,6 +223,28 @@ impl Core {
             Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
             Order::Set(key, change, answer) => self.change_room(key, *change, answer),
+            Order::Watch(watcher) => {
+                self.watcher.replace(Some(watcher));
+                for player in self.all_players() {
+                    // One that has not said hello is asked when it has.
+                    player.with_session(|session| session.watch(true));
+                }
+            }
+            Order::Remove(key) => {
+                if let Some(player) = self.player(&key) {
+                    self.remove_player(&player);
+                }
+            }
+            Order::Identify(key) => {
+                if let Some(player) = self.player(&key) {
+                    player.with_session(|session| session.identify());
+                }
+            }
+            Order::ForgetId(key) => {
+                if let Some(player) = self.player(&key) {
+                    connect::forget(self, player);
+                }
+            }
             Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
@@ -366,9 +410,13 @@ impl Core {
                 self.update(player, |info| {
                     info.take_name(&hello.name);
                     info.groups = hello.groups;
+                    info.software = Some(hello.software);
                     info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
                 });
+                if self.watcher.borrow().is_some() {
+                    player.with_session(|session| session.watch(true));
+                }
                 for stream in self.all_streams() {
                     self.attach(&stream, player);
                 }
@@ -390,6 +438,9 @@ impl Core {
                 });
             }
             SenderEvent::Status(status) => {
+                if let Some(watcher) = &mut *self.watcher.borrow_mut() {
+                    watcher(&player.key(), status.clone());
+                }
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
