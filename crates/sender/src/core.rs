@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Endpoint, Identity, Strangers, Target, TrustStore, new_line};
+use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Sound, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
@@ -15,7 +15,7 @@ use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::change::ChangeError;
-use crate::hub::{HubError, Order};
+use crate::hub::{HubError, Order, Watcher};
 use crate::player::{Player, Route};
 use crate::playing::pump_blocks;
 use crate::stream::{Membership, Run, Stream};
@@ -24,8 +24,12 @@ use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals};
 
 /// What answers and farewells may take when the hub is dropped.
-const FAREWELL: Duration = Duration::from_millis(800);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(800);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// Threads beside the network thread, at most.
+const HELPERS: usize = 2;
+/// So long they stay without anything to do.
+const HELPERS_STAY: Duration = Duration::from_millis(100);
 /// A player that has refused a stream is asked again after so many status periods.
 const ASK_AGAIN: u64 = 5;
 
@@ -47,12 +51,17 @@ impl Prepared {
         let met = TrustStore::open(config.state_dir.join(audera_link::MET_FILE))?;
         Ok(Prepared { config, endpoint, trust, met })
     }
+
+    /// The own identity.
+    pub(crate) fn id(&self) -> PeerId {
+        self.endpoint.id()
+    }
 }
 
 /// Runs the network thread until the owner shuts it down or is gone.
 pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut events: Events) {
     signals::block_all();
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match runtime() {
         Ok(runtime) => {
             LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders));
             // A name look-up may hang for minutes; nobody waits for it any more.
@@ -60,6 +69,17 @@ pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut even
         }
         Err(error) => events(HubEvent::Trouble(format!("the network thread cannot start: {error}"))),
     }
+}
+
+/// Of one thread, and of helpers that are gone as soon as there is nothing for them to do: files are written and names are looked up beside the
+/// network thread, since neither can be done without waiting. A name that nobody answers for is not to be waited for by all the others.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("audera-helper")
+        .max_blocking_threads(HELPERS)
+        .thread_keep_alive(HELPERS_STAY)
+        .build()
 }
 
 /// The sender's monotonic clock, the one that PipeWire and ALSA stamp with.
@@ -79,6 +99,7 @@ pub(crate) struct Core {
     pub(crate) players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
     events: RefCell<Events>,
+    watcher: RefCell<Option<Watcher>>,
     pub(crate) next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -103,6 +124,7 @@ impl Core {
             players: RefCell::default(),
             streams: RefCell::default(),
             events: RefCell::new(events),
+            watcher: RefCell::default(),
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
@@ -195,6 +217,28 @@ impl Core {
             Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
             Order::Set(key, change, answer) => self.change_room(key, *change, answer),
+            Order::Watch(watcher) => {
+                self.watcher.replace(Some(watcher));
+                for player in self.all_players() {
+                    // One that has not said hello is asked when it has.
+                    player.with_session(|session| session.watch(true));
+                }
+            }
+            Order::Remove(key) => {
+                if let Some(player) = self.player(&key) {
+                    self.remove_player(&player);
+                }
+            }
+            Order::Identify(key) => {
+                if let Some(player) = self.player(&key) {
+                    player.with_session(|session| session.identify());
+                }
+            }
+            Order::ForgetId(key) => {
+                if let Some(player) = self.player(&key) {
+                    connect::forget(self, player);
+                }
+            }
             Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
@@ -360,9 +404,13 @@ impl Core {
                 self.update(player, |info| {
                     info.take_name(&hello.name);
                     info.groups = hello.groups;
+                    info.software = Some(hello.software);
                     info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
                 });
+                if self.watcher.borrow().is_some() {
+                    player.with_session(|session| session.watch(true));
+                }
                 for stream in self.all_streams() {
                     self.attach(&stream, player);
                 }
@@ -384,6 +432,9 @@ impl Core {
                 });
             }
             SenderEvent::Status(status) => {
+                if let Some(watcher) = &mut *self.watcher.borrow_mut() {
+                    watcher(&player.key(), status.clone());
+                }
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
