@@ -282,7 +282,10 @@ impl Device {
                     handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
                 // What a connection, a stream and a device take while they begin; nothing plays yet that this could hold up.
                 memory::give_back();
-                device.start(Box::new(turnstile)).map(|playing| (switch, playing))
+                let playing = device.start(Box::new(turnstile))?;
+                // The device pulls silence: what it was opened for is due some tens of milliseconds from now.
+                memory::let_go_of_code();
+                Ok((switch, playing))
             });
             (output, opened)
         });
@@ -302,6 +305,7 @@ impl Device {
         let _ = spawn_blocking(move || {
             drop(running);
             memory::give_back();
+            memory::let_go_of_code();
         })
         .await;
         self.observe();

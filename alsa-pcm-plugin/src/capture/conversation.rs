@@ -188,7 +188,7 @@ impl Talk {
     /// Tells the user, once, that a stream is not recorded.
     fn complain(&self, reason: &str) {
         if self.recorder.complaint.replace(reason.to_owned()) != reason {
-            audera_alsa_plugin::log::error(&format!(
+            self.recorder.tell_user(format!(
                 "silence is recorded while \"{}\" streams: {reason}; open the recording anew while it does",
                 self.name.borrow()
             ));

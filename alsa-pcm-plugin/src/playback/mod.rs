@@ -14,6 +14,7 @@ mod sample;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use audera_alsa_plugin::{
     ChannelMap, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup, State, Stream as Direction,
@@ -75,9 +76,10 @@ impl Pcm for Playback {
     const CAN_PAUSE: bool = true;
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
+        let begun = Instant::now();
         let settings = Settings::read(&mut request.options)?;
         let house = House::enter(&settings.network)?;
-        let meant = rooms::find(&house, settings.player.as_deref())?;
+        let meant = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
         let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
         if max_rate < *RATES.start() || max_channels == 0 {
             let reason = format!("\"{}\" takes nothing that can be sent: {max_rate} Hz at most", meant.name);
@@ -177,6 +179,12 @@ impl Pcm for Playback {
         let Playing { paced, format, map, .. } = playing;
         sample::read(*format, frames, map.order(), |samples| paced.write(io.applied, samples));
         Ok(())
+    }
+
+    fn moved(&mut self, io: &Io) {
+        if let Some(playing) = &mut self.playing {
+            playing.paced.move_to(io.applied);
+        }
     }
 
     fn delay(&mut self, io: &Io, direction: Direction) -> i64 {

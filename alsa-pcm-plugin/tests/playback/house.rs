@@ -47,22 +47,16 @@ impl House {
         Some(house)
     }
 
-    /// Writes the user's configuration of alsa-lib.
+    /// Has the definitions say what these tests need.
     fn define(&self, options: &str) {
-        let program = std::env::current_exe().unwrap();
-        let library = program.ancestors().nth(2).unwrap().join("libasound_module_pcm_audera.so");
-        assert!(library.exists(), "{} is not built: cargo build -p audera-alsa-pcm-plugin", library.display());
-        let folder = self.session.config_dir().join("alsa");
-        std::fs::create_dir_all(&folder).unwrap();
+        self.session.alsa_plugin().unwrap();
         let args = "@args [ PLAYER ] @args.PLAYER { type string default \"\" }";
         let slave = format!("type audera player $PLAYER {options}");
-        let text = format!(
-            "pcm_type.audera {{ lib \"{}\" }}\n\
-             pcm.audera {{ {args} type plug slave.pcm {{ {slave} }} }}\n\
-             pcm.raw {{ {args} {slave} }}\n",
-            library.display()
+        let definitions = format!(
+            "pcm.!audera {{ {args} type plug slave.pcm {{ {slave} }} }}\n\
+             pcm.raw {{ {args} {slave} }}\n"
         );
-        std::fs::write(folder.join("asoundrc"), text).unwrap();
+        self.session.alsa_definitions(&definitions).unwrap();
     }
 
     /// A room that plays into a file.

@@ -251,6 +251,13 @@ fn play_rewind(name: &str) {
     pcm.write(&sound(14, USUAL)).unwrap();
     pcm.start().unwrap();
     pcm.drain().unwrap();
+    // Taken back, and nothing in its place.
+    pcm.prepare().unwrap();
+    pcm.write(&sound(18, USUAL)).unwrap();
+    pcm.write(&sound(13, USUAL)).unwrap();
+    let frames = (USUAL * f64::from(RATE)) as u64;
+    assert_eq!(pcm.rewind(frames), Ok(frames));
+    pcm.drain().unwrap();
 }
 
 fn hear_rewind(room: Room) {
@@ -258,8 +265,12 @@ fn hear_rewind(room: Room) {
     for channel in 0..2 {
         let mut expected = sound(13, USUAL)[channel][..9_600].to_vec();
         expected.extend(&sound(14, USUAL)[channel]);
-        let heard = heard(&recording.channels[channel], &expected, RATE);
-        assert!(heard.is_some_and(|heard| heard.is_whole()), "{heard:?}");
+        let found = heard(&recording.channels[channel], &expected, RATE);
+        assert!(found.is_some_and(|heard| heard.is_whole()), "{found:?}");
+        let last = heard(&recording.channels[channel], &sound(18, USUAL)[channel], RATE);
+        assert!(last.is_some_and(|heard| heard.is_whole()), "{last:?}");
+        let sounds = sounds(&recording.channels[channel], RATE);
+        assert!(sounds.len() == 2 && sounds[1].len() < 20_000, "what was taken back is heard: {sounds:?}");
     }
 }
 

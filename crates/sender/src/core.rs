@@ -28,10 +28,14 @@ use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
 /// What answers and farewells may take when the hub is dropped.
-const FAREWELL: Duration = Duration::from_millis(800);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(800);
 /// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
 const LINGER: Span = Span::from_secs(2);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
+/// Threads beside the network thread, at most.
+const HELPERS: usize = 2;
+/// So long they stay without anything to do.
+const HELPERS_STAY: Duration = Duration::from_millis(100);
 /// A player that has refused a stream is asked again after so many status periods.
 const ASK_AGAIN: u64 = 5;
 
@@ -63,7 +67,7 @@ impl Prepared {
 /// Runs the network thread until the owner shuts it down or is gone.
 pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut events: Events) {
     signals::block_all();
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match runtime() {
         Ok(runtime) => {
             LocalSet::new().block_on(&runtime, Core::new(prepared, events).serve(orders));
             // A name look-up may hang for minutes; nobody waits for it any more.
@@ -71,6 +75,17 @@ pub(crate) fn run(prepared: Prepared, orders: UnboundedReceiver<Order>, mut even
         }
         Err(error) => events(HubEvent::Trouble(format!("the network thread cannot start: {error}"))),
     }
+}
+
+/// Of one thread, and of helpers that are gone as soon as there is nothing for them to do: files are written and names are looked up beside the
+/// network thread, since neither can be done without waiting. A name that nobody answers for is not to be waited for by all the others.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("audera-helper")
+        .max_blocking_threads(HELPERS)
+        .thread_keep_alive(HELPERS_STAY)
+        .build()
 }
 
 /// The sender's monotonic clock, the one that PipeWire and ALSA stamp with.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use audera_clock::Span;
 use audera_link::{Endpoint, PeerId};
@@ -88,6 +89,9 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// How long dropping a hub takes at most, on a machine that is not held up.
+    pub const FAREWELL: Duration = core::FAREWELL;
+
     /// Starts the network thread. `log` takes the thread's `tracing` events; `events` is called on that thread and must not block.
     ///
     /// # Errors

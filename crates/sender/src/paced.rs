@@ -191,6 +191,18 @@ impl Paced {
         shared.written.store(end, Ordering::Release);
     }
 
+    /// The next frame that is written is number `at`, whatever came before: what was written from there on is taken back, and what is skipped is
+    /// silence. Frames that have left the buffer are past mending.
+    pub fn move_to(&mut self, at: u64) {
+        let (target, written) = (self.origin + at, self.shared.written.load(Ordering::Relaxed));
+        if target <= written {
+            return self.shared.written.store(target, Ordering::Release);
+        }
+        let skipped = (target - written).min(self.shared.frames);
+        let silence = skipped as usize * self.shared.channels;
+        self.write(at.saturating_sub(skipped), std::iter::repeat_n(0.0, silence));
+    }
+
     /// Lets frames leave from now on; later by the time that rooms need to open their devices if they do not play yet, and by some hundredths of
     /// a second where a hold was just before. Nothing while they leave.
     pub fn start(&mut self, now: SenderTime) {
@@ -560,6 +572,26 @@ mod tests {
         bench.release(at(90));
         assert_eq!(bench.samples()[960..], [(960..1440).map(|n| n as f32).collect(), vec![9.0; 480]].concat());
         assert_eq!(bench.paced.position(at(90)), 480);
+    }
+
+    #[test]
+    fn what_is_skipped_is_silence_and_what_is_taken_back_is_not_heard() {
+        let mut bench = Bench::new();
+        // Other sound is where the silence is going to be.
+        bench.write(0, 4_800);
+        bench.paced.reset(at(0));
+        bench.paced.write(0, [1.0; 480].into_iter());
+        bench.paced.move_to(240);
+        bench.paced.move_to(720);
+        bench.paced.write(720, [2.0; 240].into_iter());
+        bench.paced.start(at(10));
+        bench.release(at(40));
+        let expected = [vec![1.0; 240], vec![0.0; 480], vec![2.0; 240], vec![0.0; 480]].concat();
+        assert_eq!(bench.samples(), expected);
+        // Further than the buffer is long.
+        bench.paced.move_to(1_000_000);
+        bench.release(at(50));
+        assert!(bench.samples()[1440..].iter().all(|sample| *sample == 0.0));
     }
 
     #[test]
