@@ -179,6 +179,13 @@ impl Pcm for Playback {
         Ok(())
     }
 
+    fn moved(&mut self, io: &Io) {
+        if let Some(playing) = &mut self.playing {
+            // Nothing is behind what was written last.
+            playing.paced.write(io.applied, std::iter::empty());
+        }
+    }
+
     fn delay(&mut self, io: &Io, direction: Direction) -> i64 {
         let waiting = io.waiting(direction);
         let Some(playing) = &mut self.playing else { return waiting };
