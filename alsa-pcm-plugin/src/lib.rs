@@ -5,12 +5,13 @@
 //! | option | values | default | meaning |
 //! |---|---|---|---|
 //! | `player` | name of a room or a group, `Everywhere`, `host:port` | the only room there is, else `Everywhere` | who plays |
-//! | | of a recording: name of a source, `host:port` | the only source there is | what is recorded |
+//! | `source` | name of a source, `host:port` | `player` of the same definition, else the only source there is | what is recorded |
 //! | `codec` | `auto`, `pcm`, `opus` | `auto` | `auto` is Opus where the stream and the player allow it |
 //! | `bitrate` | 64 to 320 kbit/s | 160 | bit rate of Opus |
 //! | `packet` | 5, 10, 20 ms | 20, or 10 below 80 ms of latency, 5 below 60 ms | length of a packet |
 //! | `latency` | `auto`, 20 to 2000 ms | `auto` | from the moment at which a frame leaves the buffer to the loudspeaker |
 //! | `patience` | 0 to 86400 s | 30 | for how long an application plays on when its room has gone, before it gets `-ENODEV` |
+//! | `wait` | 100 to 60000 ms | 3000 | how long an open looks for its room or source before it fails |
 //! | `discover` | yes, no | yes | find players through Avahi |
 //! | `players` | addresses `host:port`, separated by commas | none | players to use although Avahi does not show them |
 //! | `state_dir` | folder | `$XDG_STATE_HOME/audera` | identity and known players |
@@ -20,9 +21,10 @@
 //!
 //! # Which function runs where
 //!
-//! alsa-lib calls from the application's threads, which never wait for the network but in `open`. There is one thread more in a
-//! process, however many PCMs and mixers it has open: that of [`audera_sender::Hub`], which `house` keeps. It takes what is due
-//! from the buffers of the PCMs, encodes and sends, and puts what comes from sources where recordings read it.
+//! alsa-lib calls from the application's threads, which never wait for the network but in `open` and in the last `close`. There is one
+//! thread more in a process, however many PCMs and mixers it has open: `audera-net`, that of [`audera_sender::Hub`], which `house` keeps.
+//! It takes what is due from the buffers of the PCMs, encodes and sends, and puts what comes from sources where recordings read it. While it
+//! looks up the name of a host or keeps the id of somebody new there are one or two beside it, `audera-helper`, which then go.
 
 mod alarm;
 mod capture;

@@ -1,6 +1,7 @@
 //! What a definition and the configuration files say: read, checked, and completed with defaults.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use audera_alsa_plugin::{Errno, OpenError, OptionError, Options, Value};
 use audera_clock::Span;
@@ -13,6 +14,12 @@ const SYSTEM_FILE: &str = "/etc/audera/alsa.toml";
 /// For how long an application plays on without a room unless something else is said.
 const PATIENCE: Span = Span::from_secs(30);
 
+/// How long an open may take to fail unless something else is said.
+const WAIT: Duration = Duration::from_secs(3);
+/// So much of it is for what comes after the search: an open that fails leaves the house, and the last one to do so waits until those rooms
+/// that are connected have been told farewell.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
 /// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
 const SHORT: Span = Span::from_millis(60);
 /// From this latency on, which `auto` begins with, packets are 20 ms long: they cost all sides half as much.
@@ -21,14 +28,18 @@ const LONG: Span = Span::from_millis(80);
 /// What is meant by a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Who is to play, or what is to be recorded: the name of a room, a group or a source, or an address. `None` when nobody has said.
+    /// Who is to play: the name of a room or a group, or an address. `None` when nobody has said.
     pub(crate) player: Option<String>,
+    /// What is to be recorded: the name of a source, or an address. `None` when nobody has said.
+    pub(crate) source: Option<String>,
     /// Codec and packets.
     pub(crate) encoding: Encoding,
     /// From the moment at which a frame leaves the buffer to the loudspeaker.
     pub(crate) latency: Latency,
     /// For how long an application goes on without its room.
     pub(crate) patience: Span,
+    /// How long an open may take to fail.
+    pub(crate) wait: Duration,
     /// How rooms are found.
     pub(crate) network: Network,
 }
@@ -48,10 +59,15 @@ impl Settings {
     /// Completes what a definition says from the configuration files and with defaults. The framework refuses the keys of the
     /// definition that are not asked for here.
     pub(crate) fn read(definition: &mut Options) -> Result<Settings, OpenError> {
-        let said = Layer::read(definition)?;
+        let said = Layer::read(definition)?.for_either();
         let files = user_file().into_iter().chain([PathBuf::from(SYSTEM_FILE)]);
         let layers = files.map(|file| Layer::of_file(&file)).collect::<Result<Vec<_>, _>>()?;
         layers.into_iter().fold(said, Layer::or).complete()
+    }
+
+    /// For how long an open looks for who is meant.
+    pub(crate) fn search(&self) -> Duration {
+        self.wait.saturating_sub(AFTERWARDS).max(self.wait / 2)
     }
 }
 
@@ -59,11 +75,13 @@ impl Settings {
 #[derive(Debug, Default)]
 struct Layer {
     player: Option<String>,
+    source: Option<String>,
     codec: Option<CodecChoice>,
     bitrate: Option<u32>,
     packet: Option<u16>,
     latency: Option<Latency>,
     patience: Option<Span>,
+    wait: Option<Duration>,
     discover: Option<bool>,
     players: Option<Vec<String>>,
     state_dir: Option<PathBuf>,
@@ -73,6 +91,7 @@ impl Layer {
     fn read(options: &mut Options) -> Result<Layer, OptionError> {
         Ok(Layer {
             player: text(options, "player")?,
+            source: text(options, "source")?,
             codec: one_of(
                 options,
                 "codec",
@@ -82,6 +101,7 @@ impl Layer {
             packet: one_of(options, "packet", &[("5", 5), ("10", 10), ("20", 20)])?,
             latency: latency(options)?,
             patience: number(options, "patience", 0, 86_400, "0 to 86400 (seconds)")?.map(Span::from_secs),
+            wait: number(options, "wait", 100, 60_000, "100 to 60000 (ms)")?.map(|ms| Duration::from_millis(ms as u64)),
             discover: one_of(
                 options,
                 "discover",
@@ -107,15 +127,23 @@ impl Layer {
         Layer::read(&mut options).and_then(|layer| options.finish().map(|()| layer)).map_err(|error| at(&error))
     }
 
+    /// Of a definition, which is of one PCM: its name is that of a source when it records. The default room of a file is no source.
+    fn for_either(self) -> Layer {
+        let source = self.source.or_else(|| self.player.clone());
+        Layer { source, ..self }
+    }
+
     /// What this one does not say is what `other` says.
     fn or(self, other: Layer) -> Layer {
         Layer {
             player: self.player.or(other.player),
+            source: self.source.or(other.source),
             codec: self.codec.or(other.codec),
             bitrate: self.bitrate.or(other.bitrate),
             packet: self.packet.or(other.packet),
             latency: self.latency.or(other.latency),
             patience: self.patience.or(other.patience),
+            wait: self.wait.or(other.wait),
             discover: self.discover.or(other.discover),
             players: self.players.or(other.players),
             state_dir: self.state_dir.or(other.state_dir),
@@ -140,9 +168,11 @@ impl Layer {
         })?;
         Ok(Settings {
             player: self.player,
+            source: self.source,
             encoding,
             latency,
             patience: self.patience.unwrap_or(PATIENCE),
+            wait: self.wait.unwrap_or(WAIT),
             network: Network {
                 discover: self.discover.unwrap_or(true),
                 players: self.players.unwrap_or_default(),
@@ -233,6 +263,7 @@ fn default_state_dir() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audera_sender::Hub;
 
     fn settings(values: &[(&str, &str)]) -> Result<Settings, String> {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), Value::Text((*value).to_owned()));
@@ -248,6 +279,7 @@ mod tests {
         assert_eq!(settings.player, None);
         assert_eq!(settings.encoding, Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 20 });
         assert_eq!((settings.latency, settings.patience), (Latency::Auto, Span::from_secs(30)));
+        assert_eq!(settings.wait, Duration::from_secs(3));
         assert!(settings.network.discover && settings.network.players.is_empty());
     }
 
@@ -258,6 +290,7 @@ mod tests {
             ("codec", "PCM"),
             ("latency", "40"),
             ("patience", "5"),
+            ("wait", "60000"),
             ("discover", "no"),
             ("players", "a, b:1 [::1]:2"),
         ])
@@ -265,9 +298,19 @@ mod tests {
         assert_eq!(settings.player.as_deref(), Some("Living Room"));
         assert_eq!(settings.encoding, Encoding { codec: CodecChoice::Pcm, opus_kbps: 160, packet_msec: 5 });
         assert_eq!(settings.latency, Latency::Fixed(Span::from_millis(40)));
-        assert_eq!(settings.patience, Span::from_secs(5));
+        assert_eq!((settings.patience, settings.wait), (Span::from_secs(5), Duration::from_secs(60)));
         assert_eq!((settings.network.discover, &settings.network.players[1][..]), (false, "b:1"));
         assert_eq!(settings.network.players.len(), 3);
+    }
+
+    #[test]
+    fn an_open_has_failed_in_time() {
+        for (said, wait) in [("", 3_000), ("2500", 2_500), ("60000", 60_000)] {
+            let settings = settings(&[("wait", said)]).unwrap();
+            let taken = settings.search() + crate::mixer::TELLING + Hub::FAREWELL;
+            assert!(taken < Duration::from_millis(wait), "{taken:?}");
+            assert!(settings.search() >= Duration::from_millis(wait / 2));
+        }
     }
 
     #[test]
@@ -276,6 +319,7 @@ mod tests {
             ("codec", "mp3", "opus"),
             ("latency", "5", "20 to 2000"),
             ("patience", "-1", "0 to 86400"),
+            ("wait", "99", "100 to 60000"),
             ("players", "a,b:http", "\"b:http\""),
             ("packet", "15", "10"),
             ("colour", "red", "known are player"),
@@ -283,6 +327,20 @@ mod tests {
             let refusal = settings(&[(key, value)]).unwrap_err();
             assert!(refusal.contains(key) && refusal.contains(said), "{refusal}");
         }
+    }
+
+    #[test]
+    fn the_default_room_is_not_what_is_recorded() {
+        let of = |text: Option<&str>| text.map(str::to_owned);
+        let meant = |player: Option<&str>, file: (Option<&str>, Option<&str>)| {
+            let said = Layer { player: of(player), state_dir: Some("/state".into()), ..Layer::default() };
+            let file = Layer { player: of(file.0), source: of(file.1), ..Layer::default() };
+            let settings = said.for_either().or(file).complete().unwrap();
+            (settings.player, settings.source)
+        };
+        assert_eq!(meant(None, (Some("Kitchen"), None)), (of(Some("Kitchen")), None));
+        assert_eq!(meant(None, (Some("Kitchen"), Some("Radio"))), (of(Some("Kitchen")), of(Some("Radio"))));
+        assert_eq!(meant(Some("TV"), (None, Some("Radio"))), (of(Some("TV")), of(Some("TV"))));
     }
 
     #[test]

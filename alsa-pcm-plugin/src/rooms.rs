@@ -9,8 +9,6 @@ use audera_sender::{EVERYWHERE, PlayerInfo, PlayerKey, Reach, Target};
 
 use crate::house::{House, Seen};
 
-/// An open fails within three seconds.
-const LIMIT: Duration = Duration::from_millis(2_800);
 /// Where several rooms are meant, who is about to be found is waited for: until nothing has changed for so long.
 const QUIET: Duration = Duration::from_millis(250);
 /// Between two looks where nothing changes.
@@ -29,14 +27,13 @@ pub(crate) struct Meant {
     pub(crate) max_channels: u8,
 }
 
-/// Finds out who is meant, and waits until it can be played to, for [`LIMIT`] at most.
-pub(crate) fn find(house: &House, wish: Option<&str>) -> Result<Meant, OpenError> {
-    let begun = Instant::now();
+/// Finds out who is meant, and waits until it can be played to, but not beyond `until`.
+pub(crate) fn find(house: &House, wish: Option<&str>, until: Instant) -> Result<Meant, OpenError> {
     let address = wish.filter(|wish| is_address(wish) && house.look(|seen| matching(seen, wish).is_none()));
     if let Some(address) = address {
         house.hub().add_player(address);
     }
-    let found = house.wait(begun + LIMIT, PAUSE, |seen| match decide(seen, wish, Instant::now()) {
+    let found = house.wait(until, PAUSE, |seen| match decide(seen, wish, Instant::now()) {
         Ok(Some(meant)) => Some(Ok(meant)),
         Ok(None) => None,
         Err(refusal) => Some(Err(refusal)),
@@ -163,6 +160,8 @@ mod tests {
 
     fn player(room: &str, groups: &[&str], reach: Reach) -> PlayerInfo {
         PlayerInfo {
+            address: None,
+            software: None,
             key: PlayerKey::Discovered(room.to_owned()),
             room: room.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),

@@ -86,6 +86,7 @@ fn volume_and_mute_are_those_of_the_room() {
 fn a_room_that_there_is_not_is_refused_with_those_there_are() {
     let Some(house) = House::start() else { return };
     let _kitchen = house.player("Kitchen", &["groups=Downstairs"]);
+    house.session.alsa_options("wait = 3000\n").unwrap();
     let refusal = house.amixer("audera:Attic", &["sget", "Master"]).unwrap_err().to_string();
     assert!(
         refusal.contains("\"Attic\"") && refusal.contains("\"Downstairs\", \"Everywhere\", \"Kitchen\""),

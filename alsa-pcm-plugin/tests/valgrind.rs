@@ -10,6 +10,13 @@ fn a_guest_leaves_nothing_behind() {
     let product = Product::find().unwrap();
     let Some(session) = or_skip(product.session("desk").daemons(&Daemon::DISCOVERY).start()) else { return };
     session.alsa_plugin().unwrap();
+    // Under valgrind all takes long.
+    let definition = "type audera player \"Kitchen\" wait 60000";
+    session
+        .alsa_definitions(&format!(
+            "pcm.slow {{ type plug slave.pcm {{ {definition} }} }}\nctl.slow {{ {definition} }}\n"
+        ))
+        .unwrap();
     let _player = product.player(&session, "Kitchen", &["--access", "open", "--output", "null"]).unwrap();
     let file = session.dir().join("noise.wav");
     sound::noise(48_000, 2, 0.5, 0.1, 1).write(&file, Samples::S16).unwrap();
@@ -25,6 +32,6 @@ fn a_guest_leaves_nothing_behind() {
         ];
         session.run("valgrind", &[&options, program].concat()).unwrap()
     };
-    watched(&["amixer", "-D", "audera:Kitchen", "sset", "Master", "40%", "mute"]);
-    watched(&["aplay", "-q", "-D", "audera:Kitchen", "--mmap", &file]);
+    watched(&["amixer", "-D", "slow", "sset", "Master", "40%", "mute"]);
+    watched(&["aplay", "-q", "-D", "slow", "--mmap", &file]);
 }

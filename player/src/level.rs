@@ -5,26 +5,43 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use audera_wire::{ChannelMode, RoomState};
+use audera_wire::{ChannelMode, RoomState, Volume};
+
+use crate::chime::Chime;
 
 /// Length of a ramp, s: long enough to be no click, short enough to follow a hand on a slider.
 const RAMP: f64 = 0.025;
 
 /// What the room's loudness is to be; the audio threads look at it once in each block.
 #[derive(Debug)]
-pub struct Level(AtomicU64);
+pub struct Level {
+    packed: AtomicU64,
+    /// How often the chime was rung, above the bits of its gain.
+    chimes: AtomicU64,
+}
+
+/// The least volume of a chime, where the room's largest volume allows it: who looks for a room that is mute is to hear it as well.
+const CHIME: f64 = 60.0;
 
 impl Level {
     /// The level of a state.
     #[must_use]
     pub fn new(state: &RoomState) -> Arc<Self> {
-        Arc::new(Level(AtomicU64::new(packed(state))))
+        Arc::new(Level { packed: AtomicU64::new(packed(state)), chimes: AtomicU64::new(0) })
     }
 
     /// Takes the level of another state.
     pub fn set(&self, state: &RoomState) {
         // One word, so that a gain is never seen with the mode of another.
-        self.0.store(packed(state), Ordering::Relaxed);
+        self.packed.store(packed(state), Ordering::Relaxed);
+    }
+
+    /// Has the chime sound in the room of this state. One that sounds already goes on instead.
+    pub fn ring(&self, state: &RoomState) {
+        let gain = state.volume.max(Volume::nearest(CHIME)).min(state.max_volume).gain();
+        let rung = (self.chimes.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+        // Rung by one thread only.
+        self.chimes.store(rung << 32 | u64::from(gain.to_bits()), Ordering::Relaxed);
     }
 }
 
@@ -66,6 +83,10 @@ pub struct Leveller {
     /// Frames until `now` is `goal`.
     left: u32,
     ramp: u32,
+    rate: u32,
+    /// The word of the chime that sounds, or sounded last.
+    rung: u64,
+    chime: Option<Chime>,
 }
 
 impl Leveller {
@@ -73,15 +94,29 @@ impl Leveller {
     /// heard before.
     #[must_use]
     pub fn new(level: Arc<Level>, channels: usize, rate: u32) -> Self {
-        let seen = level.0.load(Ordering::Relaxed);
+        let seen = level.packed.load(Ordering::Relaxed);
+        let rung = level.chimes.load(Ordering::Relaxed);
         let now = matrix(seen, channels);
         let ramp = ((f64::from(rate) * RAMP) as u32).max(1);
-        Leveller { level, channels: channels.max(1), seen, now, goal: now, left: 0, ramp }
+        Leveller { level, channels: channels.max(1), seen, now, goal: now, left: 0, ramp, rate, rung, chime: None }
     }
 
-    /// Brings interleaved samples to the level.
+    /// Brings interleaved samples to the level, and adds the chime while it sounds.
     pub fn apply(&mut self, samples: &mut [f32]) {
-        let wanted = self.level.0.load(Ordering::Relaxed);
+        self.scale(samples);
+        let rung = self.level.chimes.load(Ordering::Relaxed);
+        if rung != self.rung {
+            self.rung = rung;
+            // One that sounds is not cut off for another.
+            self.chime.get_or_insert_with(|| Chime::new(self.rate, f32::from_bits(rung as u32)));
+        }
+        if self.chime.as_mut().is_some_and(|chime| !chime.add_to(samples, self.channels)) {
+            self.chime = None;
+        }
+    }
+
+    fn scale(&mut self, samples: &mut [f32]) {
+        let wanted = self.level.packed.load(Ordering::Relaxed);
         if wanted != self.seen {
             // From wherever a ramp under way has come to.
             self.seen = wanted;
@@ -223,6 +258,27 @@ mod tests {
         }
         let steepest = heard.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
         assert!(steepest < 1.01 / 1_200.0, "a step of {steepest}");
+    }
+
+    #[test]
+    fn a_chime_is_heard_over_what_plays_also_in_a_mute_room_but_not_past_the_limit() {
+        let loudest = |state: &RoomState| {
+            let level = Level::new(state);
+            let mut leveller = Leveller::new(level.clone(), 2, RATE);
+            let mut before = vec![0.0; 512];
+            leveller.apply(&mut before);
+            level.ring(state);
+            let mut samples = vec![0.0; 2 * RATE as usize];
+            samples.chunks_mut(512).for_each(|block| assert_no_alloc(|| leveller.apply(block)));
+            assert!(before.iter().all(|&sample| sample == 0.0));
+            samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()))
+        };
+        let full = loudest(&room(100.0));
+        let mute = loudest(&RoomState { mute: true, ..room(10.0) });
+        let limited = loudest(&RoomState { max_volume: Volume::nearest(30.0), ..room(10.0) });
+        let ratio = |percent| Volume::nearest(percent).gain();
+        assert!(full > 0.1 && (mute / full - ratio(CHIME)).abs() < 1e-3, "{full} {mute}");
+        assert!((limited / full - ratio(30.0)).abs() < 1e-3, "{limited}");
     }
 
     #[test]

@@ -17,14 +17,19 @@ pub fn be_sparing() {
     }
 }
 
-/// Gives back what is free between what is not, and code that has run: after the beginning of something, which takes more than its going
-/// on. Only where nothing plays: meanwhile the kernel keeps every thread waiting that touches memory anew.
+/// Gives back what is free between what is not: after the beginning of something, which takes more than its going on. Only where nothing
+/// plays: meanwhile the kernel keeps every thread waiting that touches memory anew.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes a number and may be called at any time.
     unsafe {
         libc::malloc_trim(0)
     };
+}
+
+/// Lets go of code that has run, of which most was for the beginning. What runs again is mapped again as it is touched, a microsecond for each
+/// piece: that is for when no sound is due yet.
+pub fn let_go_of_code() {
     // SAFETY: `unmap_code` is called with what it expects, and takes no data.
     unsafe { libc::dl_iterate_phdr(Some(unmap_code), std::ptr::null_mut()) };
 }

@@ -321,6 +321,11 @@ impl Conversation for Socket {
             PlayerEvent::Stop(id) => self.network.room.stop(&self.connection, id),
             PlayerEvent::Set { number, change } => self.set(number, &change),
             PlayerEvent::Watch(on) => self.network.room.watch(&self.connection, on),
+            PlayerEvent::Identify if self.network.is_welcome(&self.connection) => {
+                self.network.room.identify(&self.connection.name.borrow());
+            }
+            // See `set`.
+            PlayerEvent::Identify => {}
             PlayerEvent::Exchange(exchange) => self.network.room.exchange(&self.connection, exchange),
             PlayerEvent::TimePath(path) => self.tell_of_path(path),
             PlayerEvent::Closed { code, reason } => {

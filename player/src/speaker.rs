@@ -4,10 +4,12 @@
 //! network thread goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use audera_clock::Span;
-use audera_playout::Puller;
+use audera_playout::{Config as PlayoutConfig, Puller, playout};
+use audera_wire::RoomState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, Interval, sleep_until};
@@ -20,10 +22,24 @@ use crate::output::{DeviceFormat, Output, Playing};
 /// Between two looks at how the device fares: often enough for a status each second.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// What the device is opened for when it is for the chime alone: the usual stream, so that it can go on with one.
+const IDLE: StreamShape = StreamShape { rate: 48_000, channels: 2, latency: Span::from_millis(80) };
+/// The most frames a device pulls at once then; the largest quantum of PipeWire.
+const IDLE_PULL: usize = 8192;
+/// Room for no sound: more than is pulled at once.
+const IDLE_CAPACITY: Span = Span::from_millis(200);
+
+struct StreamShape {
+    rate: u32,
+    channels: u16,
+    latency: Span,
+}
+
 /// What a stream asks of the device.
 enum Order {
     Play { rate: u32, channels: u16, latency: Span, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
     Silence,
+    Chime(Box<RoomState>),
     Release { done: oneshot::Sender<()> },
     IdleRelease(Duration),
 }
@@ -50,6 +66,8 @@ pub struct DeviceState {
 pub struct Speaker {
     orders: mpsc::UnboundedSender<Order>,
     state: watch::Receiver<DeviceState>,
+    /// A chime is asked for and has not begun: while the device opens, one is enough.
+    rung: Arc<AtomicBool>,
 }
 
 impl Speaker {
@@ -58,9 +76,18 @@ impl Speaker {
         let (orders, inbox) = mpsc::unbounded_channel();
         let first = DeviceState { name: output.name(), ..DeviceState::default() };
         let (tell, state) = watch::channel(first);
-        let device =
-            Device { output: Some(output), level, running: None, past_xruns: 0, idle_release, idle_since: None, tell };
-        (Speaker { orders, state }, device.run(inbox))
+        let rung = Arc::new(AtomicBool::new(false));
+        let device = Device {
+            output: Some(output),
+            level,
+            running: None,
+            past_xruns: 0,
+            idle_release,
+            idle_since: None,
+            tell,
+            rung: rung.clone(),
+        };
+        (Speaker { orders, state, rung }, device.run(inbox))
     }
 
     /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays, or with the reason why
@@ -76,6 +103,14 @@ impl Speaker {
     pub fn silence(&self) {
         // Without a task there is no device left to be silent.
         let _ = self.orders.send(Order::Silence);
+    }
+
+    /// Has the chime sound at the level of this state; a device that is not open is opened for it.
+    pub fn chime(&self, state: &RoomState) {
+        if !self.rung.swap(true, Ordering::Relaxed) {
+            // As in `silence`.
+            let _ = self.orders.send(Order::Chime(Box::new(state.clone())));
+        }
     }
 
     /// Changes how long an idle device stays open.
@@ -126,6 +161,7 @@ struct Device {
     idle_release: Duration,
     idle_since: Option<Instant>,
     tell: watch::Sender<DeviceState>,
+    rung: Arc<AtomicBool>,
 }
 
 impl Device {
@@ -189,12 +225,39 @@ impl Device {
                     self.idle_since = Some(Instant::now());
                 }
             }
+            Order::Chime(state) => {
+                self.chime(&state).await;
+                self.rung.store(false, Ordering::Relaxed);
+            }
             Order::Release { done } => {
                 self.close().await;
                 let _ = done.send(());
             }
             Order::IdleRelease(time) => self.idle_release = time,
         }
+    }
+
+    async fn chime(&mut self, state: &RoomState) {
+        if self.running.is_none() {
+            if let Err(reason) = self.open_idle().await {
+                return tracing::warn!("the room cannot be heard: {reason}");
+            }
+            self.idle_since = Some(Instant::now());
+        }
+        self.level.ring(state);
+    }
+
+    /// Opens the device for nothing but the chime.
+    async fn open_idle(&mut self) -> Result<(), String> {
+        let StreamShape { rate, channels, latency } = IDLE;
+        let config = PlayoutConfig { rate, channels, capacity: IDLE_CAPACITY, max_pull: IDLE_PULL };
+        let (_, puller) = playout(config).map_err(|error| error.to_string())?;
+        self.play(rate, channels, latency, Box::new(puller)).await?;
+        if let Some(running) = &mut self.running {
+            // A device that does not pull yet does it in its turn.
+            let _ = running.switch.turn_to(None);
+        }
+        Ok(())
     }
 
     async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
@@ -219,7 +282,10 @@ impl Device {
                     handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
                 // What a connection, a stream and a device take while they begin; nothing plays yet that this could hold up.
                 memory::give_back();
-                device.start(Box::new(turnstile)).map(|playing| (switch, playing))
+                let playing = device.start(Box::new(turnstile))?;
+                // The device pulls silence: what it was opened for is due some tens of milliseconds from now.
+                memory::let_go_of_code();
+                Ok((switch, playing))
             });
             (output, opened)
         });
@@ -239,6 +305,7 @@ impl Device {
         let _ = spawn_blocking(move || {
             drop(running);
             memory::give_back();
+            memory::let_go_of_code();
         })
         .await;
         self.observe();

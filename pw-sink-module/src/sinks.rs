@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use audera_dbus::{names as bus, sink};
 use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
-use audera_pw_sender::{Hosted, SOFTWARE, host_name};
+use audera_pw_sender::{Hosted, Objects, SOFTWARE, host_name};
 use audera_sender::{
     EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target,
 };
@@ -41,6 +42,8 @@ struct Inner {
     players: BTreeMap<PlayerKey, PlayerInfo>,
     /// The state of the rooms, as far as it is known.
     rooms: BTreeMap<PlayerKey, Room>,
+    /// What is on D-Bus of them.
+    objects: Option<Objects>,
     hosted: Option<Hosted>,
     timer: Option<Timer>,
     /// Rings when the hand has left a volume.
@@ -95,6 +98,7 @@ impl Sinks {
             troubles: BTreeMap::new(),
             players: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            objects: None,
             hosted: None,
             timer: None,
             hand: None,
@@ -115,6 +119,8 @@ impl Sinks {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);
             inner.hand = Some(hand);
+            // Nothing can be told to a sink.
+            inner.objects = Some(Objects::start(host, &hosted.hub, bus::SINKS, drop)?);
             inner.hosted = Some(hosted);
         }
         Ok(Sinks { _inner: inner })
@@ -143,8 +149,12 @@ impl Inner {
             }
             HubEvent::Stream(status) => {
                 let shown = self.sinks.values().find(|shown| shown.sink.key() == status.key);
-                if let Some((shown, Err(error))) = shown.map(|shown| (shown, shown.sink.show(&status))) {
+                let Some(shown) = shown else { return };
+                if let Err(error) = shown.sink.show(&status) {
                     self.log.debug(format_args!("the state of {} cannot be shown: {error}", shown.sink.description));
+                }
+                if let Some(objects) = &self.objects {
+                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus(Some(&status)));
                 }
             }
             HubEvent::Room { key, state, settled } => {
@@ -281,7 +291,8 @@ impl Inner {
                 return;
             }
             // A player at a fixed address has another name now.
-            self.sinks.remove(&purpose);
+            let before = self.sinks.remove(&purpose);
+            before.iter().for_each(|shown| self.take_off_bus(shown));
         }
         let Some(hosted) = &self.hosted else { return };
         let node_name = self.free_name(node_name);
@@ -294,6 +305,9 @@ impl Inner {
             Ok(sink) => {
                 self.log.info(format_args!("\"{description}\" appears"));
                 self.troubles.remove(&purpose);
+                if let Some(objects) = &self.objects {
+                    objects.show(bus::sink_path(&node_name), &sink::DEFINITION, sink.on_bus(None));
+                }
                 let shown =
                     Shown { sink, node_name, idle_since: None, moved: Cell::default(), fader: RefCell::default() };
                 self.sinks.insert(purpose, shown);
@@ -329,10 +343,17 @@ impl Inner {
         self.sinks.iter().filter(|(purpose, shown)| is_so(purpose, shown)).map(|(purpose, _)| purpose.clone()).collect()
     }
 
+    fn take_off_bus(&self, shown: &Shown) {
+        if let Some(objects) = &self.objects {
+            objects.remove(bus::sink_path(&shown.node_name));
+        }
+    }
+
     fn take_away(&mut self, gone: Vec<For>) {
         for purpose in gone {
             if let Some(shown) = self.sinks.remove(&purpose) {
                 self.log.info(format_args!("\"{}\" goes", shown.sink.description));
+                self.take_off_bus(&shown);
             }
             if let (For::Player(key), Some(hosted)) = (purpose, &self.hosted) {
                 hosted.hub.forget(key);

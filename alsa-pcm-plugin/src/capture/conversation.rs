@@ -83,7 +83,7 @@ impl Conversation for Talk {
                 };
                 self.speak(|session| session.not_changed(number, refusal));
             }
-            PlayerEvent::Watch(_) | PlayerEvent::TimePath(_) => {}
+            PlayerEvent::Watch(_) | PlayerEvent::TimePath(_) | PlayerEvent::Identify => {}
             PlayerEvent::Closed { code, reason } => {
                 tracing::debug!(source = %self.name.borrow(), %code, "the session is over: {reason}");
                 if code == CloseCode::NotPaired {
@@ -188,7 +188,7 @@ impl Talk {
     /// Tells the user, once, that a stream is not recorded.
     fn complain(&self, reason: &str) {
         if self.recorder.complaint.replace(reason.to_owned()) != reason {
-            audera_alsa_plugin::log::error(&format!(
+            self.recorder.tell_user(format!(
                 "silence is recorded while \"{}\" streams: {reason}; open the recording anew while it does",
                 self.name.borrow()
             ));

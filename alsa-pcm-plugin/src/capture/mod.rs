@@ -11,6 +11,7 @@ mod answer;
 mod bell;
 mod choice;
 mod conversation;
+mod notice;
 mod pace;
 mod recorder;
 mod reel;
@@ -20,7 +21,6 @@ mod tape;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use audera_alsa_plugin::{
     Allowed, ChannelMap, ChannelMapKind, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup,
@@ -28,15 +28,14 @@ use audera_alsa_plugin::{
 use audera_receiver::now;
 use tokio::sync::oneshot;
 
-use crate::channels::Map;
+use crate::channels::{Channels, Map};
 use crate::house::House;
 use crate::options::Settings;
 use answer::Answer;
 use pace::Pace;
-use recorder::{LIMIT, Opened, Order, record};
+use recorder::{Opened, Order, record};
+use tape::Reader;
 
-/// Beyond what the network thread takes, for a thread that has to wait for a processor.
-const GRACE: Duration = Duration::from_secs(2);
 /// Smallest period, frames.
 const LEAST_PERIOD: u32 = 16;
 /// Longest buffer, in seconds, of the shortest samples: the tape reaches back a little further.
@@ -82,19 +81,21 @@ impl Pcm for Capture {
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
         let settings = Settings::read(&mut request.options)?;
+        let (search, wait) = (settings.search(), settings.wait);
         let house = House::enter_quietly(&settings.network)?;
         let answer = Arc::new(Answer::new());
         let (close, closed) = oneshot::channel();
         let order = Order {
-            wish: settings.player,
+            wish: settings.source,
             codec: settings.encoding.codec,
+            search,
             patience: settings.patience.to_duration(),
             network: settings.network,
             answer: answer.clone(),
             closed,
         };
         house.hub().run(move |endpoint| record(endpoint, order));
-        let opened = answer.wait(LIMIT + GRACE).unwrap_or_else(|| {
+        let opened = answer.wait(wait).unwrap_or_else(|| {
             Err(OpenError::refused(Errno::IO, "the network thread does not answer; close some programs, or try again"))
         })?;
         let constraints = constraints(opened.rate, opened.channels.into());
@@ -144,6 +145,9 @@ impl Pcm for Capture {
     }
 
     fn position(&mut self, _io: &Io) -> Position {
+        if let Some(notice) = self.opened.shared.notice.take() {
+            audera_alsa_plugin::log::error(&notice);
+        }
         if self.opened.shared.bell.is_over() {
             return Position::Gone;
         }
@@ -158,9 +162,7 @@ impl Pcm for Capture {
 
     fn record(&mut self, io: &Io, frames: &mut [u8]) -> Result<(), Errno> {
         let origin = self.origin.ok_or(Errno::BADFD)?;
-        let samples = self.samples.get_mut(..frames.len() / self.format.bytes()).ok_or(Errno::INVAL)?;
-        self.opened.tape.read(origin + io.applied, samples);
-        sample::write(self.format, samples, self.map.order(), frames);
+        copy(&self.opened.tape, origin + io.applied, &mut self.samples, self.format, self.map.order(), frames);
         Ok(())
     }
 
@@ -178,6 +180,17 @@ impl Pcm for Capture {
     }
 }
 
+/// Copies whole frames from the tape, from frame `at` on. A program whose PCM never stops may ask for more than a buffer holds: by as much as
+/// there is room for in `samples`.
+fn copy(tape: &Reader, mut at: u64, samples: &mut [f32], format: Format, channels: Channels<'_>, frames: &mut [u8]) {
+    for bytes in frames.chunks_mut((samples.len() * format.bytes()).max(1)) {
+        let samples = &mut samples[..bytes.len() / format.bytes()];
+        tape.read(at, samples);
+        at += (samples.len() / channels.count.max(1)) as u64;
+        sample::write(format, samples, channels, bytes);
+    }
+}
+
 /// The source's own rate and channels, and any format: what an application wants otherwise, alsa-lib's `plug` makes of it.
 fn constraints(rate: u32, channels: u32) -> Constraints {
     let frame = |bytes: u32| bytes * channels;
@@ -188,5 +201,24 @@ fn constraints(rate: u32, channels: u32) -> Constraints {
         period_bytes: (frame(2) * LEAST_PERIOD..=frame(2) * rate * LONGEST_BUFFER).into(),
         buffer_bytes: (frame(2) * LEAST_PERIOD * 2..=frame(2) * rate * LONGEST_BUFFER).into(),
         periods: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_buffer_is_read_at_once() {
+        let (mut writer, reader) = tape::tape(2, 1_000);
+        let sound: Vec<f32> = (0..600).map(|n| n as f32 / 1_024.0).collect();
+        writer.write(100, &sound);
+        // A buffer of 64 frames, of which the last piece fills a part.
+        let (map, mut samples) = (Map::usual(2), vec![0.0; 128]);
+        let mut frames = vec![0; 300 * 2 * 4];
+        copy(&reader, 100, &mut samples, Format::F32, map.order(), &mut frames);
+        let read: Vec<f32> =
+            frames.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+        assert_eq!(read, sound);
     }
 }

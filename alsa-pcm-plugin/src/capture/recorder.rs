@@ -20,14 +20,13 @@ use super::answer::Answer;
 use super::bell::Bell;
 use super::choice::choose;
 use super::conversation::Talk;
+use super::notice::Notice;
 use super::pace::PaceCell;
 use super::reel::{AHEAD, BEHIND, Reel};
 use super::tape::{Reader, tape};
 use crate::house::{SOFTWARE, program};
 use crate::options::Network;
 
-/// All that an open waits for: it is to fail within three seconds.
-pub(super) const LIMIT: Duration = Duration::from_millis(2_700);
 /// A source that streams says so at once. After this it is taken to be silent.
 const SILENT: Duration = Duration::from_millis(250);
 /// What a source streams unless it is told otherwise, and so what a silent one is expected to that does not say.
@@ -44,6 +43,8 @@ pub(super) struct Order {
     /// The source as the user names it; `None` for the only one.
     pub wish: Option<String>,
     pub codec: CodecChoice,
+    /// For how long it is looked for.
+    pub search: Duration,
     /// For how long a source may be away.
     pub patience: Duration,
     pub network: Network,
@@ -68,12 +69,13 @@ pub(super) struct Opened {
 pub(super) struct Shared {
     pub pace: PaceCell,
     pub bell: Bell,
+    pub notice: Notice,
 }
 
 /// Records until the application closes the PCM, or the source is given up.
 pub(super) async fn record(endpoint: Endpoint, order: Order) {
-    let Order { wish, codec, patience, network, answer, mut closed } = order;
-    let deadline = Instant::now() + LIMIT;
+    let Order { wish, codec, search, patience, network, answer, mut closed } = order;
+    let deadline = Instant::now() + search;
     let announced = network.discover.then(announced);
     let source = match choose(wish.as_deref(), announced.clone(), deadline).await {
         Ok(source) => source,
@@ -207,7 +209,7 @@ impl Recorder {
         let frames = (AHEAD + BEHIND).as_frames(rate) as usize + usize::from(u16::MAX);
         let (writer, reader) = tape(usize::from(channels), frames);
         let reel = Reel::new(writer, rate, now());
-        let shared = Arc::new(Shared { pace: PaceCell::new(reel.pace()), bell });
+        let shared = Arc::new(Shared { pace: PaceCell::new(reel.pace()), bell, notice: Notice::default() });
         self.reel.replace(Some(reel));
         self.shared.replace(Some(shared.clone()));
         self.each_talk(Talk::consider);
@@ -233,6 +235,13 @@ impl Recorder {
     fn give_up(&self) {
         if let Some(shared) = &*self.shared.borrow() {
             shared.bell.give_up();
+        }
+    }
+
+    /// Has the program's user told something.
+    pub fn tell_user(&self, text: String) {
+        if let Some(shared) = &*self.shared.borrow() {
+            shared.notice.leave(text);
         }
     }
 

@@ -194,6 +194,8 @@ mod tests {
 
     fn player(room: &str, reach: Reach) -> HubEvent {
         HubEvent::Player(PlayerInfo {
+            address: None,
+            software: None,
             key: key(room),
             room: room.to_owned(),
             groups: vec!["Downstairs".to_owned()],

@@ -19,8 +19,8 @@ use crate::options::Settings;
 use crate::rooms;
 use desk::{Control, Desk, MOST};
 
-/// An open fails within three seconds; most of it is for finding the rooms.
-const LIMIT: Duration = Duration::from_millis(2_950);
+/// So much longer than for the rooms is what they are set to waited for.
+pub(crate) const TELLING: Duration = Duration::from_millis(150);
 /// Between two looks where nothing changes.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -70,8 +70,9 @@ impl Mixer for Room {
     fn open(request: &mut ctl::Request) -> Result<(Self, CardInfo, Vec<Element>), OpenError> {
         let begun = Instant::now();
         let settings = Settings::read(&mut request.options)?;
+        let until = begun + settings.search();
         let house = House::enter(&settings.network)?;
-        let meant = rooms::find(&house, settings.player.as_deref())?;
+        let meant = rooms::find(&house, settings.player.as_deref(), until)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| OpenError::refused(std::io::Error::from(error).into(), "there is no eventfd to be had"))?;
         let shared = Arc::new(Shared { desk: Mutex::new(Desk::new(meant.target)), event });
@@ -80,7 +81,7 @@ impl Mixer for Room {
             house.subscribe(Box::new(move |event| shared.with_desk(|desk| desk.hear(event))))
         };
         // The subscription is there before what was told earlier is looked at, so that nothing is missed in between.
-        let known = house.wait(begun + LIMIT, PAUSE, |seen| {
+        let known = house.wait(until + TELLING, PAUSE, |seen| {
             let mut desk = shared.lock();
             desk.catch_up(seen.players.values(), seen.rooms.iter().map(|(key, (state, _))| (key, state)));
             desk.is_known().then_some(())

@@ -14,6 +14,7 @@ mod sample;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use audera_alsa_plugin::{
     ChannelMap, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup, State, Stream as Direction,
@@ -35,7 +36,7 @@ const MOST_CHANNELS: u8 = 8;
 
 /// Bytes in a period: some milliseconds of anything, but not so few that the application does nothing but wake up.
 const PERIOD_BYTES: std::ops::RangeInclusive<u32> = 128..=1 << 20;
-/// Bytes in the buffer: five seconds of a CD at most, a third of a second of 7.1 at 192 kHz.
+/// Bytes in the buffer: almost twelve seconds of a CD at most, a third of a second of 7.1 at 192 kHz.
 const BUFFER_BYTES: std::ops::RangeInclusive<u32> = 256..=2 << 20;
 
 /// A PCM that plays to rooms.
@@ -58,8 +59,6 @@ struct Playing {
     map: channels::Map,
     /// What is left is played, and its end is when it is heard.
     draining: bool,
-    /// The position at which the application is to be woken.
-    wake_at: u64,
     _events: Subscription,
     _stream: Stream,
 }
@@ -75,9 +74,10 @@ impl Pcm for Playback {
     const CAN_PAUSE: bool = true;
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
+        let begun = Instant::now();
         let settings = Settings::read(&mut request.options)?;
         let house = House::enter(&settings.network)?;
-        let meant = rooms::find(&house, settings.player.as_deref())?;
+        let meant = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
         let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
         if max_rate < *RATES.start() || max_channels == 0 {
             let reason = format!("\"{}\" takes nothing that can be sent: {max_rate} Hz at most", meant.name);
@@ -129,7 +129,6 @@ impl Pcm for Playback {
             rate: setup.rate,
             map: channels::Map::usual(setup.channels),
             draining: false,
-            wake_at: 0,
             _events: events,
             _stream: stream,
         });
@@ -181,8 +180,7 @@ impl Pcm for Playback {
 
     fn moved(&mut self, io: &Io) {
         if let Some(playing) = &mut self.playing {
-            // Nothing is behind what was written last.
-            playing.paced.write(io.applied, std::iter::empty());
+            playing.paced.move_to(io.applied);
         }
     }
 
@@ -200,7 +198,6 @@ impl Pcm for Playback {
 
     fn wake_at(&mut self, position: u64) {
         let Some(playing) = &mut self.playing else { return self.alarm.disarm() };
-        playing.wake_at = position;
         let now = now();
         let (reached, due) = match playing.draining {
             true => (playing.paced.heard(now), playing.paced.heard_at(position)),

@@ -11,6 +11,8 @@ const NODEV: &str = "No such device";
 fn a_name_that_nobody_has_and_a_source_that_is_paired_are_refused_with_words() {
     let Some(studio) = Studio::start() else { return };
     let _sources = ["Turntable", "Radio"].map(|name| studio.source(name, &[("access", "paired")]));
+    // Who is not there is not waited for so long.
+    studio.session.alsa_options("wait = 3000\n").unwrap();
     // Those that are there are found before the time for finding one is over.
     let refused = run(studio.arecord("audera:Attic", 1, "nothing.raw"));
     let told = text(&refused);
@@ -66,11 +68,13 @@ fn a_source_may_be_away_for_a_while_and_not_for_longer() {
 #[test]
 fn a_recorder_leaves_nothing_behind() {
     let Some(studio) = Studio::start() else { return };
+    let slow = "pcm.slow { type plug slave.pcm { type audera player \"Turntable\" wait 60000 } }\n";
+    studio.session.alsa_definitions(slow).unwrap();
     let _source = studio.source("Turntable", &[]);
     let mut command = studio.session.command("valgrind");
     command.args(["--quiet", "--error-exitcode=99", "--undef-value-errors=no", "--leak-check=full"]);
     command.args(["--errors-for-leak-kinds=definite,indirect,possible", "--num-callers=30"]);
-    command.args(["arecord", "-q", "-D", "audera:Turntable", "-f", "S16_LE", "-c", "1", "-d", "1", "/dev/null"]);
+    command.args(["arecord", "-q", "-D", "slow", "-f", "S16_LE", "-c", "1", "-d", "1", "/dev/null"]);
     let output = run(command);
     assert!(output.status.success(), "{}", text(&output));
 }

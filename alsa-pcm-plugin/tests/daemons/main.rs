@@ -30,7 +30,7 @@ impl Home {
         // As a user sets it once. With latency enough that a busy machine is no gap, and every sample as it was.
         let settings = session.config_dir().join("audera");
         std::fs::create_dir_all(&settings).unwrap();
-        std::fs::write(settings.join("alsa.toml"), "codec = \"pcm\"\nlatency = 600\n").unwrap();
+        std::fs::write(settings.join("alsa.toml"), "codec = \"pcm\"\nlatency = 600\nwait = 20000\n").unwrap();
         let output = format!("file:{}", session.dir().join("kitchen.wav").display());
         let kitchen = product.player(&session, "Kitchen", &["--access", "open", "--output", &output]).unwrap();
         let mut home = Home { kitchen, session, _product: product };

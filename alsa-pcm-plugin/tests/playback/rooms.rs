@@ -10,6 +10,10 @@ use crate::house::{House, Room, clip, heard, is_program, sounds};
 
 const RATE: u32 = 48_000;
 
+/// How long rooms are looked for: where there is none, and where a busy machine is not to be a room that is not there.
+const HASTY: &str = "wait = 3000\n";
+const PATIENT: &str = "wait = 20000\n";
+
 /// Starts the program `name` of this module on one PCM.
 fn program(house: &House, name: &str, pcm: &str) -> audera_testkit::Process {
     house.session.spawn(house.program(&format!("rooms::{name}"), &[("AUDERA_TEST_PCM", pcm)])).unwrap()
@@ -81,14 +85,16 @@ fn hears(room: Room) -> bool {
 
 #[test]
 fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
-    let Some(house) = House::start("codec pcm latency 500") else { return };
+    let Some(house) = House::start() else { return };
     let config = house.session.dir().join("downstairs.toml");
     std::fs::write(&config, "groups = [\"Downstairs\"]\n").unwrap();
     let downstairs = ["--config", config.to_str().unwrap()];
     let (kitchen, hall) = (house.room("Kitchen", &downstairs), house.room("Hall", &downstairs));
     let attic = house.room("Attic", &[]);
 
+    house.session.alsa_options(HASTY).unwrap();
     let said = end(program(&house, "opens_in_vain", "raw:Cellar"));
+    house.session.alsa_options(PATIENT).unwrap();
     println!("{said}");
     let list = "there is no room or group \"Cellar\": there are \"Attic\", \"Downstairs\", \"Everywhere\", \"Hall\", \"Kitchen\"";
     assert!(said.contains(list), "{said}");
@@ -106,13 +112,14 @@ fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
     let runs = sounds(&recording, RATE);
     assert_eq!(runs.len(), 1, "{runs:?}");
     // And everything is an error once nobody is there.
+    house.session.alsa_options(HASTY).unwrap();
     let said = end(program(&house, "opens_in_vain", "raw:Everywhere"));
     assert!(said.contains("no room was found") || said.contains("cannot be played to"), "{said}");
 }
 
 #[test]
 fn a_room_that_leaves_is_waited_for_and_plays_again_when_it_is_back() {
-    let Some(house) = House::start("codec pcm latency 500 patience 4") else { return };
+    let Some(house) = House::start() else { return };
     let kitchen = house.room("Kitchen", &[]);
     let mut application = program(&house, "plays_until_it_is_told_to_stop", "raw:Kitchen");
     let written = |application: &audera_testkit::Process| application.output().matches("wrote").count();
@@ -135,7 +142,10 @@ fn a_room_that_leaves_is_waited_for_and_plays_again_when_it_is_back() {
     process.wait_until("the room playing again", plays).unwrap();
     let count = written(&application);
     wait(&mut application, count + 1);
-    // And for good.
+    drop(application);
+    // And for good, with little patience.
+    let mut application = program(&house, "plays_until_it_is_told_to_stop", "raw:Kitchen,500,1");
+    wait(&mut application, 2);
     process.stop().unwrap();
     let said = end(application);
     assert!(said.contains("has been away for too long"), "{said}");

@@ -10,7 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::Errno;
+use crate::{Errno, log};
 
 /// Runs `what` with all signals blocked on this thread: threads that it spawns take no signals of the program's.
 pub fn with_signals_blocked<T>(what: impl FnOnce() -> T) -> T {
@@ -111,7 +111,10 @@ impl<T> Guarded<T> {
         if !self.is_at_home() {
             return Err(Errno::NODEV);
         }
-        let outcome = shielded(|| call(&mut *self.inner.lock().map_err(|_| Errno::NODEV)?));
+        let (outcome, told) = log::holding(|| shielded(|| call(&mut *self.inner.lock().map_err(|_| Errno::NODEV)?)));
+        if !told.is_empty() {
+            shielded(|| told.iter().for_each(|message| log::say(message)));
+        }
         outcome.unwrap_or(Err(Errno::NODEV))
     }
 }
@@ -119,6 +122,9 @@ impl<T> Guarded<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::c_char;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
     fn blocked_here() -> bool {
         let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
@@ -140,6 +146,38 @@ mod tests {
         assert_eq!(shielded(|| 1), Some(1));
         assert_eq!(shielded(|| -> i32 { panic!("on purpose") }), None);
     }
+
+    static ASKED: AtomicI32 = AtomicI32::new(0);
+    static DEVICE: OnceLock<Guarded<i32>> = OnceLock::new();
+
+    /// A program's error handler that asks the device that has failed.
+    unsafe extern "C" fn asks(_: *const c_char, _: c_int, _: *const c_char, _: c_int, _: *const c_char) {
+        if let Some(Ok(value)) = DEVICE.get().map(|device| device.call(|value| Ok(*value))) {
+            ASKED.store(value, SeqCst);
+        }
+    }
+
+    type Handler = unsafe extern "C" fn(*const c_char, c_int, *const c_char, c_int, *const c_char, ...);
+
+    #[test]
+    fn an_error_is_told_when_the_lock_is_free() {
+        let device = DEVICE.get_or_init(|| Guarded::new(7));
+        // SAFETY: it is called with five arguments and one more, which it does not look at: on the machines that Linux runs on that is the
+        // same for a function with a fixed number of arguments. The handler is put back at once.
+        unsafe {
+            let asks = std::mem::transmute::<*const (), Handler>(asks as *const ());
+            alsa_sys::snd_lib_error_set_handler(Some(asks));
+        }
+        let outcome = device.call(|_| -> Result<(), Errno> {
+            log::error("it has failed");
+            assert_eq!(ASKED.load(SeqCst), 0);
+            Err(Errno::IO)
+        });
+        // SAFETY: nought stands for alsa-lib's own.
+        unsafe { alsa_sys::snd_lib_error_set_handler(None) };
+        assert_eq!((outcome, ASKED.load(SeqCst)), (Err(Errno::IO), 7));
+    }
+
     #[test]
     fn what_has_panicked_is_gone() {
         let guarded = Guarded::new(1);

@@ -529,6 +529,23 @@ fn an_xrun_that_the_delay_shows_is_one() {
         }
     };
     assert_eq!((refused, pcm.state(), hand.stops.load(SeqCst)), (-libc::EPIPE, State::Xrun, 1));
+    assert_eq!(pcm.try_delay(), Err(-libc::EPIPE), "nothing is on its way to be heard");
+}
+
+#[test]
+fn what_does_not_go_on_has_no_delay() {
+    let access = raw::SND_PCM_ACCESS_RW_INTERLEAVED;
+    let (pcm, hand) = Opened::set_up_as::<Deck<true>>(raw::SND_PCM_STREAM_PLAYBACK, NONBLOCK, access);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.suspend();
+    assert_eq!((pcm.polled(), pcm.state()), (libc::POLLOUT | libc::POLLERR, State::Suspended));
+    assert_eq!(pcm.try_delay(), Err(-libc::ESTRPIPE));
+    hand.unplug();
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.unplug();
+    assert_eq!((pcm.polled(), pcm.state()), (libc::POLLOUT | libc::POLLERR, State::Disconnected));
+    assert_eq!(pcm.try_delay(), Err(-libc::ENODEV));
 }
 
 #[test]
@@ -672,6 +689,21 @@ fn a_recording_is_read_in_order() {
     assert_eq!(pcm.polled(), 0);
     hand.move_to(250 + BUFFER);
     assert_eq!(pcm.read(&mut got), i64::from(-libc::EPIPE));
+}
+
+#[test]
+fn a_recording_that_is_drained_wakes_once_at_its_end() {
+    let access = raw::SND_PCM_ACCESS_RW_INTERLEAVED;
+    let (pcm, hand) = Opened::set_up(raw::SND_PCM_STREAM_CAPTURE, NONBLOCK, access);
+    assert_eq!(pcm.call(raw::snd_pcm_start), 0);
+    hand.move_to(250);
+    assert_eq!(pcm.polled(), libc::POLLIN);
+    assert_eq!((pcm.call(raw::snd_pcm_drain), pcm.state()), (-libc::EAGAIN, State::Draining));
+    assert_eq!(pcm.polled(), 0);
+    assert_eq!(hand.wake_at.load(SeqCst), BUFFER);
+    hand.move_to(BUFFER);
+    assert_eq!(pcm.polled(), libc::POLLIN);
+    assert_eq!((pcm.call(raw::snd_pcm_drain), pcm.state()), (0, State::Setup));
 }
 
 #[test]

@@ -207,6 +207,30 @@ impl TrustStore {
         Ok(Pinned::New)
     }
 
+    /// Removes the entries of a name; whether there were any. All else in the file stays as it is.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn forget(&mut self, name: &str) -> Result<bool, TrustError> {
+        self.reload()?;
+        if !self.peers.iter().any(|peer| peer.name == name) {
+            return Ok(false);
+        }
+        let lock = WriteLock::acquire(&self.path)?;
+        let text = self.read()?;
+        let (gone, stay): (Vec<_>, Vec<_>) = self.peers.iter().partition(|peer| peer.name == name);
+        let shorter = without_entries(&text, &gone.iter().map(|peer| peer.line).collect::<Vec<_>>());
+        let peers = self.parse(&shorter)?;
+        // Lines are moved; names and ids are not.
+        let same = |one: &TrustedPeer, other: &TrustedPeer| one.name == other.name && one.id == other.id;
+        if peers.len() != stay.len() || !peers.iter().zip(stay).all(|(peer, other)| same(peer, other)) {
+            return Err(self.corrupt(format!("the entry of \"{name}\" cannot be told from others; remove it by hand")));
+        }
+        lock.replace(shorter.as_bytes(), Privacy::Protected)?;
+        self.peers = peers;
+        Ok(true)
+    }
+
     /// Whether `name` is bound to `id` already; `None` when it is new. Looks at what was read last, writes nothing.
     ///
     /// # Errors
@@ -276,6 +300,18 @@ fn with_entry(mut text: String, name: &str, id: &PeerId, now: SystemTime) -> Str
         (toml::Value::from(name), toml::Value::from(id.to_string()), toml::Value::Datetime(utc(now)));
     text.push_str(&format!("\n[[peer]]\nname = {name}\nid = {id}\nadded = {added}\n"));
     text
+}
+
+/// The text without the entries that begin at these lines: each goes on to the next header. Comments stay.
+fn without_entries(text: &str, lines: &[usize]) -> String {
+    let mut within = false;
+    let stays = |(index, line): (usize, &str)| {
+        if line.trim_start().starts_with('[') {
+            within = lines.contains(&(index + 1));
+        }
+        (!within || line.trim_start().starts_with('#')).then(|| line.to_owned())
+    };
+    text.split_inclusive('\n').enumerate().filter_map(stays).collect()
 }
 
 /// The date and time of day in UTC, to the second. A clock before 1970 counts as 1970, one after 9999 as the end of that year.

@@ -136,6 +136,28 @@ pub(crate) fn remember(core: &Rc<Core>, player: &Player) {
     });
 }
 
+/// Forgets what a player was met as. The file is written beside the network thread.
+pub(crate) fn forget(core: &Rc<Core>, player: Rc<Player>) {
+    let (name, path) = (player.key().to_string(), core.met.borrow().path().to_owned());
+    let core = core.clone();
+    spawn_local(async move {
+        let forget = {
+            let name = name.clone();
+            move || TrustStore::open(path).and_then(|mut met| met.forget(&name))
+        };
+        match spawn_blocking(forget).await {
+            Ok(Ok(known)) => tracing::info!(room = %name, known, "is forgotten"),
+            Ok(Err(error)) => tracing::warn!(room = %name, "cannot be forgotten: {error}"),
+            Err(error) => tracing::error!(room = %name, "cannot be forgotten: {error}"),
+        }
+        if let Err(error) = core.met.borrow_mut().reload() {
+            tracing::warn!("the list of players that were met stays as it was: {error}");
+        }
+        // One that was refused for its id need not be any more.
+        player.retry.notify_one();
+    });
+}
+
 /// Speaks with a connected player until the connection ends, or there is another one.
 pub(crate) async fn serve(
     core: &Rc<Core>,
@@ -150,7 +172,10 @@ pub(crate) async fn serve(
     hello.line = player.line;
     hello.sound = core.sound();
     player.session.replace(Some(SenderSession::new(hello, now())));
-    core.update(player, |info| info.id = Some(peer));
+    core.update(player, |info| {
+        info.id = Some(peer);
+        info.address = player.peer.get();
+    });
     let socket = Socket { core: core.clone(), player: player.clone() };
     let ended = tokio::select! {
         ended = drive(connection, &socket, &player.wake) => Ok(ended),
@@ -162,6 +187,7 @@ pub(crate) async fn serve(
     core.left(player, ended.is_err());
     core.departed.notify_one();
     player.peer.set(None);
+    core.update(player, |info| info.address = None);
     let reach = match ended {
         Err(next) => {
             tracing::info!(room = %player.room(), "nothing came through: connected anew");

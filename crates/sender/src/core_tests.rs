@@ -1,6 +1,8 @@
 //! What becomes of audio around the begin and the end of a stream: the network thread by hand, with one player and no network.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use audera_clock::{PlayerTime, Span};
 use audera_wire::{PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession};
@@ -129,6 +131,30 @@ fn by_hand(test: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async { test(folder.path()) });
+}
+
+#[test]
+fn helpers_are_few_and_have_a_name() {
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let counts = Arc::new((now, most));
+    let names = runtime().unwrap().block_on(async {
+        let helps = (0..4 * HELPERS).map(|_| {
+            let counts = counts.clone();
+            tokio::task::spawn_blocking(move || {
+                counts.1.fetch_max(counts.0.fetch_add(1, SeqCst) + 1, SeqCst);
+                std::thread::sleep(Duration::from_millis(10));
+                counts.0.fetch_sub(1, SeqCst);
+                std::thread::current().name().map(str::to_owned)
+            })
+        });
+        let mut names = Vec::new();
+        for help in helps.collect::<Vec<_>>() {
+            names.push(help.await.unwrap());
+        }
+        names
+    });
+    assert!(names.iter().all(|name| name.as_deref() == Some("audera-helper")), "{names:?}");
+    assert!(counts.1.load(SeqCst) <= HELPERS, "{counts:?}");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use audera_clock::Span;
-use audera_link::Endpoint;
-use audera_wire::{RoomChange, RoomState};
+use audera_link::{Endpoint, PeerId};
+use audera_wire::{PlayerStatus, RoomChange, RoomState};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -49,6 +50,9 @@ pub enum HubError {
     Ended,
 }
 
+/// Is told how players fare.
+pub(crate) type Watcher = Box<dyn FnMut(&PlayerKey, PlayerStatus) + Send>;
+
 /// Begins a task of the owner's on the network thread.
 pub(crate) type Errand = Box<dyn FnOnce(Endpoint) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -64,6 +68,10 @@ pub(crate) enum Order {
     AddPlayer(String),
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>, Option<Answer>),
+    Watch(Watcher),
+    Remove(PlayerKey),
+    ForgetId(PlayerKey),
+    Identify(PlayerKey),
     Run(Errand),
     Shutdown,
 }
@@ -77,9 +85,13 @@ pub struct Hub {
     orders: UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
     next_key: AtomicU64,
+    id: PeerId,
 }
 
 impl Hub {
+    /// How long dropping a hub takes at most, on a machine that is not held up.
+    pub const FAREWELL: Duration = core::FAREWELL;
+
     /// Starts the network thread. `log` takes the thread's `tracing` events; `events` is called on that thread and must not block.
     ///
     /// # Errors
@@ -90,11 +102,12 @@ impl Hub {
         events: impl FnMut(HubEvent) + Send + 'static,
     ) -> Result<Hub, HubError> {
         let prepared = core::Prepared::new(config)?;
+        let id = prepared.id();
         let (orders, inbox) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("audera-net".to_owned())
             .spawn(move || tracing::dispatcher::with_default(&log, || core::run(prepared, inbox, Box::new(events))))?;
-        Ok(Hub { orders, thread: Some(thread), next_key: AtomicU64::new(1) })
+        Ok(Hub { orders, thread: Some(thread), next_key: AtomicU64::new(1), id })
     }
 
     /// Opens a stream: its real-time half for the audio thread and its control half.
@@ -161,6 +174,33 @@ impl Hub {
         answer: impl FnOnce(Result<RoomState, ChangeError>) + Send + 'static,
     ) {
         self.order(Order::Set(key, Box::new(change), Some(Box::new(answer))));
+    }
+
+    /// Has `watcher` told how every player fares, whoever plays there: once a second, and when a player's state changes. It is called on the
+    /// network thread and must not block. It takes the place of a former one.
+    pub fn watch(&self, watcher: impl FnMut(&PlayerKey, PlayerStatus) + Send + 'static) {
+        self.order(Order::Watch(Box::new(watcher)));
+    }
+
+    /// Gives up a player at a fixed address.
+    pub fn remove(&self, address: String) {
+        self.order(Order::Remove(PlayerKey::Address(address)));
+    }
+
+    /// Has a room play a short sound, by which people know which one it is. Nothing happens while the player is not connected.
+    pub fn identify(&self, key: PlayerKey) {
+        self.order(Order::Identify(key));
+    }
+
+    /// Forgets what a player was met as: whoever has its name is met as if for the first time.
+    pub fn forget_id(&self, key: PlayerKey) {
+        self.order(Order::ForgetId(key));
+    }
+
+    /// The own identity.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.id
     }
 
     /// Runs a task of the owner's on the network thread, which gives it its identity, within a `LocalSet`. It must not block. When the hub ends

@@ -171,6 +171,10 @@ pub struct PlayerInfo {
     pub groups: Vec<String>,
     /// Its identity, once connected.
     pub id: Option<PeerId>,
+    /// Where it is connected; `None` while it is not.
+    pub address: Option<SocketAddr>,
+    /// Its program and version, once it has said hello.
+    pub software: Option<String>,
     /// What it can be sent, once connected.
     pub takes: Option<Formats>,
     /// Whether it is announced (or configured) now.
@@ -181,7 +185,17 @@ pub struct PlayerInfo {
 
 impl PlayerInfo {
     pub(crate) fn new(key: PlayerKey, room: String, announced: bool) -> Self {
-        PlayerInfo { key, room, groups: Vec::new(), id: None, takes: None, announced, reach: Reach::Searching }
+        PlayerInfo {
+            key,
+            room,
+            groups: Vec::new(),
+            id: None,
+            address: None,
+            software: None,
+            takes: None,
+            announced,
+            reach: Reach::Searching,
+        }
     }
 
     /// Takes the name that the player gives itself. One that was found by its announced name is bound to it; another name is not believed.

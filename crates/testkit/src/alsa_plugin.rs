@@ -13,17 +13,30 @@ const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../alsa-pcm-plugi
 
 impl Session {
     /// Has programs of the session that start from now on open `audera` PCMs and mixers: with the plugin as it was built, and
-    /// by the configuration that is shipped.
+    /// by the configuration that is shipped. Rooms and sources are looked for longer than usual: on a machine that is busy, with other tests
+    /// say, they are there all the same.
     ///
     /// # Errors
     /// When the plugin has not been built, or a file cannot be written.
     pub fn alsa_plugin(&self) -> Result<(), Error> {
+        self.alsa_options("wait = 20000\n")?;
         let library = built::find("libasound_module_pcm_audera.so")?;
         let shipped = fs::canonicalize(SHIPPED).map_err(|source| file_error(Path::new(SHIPPED), source))?;
         let (library, shipped) = (library.display(), shipped.display());
         self.alsa_definitions(&format!(
             "pcm_type.audera {{ lib \"{library}\" }}\nctl_type.audera {{ lib \"{library}\" }}\n<{shipped}>\n"
         ))
+    }
+
+    /// Writes what `audera` PCMs and mixers of the session are to do unless their definitions say something else: the user's `alsa.toml`.
+    /// Holds for those that are opened from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn alsa_options(&self, toml: &str) -> Result<(), Error> {
+        let path = self.config_dir().join("audera").join("alsa.toml");
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, toml));
+        written.map_err(|source| file_error(&path, source))
     }
 
     /// Adds to what alsa-lib reads in the session, in the words of `asoundrc`. Holds for programs that start from now on.

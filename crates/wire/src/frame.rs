@@ -37,6 +37,8 @@ pub enum FrameType {
     Set,
     /// Player: does not change it so.
     SetRefused,
+    /// Sender: wants the room to be heard.
+    Identify,
     /// Sender: one packet of audio.
     Audio,
     /// Player: asks for the sender's time.
@@ -64,6 +66,7 @@ impl FrameType {
             Self::Room => 0x17,
             Self::Set => 0x18,
             Self::SetRefused => 0x19,
+            Self::Identify => 0x1a,
             Self::Audio => 0x20,
             Self::TimeRequest => 0x30,
             Self::TimeReply => 0x31,
@@ -87,6 +90,7 @@ impl FrameType {
             0x17 => Self::Room,
             0x18 => Self::Set,
             0x19 => Self::SetRefused,
+            0x1a => Self::Identify,
             0x20 => Self::Audio,
             0x30 => Self::TimeRequest,
             0x31 => Self::TimeReply,
@@ -123,6 +127,7 @@ impl fmt::Display for FrameType {
             Self::Room => "room",
             Self::Set => "set",
             Self::SetRefused => "set refused",
+            Self::Identify => "identify",
             Self::Audio => "audio",
             Self::TimeRequest => "time request",
             Self::TimeReply => "time reply",

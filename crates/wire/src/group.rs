@@ -112,6 +112,12 @@ impl<K: Ord + Clone> Fader<K> {
         rooms.iter().filter_map(change).collect()
     }
 
+    /// Where the hand has the fader; `None` while it is left alone.
+    #[must_use]
+    pub fn hand(&self) -> Option<Volume> {
+        self.hand.map(|hand| hand.at)
+    }
+
     /// The hand has left the fader, and whoever had it there sees what the rooms show: the next movement starts from that.
     pub fn release(&mut self) {
         self.hand = None;

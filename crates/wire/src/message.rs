@@ -95,6 +95,8 @@ pub enum Message<'a> {
         /// Why.
         refusal: RoomRefusal,
     },
+    /// Sender: the room is to play a short sound, by which people know which one it is.
+    Identify,
     /// Sender: audio.
     Audio(AudioPacket<'a>),
     /// Player: asks for the time.
@@ -149,6 +151,10 @@ struct WatchBody {
     on: bool,
 }
 
+/// Nothing yet; a map, so that there may be keys.
+#[derive(Serialize, Deserialize)]
+struct IdentifyBody {}
+
 #[derive(Deserialize)]
 struct RoomBody {
     revision: u64,
@@ -195,6 +201,7 @@ impl<'a> Message<'a> {
             Self::Room { .. } => FrameType::Room,
             Self::Set { .. } => FrameType::Set,
             Self::SetRefused { .. } => FrameType::SetRefused,
+            Self::Identify => FrameType::Identify,
             Self::Audio(_) => FrameType::Audio,
             Self::TimeRequest(_) => FrameType::TimeRequest,
             Self::TimeReply(_) => FrameType::TimeReply,
@@ -238,6 +245,7 @@ impl<'a> Message<'a> {
                 let body = SetRefusedBody { number: *number, refusal: refusal.fit_for_wire() };
                 write_frame(out, kind, |out| write_cbor(out, &body));
             }
+            Self::Identify => write_frame(out, kind, |out| write_cbor(out, &IdentifyBody {})),
             Self::Audio(packet) => {
                 // An error leaves `out` as it was, which is what is promised above.
                 let _ = packet.encode(out);
@@ -295,6 +303,10 @@ impl<'a> Message<'a> {
             FrameType::SetRefused => {
                 let SetRefusedBody { number, refusal } = read_cbor(kind, payload)?;
                 Self::SetRefused { number, refusal }
+            }
+            FrameType::Identify => {
+                let IdentifyBody {} = read_cbor(kind, payload)?;
+                Self::Identify
             }
             FrameType::Audio => Self::Audio(AudioPacket::decode(payload)?),
             FrameType::TimeRequest => Self::TimeRequest(TimeRequest::decode(payload)?),

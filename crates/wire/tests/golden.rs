@@ -117,6 +117,7 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
              74730069756e64657272756e730067726573796e637300657872756e7300",
         ),
         ("watch", Message::Watch { on: true }, "0000000516000000a1626f6ef5"),
+        ("identify", Message::Identify, "000000011a000000a0"),
         (
             "room",
             Message::Room {

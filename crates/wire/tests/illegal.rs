@@ -190,6 +190,7 @@ fn each_role_has_its_own_messages() {
         audio(0, &[0; 64]),
         Message::TimeReply(reply),
         Message::Watch { on: true },
+        Message::Identify,
         set(0),
     ];
     for message in of_senders {

@@ -297,6 +297,17 @@ fn who_watches_is_told_without_a_stream() {
     assert_eq!(pair.player_said(), [PlayerEvent::Watch(false)]);
 }
 
+#[test]
+fn whoever_is_let_in_may_have_the_room_be_heard() {
+    let mut pair = Pair::new(5 * MS);
+    assert!(!pair.sender.identify(), "not before the player's hello");
+    pair.run_until(100 * MS);
+    pair.player_said();
+    assert!(pair.sender.identify());
+    pair.run_for(5 * MS);
+    assert_eq!(pair.player_said(), [PlayerEvent::Identify]);
+}
+
 /// Two senders at one player, which keeps its room as the player does.
 struct Household {
     pairs: [Pair; 2],

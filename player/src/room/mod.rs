@@ -14,7 +14,7 @@ use std::time::Duration;
 use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
 use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
-use audera_wire::{PlayerHello, RoomChange, RoomState, Start, StreamFormat, StreamId};
+use audera_wire::{PlayerHello, RoomChange, RoomRefusal, RoomState, Start, StreamFormat, StreamId};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -94,6 +94,8 @@ pub struct Room {
     told: Cell<Option<(u64, State)>>,
     /// Rung when they have changed.
     changed: Notify,
+    /// Rung when there is something new to show.
+    news: Notify,
     /// Rung when the stream has been finished: what is buffered plays out.
     finishing: Notify,
 }
@@ -110,6 +112,7 @@ impl Room {
             attempts: Cell::new(0),
             told: Cell::new(None),
             changed: Notify::new(),
+            news: Notify::new(),
             finishing: Notify::new(),
         })
     }
@@ -135,7 +138,7 @@ impl Room {
         let changed = self.settings.reconfigure(&config);
         self.config.replace(config);
         if changed {
-            self.delay_output();
+            self.follow_settings();
         }
     }
 
@@ -147,12 +150,34 @@ impl Room {
     /// A peer wants the state of the room changed.
     pub fn set(&self, connection: &Rc<Connection>, number: u32, change: &RoomChange) {
         if self.settings.set(connection, number, change) {
-            self.delay_output();
+            self.follow_settings();
         }
     }
 
-    /// Lets what plays follow the output delay that is set.
-    fn delay_output(&self) {
+    /// Somebody on this machine wants the state of the room changed.
+    ///
+    /// # Errors
+    /// Why it stays as it is.
+    pub fn change(&self, change: &RoomChange) -> Result<(), RoomRefusal> {
+        if self.settings.change(change)? {
+            self.follow_settings();
+        }
+        Ok(())
+    }
+
+    /// The state of the room.
+    pub fn state(&self) -> Arc<RoomState> {
+        self.settings.state()
+    }
+
+    /// Waits for a change of the room's state, or of how it fares. For one who waits.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Lets what plays follow the state that was set.
+    fn follow_settings(&self) {
+        self.news.notify_one();
         if let Some(now) = &mut *self.now.borrow_mut() {
             now.feeder.set_output_delay(output_delay(&self.settings.state()));
         }
@@ -342,6 +367,12 @@ impl Room {
         }
         let age = i64::try_from(now.begun.elapsed().as_nanos()).map_or(Span::from_secs(60), Span::from_nanos);
         connection.session.borrow_mut().set_pace(clock.filter().pace(age));
+    }
+
+    /// A peer wants to hear which room this is.
+    pub fn identify(&self, by: &str) {
+        tracing::debug!(%by, "is to be heard");
+        self.speaker.chime(&self.settings.state());
     }
 
     /// A connection is gone: what it has sent plays out.

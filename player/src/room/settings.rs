@@ -64,11 +64,7 @@ impl Settings {
 
     /// A peer wants the state changed; whether it has changed.
     pub(super) fn set(&self, connection: &Rc<Connection>, number: u32, change: &RoomChange) -> bool {
-        let outcome = match self.closing.get() {
-            true => Err(RoomRefusal::of_all(change, "nothing now: the player is shutting down")),
-            false => self.store.borrow_mut().set(change),
-        };
-        match outcome {
+        match self.accept(change) {
             Ok(changes) => {
                 tracing::debug!(sender = %connection.name.borrow(), ?change, "sets the room");
                 connection.speak(|session| session.changed(number));
@@ -82,6 +78,22 @@ impl Settings {
                 connection.speak(|session| session.not_changed(number, refusal));
                 false
             }
+        }
+    }
+
+    /// Somebody on this machine wants the state changed; whether it has changed.
+    pub(super) fn change(&self, change: &RoomChange) -> Result<bool, RoomRefusal> {
+        let changes = self.accept(change)?;
+        if changes {
+            self.changed();
+        }
+        Ok(changes)
+    }
+
+    fn accept(&self, change: &RoomChange) -> Result<bool, RoomRefusal> {
+        match self.closing.get() {
+            true => Err(RoomRefusal::of_all(change, "nothing now: the player is shutting down")),
+            false => self.store.borrow_mut().set(change),
         }
     }
 

@@ -80,17 +80,24 @@ impl Room {
         status
     }
 
-    /// The status as a peer is told it: whose stream plays is news to the others only, and what the stream is called among the two
-    /// concerns nobody else.
-    fn status_for(&self, connection: &Rc<Connection>) -> PlayerStatus {
+    /// The status with what is news to all but the sender that plays: who it is, and what its stream is called. What the stream's number
+    /// among the two is concerns nobody else.
+    pub fn status_for_all(&self) -> PlayerStatus {
         let mut status = self.status();
-        let now = self.now.borrow();
-        if let Some(now) = now.as_ref().filter(|now| !Rc::ptr_eq(&now.connection, connection)) {
+        if let Some(now) = self.now.borrow().as_ref() {
             status.stream = None;
             status.sender = Some(now.connection.name.borrow().clone());
             status.title = Some(now.start.title.clone());
         }
         status
+    }
+
+    /// The status as a peer is told it.
+    fn status_for(&self, connection: &Rc<Connection>) -> PlayerStatus {
+        match self.now.borrow().as_ref() {
+            Some(now) if Rc::ptr_eq(&now.connection, connection) => self.status(),
+            _ => self.status_for_all(),
+        }
     }
 
     /// Tells the sender, and who watches, how the room fares: once a second, and when its state or its stream has changed.
@@ -120,6 +127,7 @@ impl Room {
 
     /// Tells everybody who is to know how the room fares.
     pub(super) fn tell(&self) {
+        self.news.notify_one();
         self.told.set(self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state())));
         let sender = self.now.borrow_mut().as_mut().map(|now| {
             now.told = Instant::now();

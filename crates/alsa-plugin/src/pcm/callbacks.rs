@@ -11,7 +11,7 @@ use libc::pollfd;
 use super::{
     Pcm, Setup, State, Stream, Tuning, chmap,
     constraints::check,
-    entry::{FRESH, Look, Plugin, set_state, widened, with, with_locked},
+    entry::{FRESH, Look, Plugin, set_state, set_state_after, widened, with, with_locked},
 };
 use crate::{
     Errno, Format,
@@ -109,12 +109,7 @@ unsafe extern "C" fn transfer<P: Pcm>(
     let outcome = unsafe {
         with_locked::<P, _>(io, |inner, view| {
             // alsa-lib asks for the position first, and does not look at the state that comes of it.
-            match view.state {
-                State::Xrun => return Err(Errno::PIPE),
-                State::Suspended => return Err(Errno::STRPIPE),
-                State::Disconnected => return Err(Errno::NODEV),
-                _ => {}
-            }
+            going(view.state)?;
             let setup = inner.setup.ok_or(Errno::BADFD)?;
             let first = interleaved(areas, &setup).ok_or(Errno::INVAL)?.add(offset as usize * setup.frame_bytes());
             let length = frames as usize * setup.frame_bytes();
@@ -134,6 +129,16 @@ unsafe extern "C" fn transfer<P: Pcm>(
     match outcome {
         Ok(()) => frames as snd_pcm_sframes_t,
         Err(errno) => errno.negative().into(),
+    }
+}
+
+/// What an application is told of a PCM that does not go on.
+fn going(state: State) -> Result<(), Errno> {
+    match state {
+        State::Xrun => Err(Errno::PIPE),
+        State::Suspended => Err(Errno::STRPIPE),
+        State::Disconnected => Err(Errno::NODEV),
+        _ => Ok(()),
     }
 }
 
@@ -239,9 +244,11 @@ unsafe extern "C" fn pause<P: Pcm>(io: *mut Ioplug, hold: c_int) -> c_int {
 }
 
 unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
+    let mut seen = State::Suspended;
     // SAFETY: as in `start`.
     let resumed = unsafe {
         with::<P, _>(io, |inner, view| {
+            seen = view.state;
             let io = inner.io(view);
             inner.pcm.resume(&io)?;
             inner.tell_again(State::Running);
@@ -255,7 +262,7 @@ unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
         Err(_) => State::Xrun,
     };
     // SAFETY: as in `start`.
-    unsafe { set_state(io, state) };
+    unsafe { set_state_after(io, seen, state) };
     number(resumed)
 }
 
@@ -290,12 +297,12 @@ unsafe extern "C" fn poll_revents<P: Pcm>(
                     (0, None)
                 }
                 // Nobody else would notice before the next transfer, and a waiting application asks for the state.
-                found => (broken, found.state()),
+                found => (broken, found.state().map(|state| (view.state, state))),
             })
         });
         let (events, state) = meant.unwrap_or((libc::POLLERR, None));
-        if let Some(state) = state {
-            set_state(io, state);
+        if let Some((seen, state)) = state {
+            set_state_after(io, seen, state);
         }
         *revents = events as c_ushort;
         0
@@ -321,6 +328,7 @@ unsafe extern "C" fn delay<P: Pcm>(io: *mut Ioplug, delay: *mut snd_pcm_sframes_
     // SAFETY: as in `start`.
     let told = unsafe {
         with_locked::<P, _>(io, |inner, view| {
+            going(view.state)?;
             if inner.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
                 let found = inner.look(view);
                 if found != Look::At {

@@ -282,7 +282,8 @@ pub(super) unsafe fn with<P: Pcm, T>(
         call(inner, view)
     });
     if matches!(outcome, Err(Errno::NODEV)) {
-        // It says so itself, or has panicked, or this process was forked off: it does not come back.
+        // It says so itself, or has panicked, or this process was forked off: it does not come back, in whatever state another thread has
+        // put it meanwhile.
         // SAFETY: as above.
         unsafe { set_state(io, State::Disconnected) };
     }
@@ -315,4 +316,38 @@ pub(super) unsafe fn with_locked<P: Pcm, T>(
 pub(super) unsafe fn set_state(io: *mut Ioplug, state: State) {
     // SAFETY: the caller vouches for it; it only stores the state, and always succeeds.
     unsafe { sys::snd_pcm_ioplug_set_state(io, state.to_alsa()) };
+}
+
+/// The same for what follows from a state `seen`, from an entry for which alsa-lib does not hold its lock: where another thread has put the
+/// PCM into another state since, such as by preparing it, that is the state.
+///
+/// # Safety
+/// As [`set_state`].
+pub(super) unsafe fn set_state_after(io: *mut Ioplug, seen: State, state: State) {
+    // SAFETY: the caller vouches for it. Volatile as in the header.
+    unsafe {
+        if State::of_alsa((&raw const (*io).state).read_volatile()) == seen {
+            set_state(io, state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_thread_has_done_since_counts() {
+        // SAFETY: numbers and pointers, all of which may be nought.
+        let mut io = unsafe { std::mem::zeroed::<Ioplug>() };
+        let io = &raw mut io;
+        for (seen, found) in [(State::Running, State::Prepared), (State::Prepared, State::Xrun)] {
+            // SAFETY: a live PCM, as far as its state goes.
+            unsafe {
+                set_state(io, State::Prepared);
+                set_state_after(io, seen, State::Xrun);
+                assert_eq!(State::of_alsa((*io).state), found);
+            }
+        }
+    }
 }

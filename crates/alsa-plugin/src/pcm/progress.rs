@@ -116,8 +116,14 @@ impl Progress {
     pub fn is_due(&self, state: State) -> bool {
         match state {
             State::Draining if self.stream == Stream::Playback => self.position >= self.applied(),
-            _ => self.available() >= self.tuning.wake.min(self.tuning.stop),
+            _ => self.available() >= self.wanted(state),
         }
+    }
+
+    /// For how many frames that it could transfer the application is woken. A drain lasts until the buffer is full of what nobody takes,
+    /// and who waits for its end looks at nothing else.
+    fn wanted(&self, state: State) -> u64 {
+        if state == State::Draining { self.buffer } else { self.tuning.wake.min(self.tuning.stop) }
     }
 
     /// The position from which the application is to be woken.
@@ -126,7 +132,7 @@ impl Progress {
         if !state.has_position() {
             return 0;
         }
-        let wanted = self.tuning.wake.min(self.tuning.stop);
+        let wanted = self.wanted(state);
         match (state, self.stream) {
             (State::Draining, Stream::Playback) => applied,
             (_, Stream::Playback) => applied.saturating_add(wanted).saturating_sub(self.buffer),
@@ -214,6 +220,17 @@ mod tests {
         assert_eq!(progress.wake_at(State::Running), 850);
         progress.move_to(1600, State::Running);
         assert!(progress.has_xrun(State::Running));
+    }
+
+    #[test]
+    fn a_recording_is_drained_when_the_buffer_is_full() {
+        let mut progress = progress(Stream::Capture);
+        progress.follow(100, 0);
+        progress.move_to(600, State::Draining);
+        assert!(progress.is_due(State::Running) && !progress.is_due(State::Draining));
+        assert_eq!(progress.wake_at(State::Draining), 1100);
+        progress.move_to(1100, State::Draining);
+        assert!(progress.is_due(State::Draining));
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum PlayerEvent {
         /// The change.
         change: RoomChange,
     },
+    /// The sender wants the room to play a short sound.
+    Identify,
     /// A time exchange for the clock filter.
     Exchange(Exchange),
     /// Time exchanges take another path from now on; the first time, it is known which one. Does not come when either end takes no
@@ -389,6 +391,7 @@ impl Core {
             }
             Message::Audio(packet) => self.audio(&packet)?,
             Message::Watch { on } => self.events.push_back(PlayerEvent::Watch(on)),
+            Message::Identify => self.events.push_back(PlayerEvent::Identify),
             Message::Set { number, change } => {
                 if number != self.next_set {
                     return Err(SessionError::SetOrder { number, expected: self.next_set });

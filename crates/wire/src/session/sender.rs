@@ -248,6 +248,16 @@ impl SenderSession {
         ready
     }
 
+    /// Asks the room to play a short sound. False before the player's hello and after the
+    /// end.
+    pub fn identify(&mut self) -> bool {
+        let ready = self.core.life.is_ready();
+        if ready {
+            self.core.send(&Message::Identify);
+        }
+        ready
+    }
+
     /// Changes the state of the room. What is asked for while a change is under way waits, see [`RoomChanges`](crate::RoomChanges): the last
     /// word on each key is never lost.
     ///
@@ -377,6 +387,7 @@ impl Core {
             | Message::Audio(_)
             | Message::TimeReply(_)
             | Message::Set { .. }
+            | Message::Identify
             | Message::Watch { .. } => {
                 return Err(SessionError::NotForRole { role: Role::Player, kind });
             }

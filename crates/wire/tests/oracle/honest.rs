@@ -283,6 +283,7 @@ impl Pair {
                 | PlayerEvent::Start(_)
                 | PlayerEvent::Stop(_)
                 | PlayerEvent::Watch(_)
+                | PlayerEvent::Identify
                 | PlayerEvent::TimePath(_) => {}
             }
         }

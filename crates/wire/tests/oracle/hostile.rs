@@ -61,8 +61,14 @@ impl Watch {
 
 /// A sender's session.
 pub fn sender(bytes: &[u8]) {
-    const OWN: &[FrameType] =
-        &[FrameType::Start, FrameType::Stop, FrameType::TimeReply, FrameType::Watch, FrameType::Set];
+    const OWN: &[FrameType] = &[
+        FrameType::Start,
+        FrameType::Stop,
+        FrameType::TimeReply,
+        FrameType::Watch,
+        FrameType::Set,
+        FrameType::Identify,
+    ];
     let mut script = Script::new(bytes);
     let mut now = SenderTime::from_nanos(0);
     let mut session = SenderSession::new(script.sender_hello(), now);

@@ -158,7 +158,7 @@ impl<'a> Script<'a> {
     pub fn message(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let payload;
-        let message = match self.below(20) {
+        let message = match self.below(21) {
             0 => Message::Hello(Hello::Sender(self.sender_hello())),
             1 => Message::Hello(Hello::Player(self.player_hello())),
             2 => Message::Bye(Bye { code: CloseCode::Shutdown, reason: self.text() }),
@@ -184,6 +184,7 @@ impl<'a> Script<'a> {
                 let state = RoomState::new(self.text());
                 Message::Room { revision: self.number().into(), answers: Some(u32::from(self.below(4))), state }
             }
+            19 => Message::Identify,
             17 => Message::Set { number: u32::from(self.below(3)), change: self.change() },
             18 => {
                 let refusal = RoomRefusal { key: self.text(), value: self.text(), accepted: self.text() };

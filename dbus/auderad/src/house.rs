@@ -1,0 +1,237 @@
+//! What is known of rooms and groups, and what of it is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audera_dbus::player::{Player, Presence};
+use audera_dbus::{Exporter, group, names, player};
+use audera_sender::{EVERYWHERE, Fader, GroupState, PlayerInfo, PlayerKey, Reach, RoomState, Volume};
+use audera_wire::PlayerStatus;
+use zbus::zvariant::OwnedObjectPath;
+
+/// All rooms, and the groups that they make.
+#[derive(Debug, Default)]
+pub struct House {
+    rooms: BTreeMap<PlayerKey, Room>,
+    groups: BTreeMap<String, Fader<PlayerKey>>,
+    /// Rooms that are not shown as they are.
+    stale: BTreeSet<PlayerKey>,
+    /// Objects of rooms that are gone.
+    gone: Vec<OwnedObjectPath>,
+}
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    pub info: PlayerInfo,
+    pub path: OwnedObjectPath,
+    /// As it was told last; it stays while the room is away.
+    pub state: Option<RoomState>,
+    status: Option<PlayerStatus>,
+    paired: bool,
+    /// The groups that it was asked to be in, while it has not answered.
+    pub groups_asked: Option<Vec<String>>,
+}
+
+impl Room {
+    /// How people know it.
+    pub fn name(&self) -> &str {
+        self.state.as_ref().map_or(&self.info.room, |state| &state.name)
+    }
+
+    /// Its groups, with those that it is just being told.
+    pub fn groups(&self) -> &[String] {
+        self.groups_asked.as_deref().unwrap_or(self.known_groups())
+    }
+
+    /// Its groups, as it told.
+    fn known_groups(&self) -> &[String] {
+        self.state.as_ref().map_or(&self.info.groups, |state| &state.groups)
+    }
+
+    /// Its state, while it is there to be changed.
+    pub fn present(&self) -> Option<&RoomState> {
+        self.state.as_ref().filter(|_| self.info.reach == Reach::Ready)
+    }
+
+    fn shown(&self) -> Player {
+        let unknown = || RoomState { groups: self.info.groups.clone(), ..RoomState::new(&self.info.room) };
+        let presence = match &self.info.reach {
+            Reach::Searching => Presence::Searching,
+            Reach::Away(reason) => Presence::Away(reason.clone()),
+            Reach::Refused(reason) => Presence::Refused(reason.clone()),
+            Reach::Ready => Presence::There,
+        };
+        Player {
+            room: self.state.clone().unwrap_or_else(unknown),
+            status: self.status.clone(),
+            id: self.info.id.map(|id| id.to_string()).unwrap_or_default(),
+            address: self.info.address.map(|address| address.to_string()).unwrap_or_default(),
+            software: self.info.software.clone().unwrap_or_default(),
+            presence,
+            paired: self.paired,
+        }
+    }
+}
+
+impl House {
+    /// A room is there, or has changed.
+    pub fn heard_of(&mut self, info: PlayerInfo) {
+        let key = info.key.clone();
+        let path = self.path_for(&info);
+        self.stale.insert(key.clone());
+        let Some(room) = self.rooms.get_mut(&key) else {
+            let paired = info.reach == Reach::Ready;
+            let room = Room { info, path, state: None, status: None, paired, groups_asked: None };
+            self.rooms.insert(key, room);
+            return;
+        };
+        match &info.reach {
+            Reach::Ready => room.paired = true,
+            Reach::Refused(_) => room.paired = false,
+            Reach::Searching | Reach::Away(_) => {}
+        }
+        if info.reach != Reach::Ready {
+            room.status = None;
+        }
+        room.info = info;
+        if room.path != path {
+            self.gone.push(std::mem::replace(&mut room.path, path));
+        }
+    }
+
+    /// A room has told its state.
+    pub fn told_state(&mut self, key: &PlayerKey, state: RoomState) {
+        if let Some(room) = self.rooms.get_mut(key) {
+            room.state = Some(state);
+            self.stale.insert(key.clone());
+        }
+    }
+
+    /// A room has told how it fares.
+    pub fn told_status(&mut self, key: &PlayerKey, status: PlayerStatus) {
+        if let Some(room) = self.rooms.get_mut(key) {
+            room.status = Some(status);
+            self.stale.insert(key.clone());
+        }
+    }
+
+    /// A room is kept track of no more.
+    pub fn forgotten(&mut self, key: &PlayerKey) {
+        if let Some(room) = self.rooms.remove(key) {
+            self.gone.push(room.path);
+        }
+        self.stale.remove(key);
+    }
+
+    /// The path of a room: by its name; of several with one name, by order.
+    fn path_for(&self, info: &PlayerInfo) -> OwnedObjectPath {
+        let taken =
+            |path: &OwnedObjectPath| self.rooms.iter().any(|(key, room)| *key != info.key && room.path == *path);
+        let named = names::player_path(&info.room);
+        let numbered = (2u32..).map(|number| names::player_path(&format!("{} {number}", info.room)));
+        std::iter::once(named.clone()).chain(numbered).find(|path| !taken(path)).unwrap_or(named)
+    }
+
+    /// A room.
+    pub fn room(&self, key: &PlayerKey) -> Option<&Room> {
+        self.rooms.get(key)
+    }
+
+    /// The same, to be changed.
+    pub fn room_mut(&mut self, key: &PlayerKey) -> Option<&mut Room> {
+        self.rooms.get_mut(key)
+    }
+
+    /// All rooms.
+    pub fn rooms(&self) -> impl Iterator<Item = (&PlayerKey, &Room)> {
+        self.rooms.iter()
+    }
+
+    /// The room with this object.
+    pub fn room_at(&self, path: &str) -> Option<(&PlayerKey, &Room)> {
+        self.rooms.iter().find(|(_, room)| room.path.as_str() == path)
+    }
+
+    /// The group with this object.
+    pub fn group_at(&self, path: &str) -> Option<String> {
+        self.group_names().into_iter().find(|name| names::group_path(name).as_str() == path)
+    }
+
+    /// All groups there are.
+    pub fn group_names(&self) -> BTreeSet<String> {
+        let mut all: BTreeSet<String> =
+            self.rooms.values().flat_map(|room| room.known_groups().iter().cloned()).collect();
+        all.insert(EVERYWHERE.to_owned());
+        all
+    }
+
+    /// The rooms of a group.
+    pub fn members(&self, group: &str) -> impl Iterator<Item = (&PlayerKey, &Room)> {
+        self.rooms
+            .iter()
+            .filter(move |(_, room)| group == EVERYWHERE || room.known_groups().iter().any(|name| name == group))
+    }
+
+    /// The states of a group's rooms that are there.
+    pub fn present(&self, group: &str) -> BTreeMap<PlayerKey, RoomState> {
+        self.members(group).filter_map(|(key, room)| Some((key.clone(), room.present()?.clone()))).collect()
+    }
+
+    /// The fader of a group.
+    pub fn fader(&mut self, group: &str) -> &mut Fader<PlayerKey> {
+        self.groups.entry(group.to_owned()).or_default()
+    }
+
+    /// The volume at which a group is, or at which it will be.
+    pub fn asked_volume(&self, group: &str) -> Option<Volume> {
+        let shown = self.group_volume(group)?.volume;
+        Some(self.groups.get(group).and_then(|fader| fader.hand()).unwrap_or(shown))
+    }
+
+    /// What a group shows; of one whose rooms are all away, silence.
+    pub fn group_volume(&self, group: &str) -> Option<GroupState> {
+        GroupState::of(self.present(group).values())
+    }
+
+    /// Brings the objects in line with what is known.
+    pub fn show(&mut self, exporter: &mut Exporter) {
+        if self.stale.is_empty() && self.gone.is_empty() {
+            return;
+        }
+        // A path that was given up may be another room's by now.
+        let taken: BTreeSet<&str> = self.rooms.values().map(|room| room.path.as_str()).collect();
+        for path in self.gone.drain(..) {
+            if !taken.contains(path.as_str()) {
+                exporter.remove(&path);
+            }
+        }
+        for key in std::mem::take(&mut self.stale) {
+            if let Some(room) = self.rooms.get(&key) {
+                exporter.show(&room.path, &player::DEFINITION, room.shown().values());
+            }
+        }
+        self.show_groups(exporter);
+    }
+
+    fn show_groups(&mut self, exporter: &mut Exporter) {
+        let names = self.group_names();
+        self.groups.retain(|name, _| {
+            let stays = names.contains(name);
+            if !stays {
+                exporter.remove(&names::group_path(name));
+            }
+            stays
+        });
+        for name in names {
+            let state = self.group_volume(&name);
+            let group = group::Group {
+                members: self.members(&name).map(|(_, room)| room.path.clone()).collect(),
+                volume: state.map_or(0.0, |state| state.volume.percent()),
+                muted: state.is_some_and(|state| state.mute),
+                name: name.clone(),
+            };
+            exporter.show(&names::group_path(&name), &group::DEFINITION, group.values());
+            self.groups.entry(name).or_default();
+        }
+    }
+}

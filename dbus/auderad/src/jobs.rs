@@ -1,0 +1,118 @@
+//! Calls that are answered when rooms have answered, or have taken too long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use audera_dbus::{Error, Reply};
+use audera_sender::{ChangeError, PlayerKey, RoomState};
+use tokio::time::Instant;
+use zbus::zvariant::OwnedObjectPath;
+
+/// How long rooms may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a call is answered with when all went well.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Nothing.
+    Done,
+    /// The volume of a room.
+    VolumeOf(PlayerKey),
+    /// The volume of a group.
+    GroupVolume(String),
+    /// An object.
+    Object(OwnedObjectPath),
+    /// The object of the room at this address, which is waited for.
+    RoomAt(PlayerKey),
+}
+
+/// A number that names a job.
+pub type JobId = u64;
+
+/// A room has answered a change that was part of a job.
+pub type Answered = (JobId, PlayerKey, Result<RoomState, ChangeError>);
+
+/// A call that waits.
+#[derive(Debug)]
+pub struct Job {
+    pub reply: Reply,
+    pub outcome: Outcome,
+    /// The group that it moves.
+    pub group: Option<String>,
+    /// Rooms that have not answered.
+    left: Vec<PlayerKey>,
+    error: Option<Error>,
+    deadline: Instant,
+}
+
+/// All calls that wait.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    next: JobId,
+    waiting: BTreeMap<JobId, Job>,
+}
+
+impl Jobs {
+    /// Begins to wait for these rooms.
+    pub fn begin(
+        &mut self,
+        reply: Reply,
+        outcome: Outcome,
+        group: Option<String>,
+        rooms: Vec<PlayerKey>,
+        error: Option<Error>,
+    ) -> JobId {
+        self.next += 1;
+        let deadline = Instant::now() + PATIENCE;
+        self.waiting.insert(self.next, Job { reply, outcome, group, left: rooms, error, deadline });
+        self.next
+    }
+
+    /// A room has answered. `name` is how people know it.
+    pub fn answered(&mut self, id: JobId, key: &PlayerKey, name: &str, error: Option<ChangeError>) {
+        // Late answers have no job any more.
+        let Some(job) = self.waiting.get_mut(&id) else { return };
+        job.left.retain(|left| left != key);
+        let named = |error: ChangeError| match error {
+            ChangeError::Refused(refusal) => Error::InvalidValue(format!("{name}: {refusal}")),
+            ChangeError::Unanswered => Error::Unreachable(format!("{name}: {error}")),
+            ChangeError::NotConnected => {
+                Error::Unreachable(format!("{name} was lost before it answered: see what it is set to when it is back"))
+            }
+        };
+        job.error = job.error.take().or(error.map(named));
+    }
+
+    /// Whether a room has something under way.
+    pub fn concern(&self, key: &PlayerKey) -> bool {
+        self.waiting.values().any(|job| job.left.contains(key))
+    }
+
+    /// Whether a group is being moved.
+    pub fn move_group(&self, group: &str) -> bool {
+        self.waiting.values().any(|job| job.group.as_deref() == Some(group))
+    }
+
+    /// When the next one has waited for too long.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.values().map(|job| job.deadline).min()
+    }
+
+    /// Takes the jobs that are over, with what became of them. `is_there` says of a room that is waited for whether it has come.
+    pub fn take_done(&mut self, now: Instant, is_there: impl Fn(&PlayerKey) -> bool) -> Vec<(Job, Result<(), Error>)> {
+        let over = |job: &Job| {
+            let waits = matches!(&job.outcome, Outcome::RoomAt(key) if !is_there(key));
+            (job.left.is_empty() && !waits) || job.deadline <= now
+        };
+        let done: Vec<JobId> = self.waiting.iter().filter(|(_, job)| over(job)).map(|(id, _)| *id).collect();
+        let take = |id| {
+            let mut job = self.waiting.remove(&id)?;
+            let late = job.left.first().map(|key| {
+                Error::Unreachable(format!("{key} has not answered within {} s: it may do so yet", PATIENCE.as_secs()))
+            });
+            let result = job.error.take().or(late).map_or(Ok(()), Err);
+            Some((job, result))
+        };
+        done.into_iter().filter_map(take).collect()
+    }
+}

@@ -1,0 +1,296 @@
+//! What becomes of a call: changes of rooms that are waited for, or an answer at once.
+
+use audera_dbus::{Call, Definition, Error, Reply, Request, group, manager, names, player};
+use audera_sender::{EVERYWHERE, Hub, PlayerKey, Reach, RoomChange, Volume};
+use tokio::sync::mpsc::UnboundedSender;
+use zbus::zvariant::OwnedObjectPath;
+
+use crate::addresses::Addresses;
+use crate::house::{House, Room};
+use crate::jobs::{Answered, Jobs, Outcome};
+
+/// What calls act on.
+#[derive(Debug)]
+pub struct Desk {
+    pub hub: Hub,
+    pub house: House,
+    pub jobs: Jobs,
+    pub addresses: Addresses,
+    /// Takes the answers of rooms.
+    pub answers: UnboundedSender<Answered>,
+}
+
+/// What is to be done for a call, and answered.
+#[derive(Debug)]
+struct Plan {
+    changes: Vec<(PlayerKey, RoomChange)>,
+    outcome: Outcome,
+    /// The group that is moved.
+    group: Option<String>,
+    /// What cannot be done of it.
+    error: Option<Error>,
+}
+
+impl Plan {
+    fn new(changes: Vec<(PlayerKey, RoomChange)>, outcome: Outcome) -> Self {
+        Plan { changes, outcome, group: None, error: None }
+    }
+
+    /// Nothing that would have to be waited for.
+    fn done() -> Self {
+        Plan::new(Vec::new(), Outcome::Done)
+    }
+}
+
+impl Desk {
+    /// Takes a call.
+    pub fn take(&mut self, call: Call) {
+        let Call { path, interface, request, reply } = call;
+        match self.plan(&path, interface, &request).and_then(|plan| self.check(plan)) {
+            Ok(plan) => self.carry_out(plan, reply),
+            Err(error) => reply.answer::<()>(Err(error)),
+        }
+    }
+
+    fn plan(&mut self, path: &OwnedObjectPath, interface: &Definition, request: &Request) -> Result<Plan, Error> {
+        if interface.name == player::DEFINITION.name {
+            let order = player::Order::read(request)?;
+            let key = self.room(path)?.0;
+            Ok(self.plan_for_room(key, order))
+        } else if interface.name == group::DEFINITION.name {
+            let order = group::Order::read(request)?;
+            let group = self.house.group_at(path.as_str()).ok_or_else(|| no_group(path))?;
+            self.plan_for_group(group, order)
+        } else {
+            self.plan_for_all(manager::Order::read(request)?)
+        }
+    }
+
+    fn plan_for_room(&self, key: PlayerKey, order: player::Order) -> Plan {
+        match order {
+            player::Order::Change(change) => Plan::new(vec![(key, change)], Outcome::Done),
+            player::Order::Step(step) => Plan::new(vec![(key.clone(), step)], Outcome::VolumeOf(key)),
+            player::Order::Identify => {
+                self.hub.identify(key);
+                Plan::done()
+            }
+            player::Order::Forget => {
+                self.hub.forget_id(key.clone());
+                self.hub.forget(key);
+                Plan::done()
+            }
+        }
+    }
+
+    fn plan_for_group(&mut self, group: String, order: group::Order) -> Result<Plan, Error> {
+        match order {
+            group::Order::Add(path) => {
+                let (key, room) = self.room(&path)?;
+                let change = with_group(room, &group)?;
+                Ok(Plan::new(change.map(|change| (key, change)).into_iter().collect(), Outcome::Done))
+            }
+            group::Order::Remove(path) => {
+                let (key, room) = self.room(&path)?;
+                let change = without_group(room, &group)?;
+                Ok(Plan::new(change.map(|change| (key, change)).into_iter().collect(), Outcome::Done))
+            }
+            group::Order::Volume(percent) => Ok(self.plan_move(group, Some(percent), None, Outcome::Done)),
+            group::Order::Mute(mute) => Ok(self.plan_move(group, None, Some(mute), Outcome::Done)),
+            group::Order::Step(points) => {
+                let now = self.house.asked_volume(&group).ok_or_else(|| nobody(&group))?;
+                let outcome = Outcome::GroupVolume(group.clone());
+                Ok(self.plan_move(group, Some((now.percent() + points).clamp(0.0, 100.0)), None, outcome))
+            }
+        }
+    }
+
+    /// Moves the fader of a group.
+    fn plan_move(&mut self, group: String, percent: Option<f64>, mute: Option<bool>, outcome: Outcome) -> Plan {
+        let present = self.house.present(&group);
+        if present.is_empty() {
+            return Plan { error: Some(nobody(&group)), ..Plan::done() };
+        }
+        let changes = self.house.fader(&group).set(&present, percent.map(Volume::nearest), mute);
+        Plan { group: Some(group), ..Plan::new(changes, outcome) }
+    }
+
+    fn plan_for_all(&mut self, order: manager::Order) -> Result<Plan, Error> {
+        match order {
+            manager::Order::CreateGroup(name, members) => {
+                if members.is_empty() {
+                    return Err(Error::InvalidValue("a group lives in its rooms: name one at least".to_owned()));
+                }
+                if self.house.rooms().any(|(_, room)| room.name() == name) {
+                    return Err(Error::InvalidValue(format!("\"{name}\" is a room: a group needs another name")));
+                }
+                let change = |path| {
+                    let (key, room) = self.room(path)?;
+                    Ok(with_group(room, &name)?.map(|change| (key, change)))
+                };
+                let changes = members.iter().map(change).collect::<Result<Vec<_>, Error>>()?;
+                Ok(Plan::new(changes.into_iter().flatten().collect(), Outcome::Object(names::group_path(&name))))
+            }
+            manager::Order::DeleteGroup(path) => {
+                let group = self.house.group_at(path.as_str()).ok_or_else(|| no_group(&path))?;
+                let (present, away): (Vec<_>, Vec<_>) =
+                    self.house.members(&group).partition(|(_, room)| room.present().is_some());
+                let change = |(key, room): (&PlayerKey, &Room)| {
+                    Ok(without_group(room, &group)?.map(|change| (key.clone(), change)))
+                };
+                let changes = present.into_iter().map(change).collect::<Result<Vec<_>, Error>>()?;
+                let error = away.first().map(|(_, room)| {
+                    Error::Unreachable(format!(
+                        "{} is not there, and will be in the group again when it is",
+                        room.name()
+                    ))
+                });
+                Ok(Plan { error, ..Plan::new(changes.into_iter().flatten().collect(), Outcome::Done) })
+            }
+            manager::Order::AddAddress(address) => {
+                let new = self.addresses.add(&address).map_err(|error| Error::InvalidValue(error.to_string()))?;
+                if new {
+                    self.keep_addresses()?;
+                }
+                self.hub.add_player(&address);
+                Ok(Plan::new(Vec::new(), Outcome::RoomAt(PlayerKey::Address(address))))
+            }
+            manager::Order::RemoveAddress(address) => {
+                if !self.addresses.remove(&address) {
+                    return Err(Error::NotFound(format!("\"{address}\" was not added: see Addresses")));
+                }
+                self.keep_addresses()?;
+                self.hub.remove(address);
+                Ok(Plan::done())
+            }
+        }
+    }
+
+    fn keep_addresses(&self) -> Result<(), Error> {
+        self.addresses.keep().map_err(Error::Failed)
+    }
+
+    /// The room at a path.
+    fn room(&self, path: &OwnedObjectPath) -> Result<(PlayerKey, &Room), Error> {
+        let room = self.house.room_at(path.as_str());
+        room.map(|(key, room)| (key.clone(), room)).ok_or_else(|| Error::NotFound(format!("there is no room {path}")))
+    }
+
+    /// Refuses a plan of which a room would refuse its part, or that is for a room which is not there: nothing of it is done.
+    fn check(&self, plan: Plan) -> Result<Plan, Error> {
+        for (key, change) in &plan.changes {
+            let room = self.house.room(key).ok_or_else(|| Error::NotFound(format!("{key} is gone")))?;
+            let state = room.present().ok_or_else(|| self.absent(room))?;
+            state.changed(change).map_err(|refusal| Error::InvalidValue(format!("{}: {refusal}", room.name())))?;
+        }
+        Ok(plan)
+    }
+
+    /// Why a room cannot be asked for anything.
+    fn absent(&self, room: &Room) -> Error {
+        let name = room.name();
+        match &room.info.reach {
+            Reach::Refused(reason) => Error::NotPaired(format!(
+                "{name}: {reason}; where the room does not know this user and host, add the id {} to its player's trusted.toml",
+                self.hub.id()
+            )),
+            Reach::Away(reason) => Error::Unreachable(format!("{name} is not there: {reason}")),
+            Reach::Searching | Reach::Ready => {
+                Error::Unreachable(format!("{name} is not connected yet: try again in a moment"))
+            }
+        }
+    }
+
+    fn carry_out(&mut self, plan: Plan, reply: Reply) {
+        let Plan { changes, outcome, group, error } = plan;
+        let rooms = changes.iter().map(|(key, _)| key.clone()).collect();
+        let job = self.jobs.begin(reply, outcome, group, rooms, error);
+        for (key, change) in changes {
+            if let (Some(groups), Some(room)) = (&change.groups, self.house.room_mut(&key)) {
+                room.groups_asked = Some(groups.clone());
+            }
+            let (answers, asked) = (self.answers.clone(), key.clone());
+            // Nobody takes the answer any more when the program ends.
+            self.hub.change(key, change, move |answer| drop(answers.send((job, asked, answer))));
+        }
+    }
+
+    /// A room has answered.
+    pub fn answered(&mut self, (job, key, answer): Answered) {
+        let name = self.house.room(&key).map_or_else(|| key.to_string(), |room| room.name().to_owned());
+        let error = match answer {
+            Ok(state) => {
+                self.house.told_state(&key, state);
+                None
+            }
+            Err(error) => Some(error),
+        };
+        self.jobs.answered(job, &key, &name, error);
+        if !self.jobs.concern(&key) {
+            if let Some(room) = self.house.room_mut(&key) {
+                room.groups_asked = None;
+            }
+        }
+    }
+
+    /// Answers the calls that are over, once what has come of them is shown.
+    pub fn answer(&mut self) {
+        let there = |key: &PlayerKey| self.house.room(key).is_some_and(|room| room.present().is_some());
+        for (job, result) in self.jobs.take_done(tokio::time::Instant::now(), there) {
+            if let Some(group) = job.group.filter(|group| !self.jobs.move_group(group)) {
+                self.house.fader(&group).release();
+            }
+            let volume = |volume: Option<Volume>| volume.map_or(0.0, Volume::percent);
+            match job.outcome {
+                Outcome::Done => job.reply.answer(result),
+                Outcome::VolumeOf(key) => {
+                    let now = self.house.room(&key).and_then(|room| room.state.as_ref()).map(|state| state.volume);
+                    job.reply.answer(result.map(|()| volume(now)));
+                }
+                Outcome::GroupVolume(group) => {
+                    let now = self.house.group_volume(&group).map(|state| state.volume);
+                    job.reply.answer(result.map(|()| volume(now)));
+                }
+                Outcome::Object(path) => job.reply.answer(result.map(|()| path)),
+                Outcome::RoomAt(key) => match self.house.room(&key) {
+                    Some(room) => job.reply.answer(result.map(|()| room.path.clone())),
+                    None => job.reply.answer::<()>(Err(Error::NotFound(format!(
+                        "the room at {key} is known already under its name, or was removed meanwhile"
+                    )))),
+                },
+            }
+        }
+    }
+}
+
+/// The change that puts a room into a group; none if it is there.
+fn with_group(room: &Room, group: &str) -> Result<Option<RoomChange>, Error> {
+    refuse_everywhere(group)?;
+    if room.groups().iter().any(|name| name == group) {
+        return Ok(None);
+    }
+    let groups = room.groups().iter().cloned().chain([group.to_owned()]).collect();
+    Ok(Some(RoomChange { groups: Some(groups), ..RoomChange::default() }))
+}
+
+/// The change that takes a room out of a group.
+fn without_group(room: &Room, group: &str) -> Result<Option<RoomChange>, Error> {
+    refuse_everywhere(group)?;
+    let groups: Vec<String> = room.groups().iter().filter(|name| *name != group).cloned().collect();
+    let there = groups.len() < room.groups().len();
+    Ok(there.then(|| RoomChange { groups: Some(groups), ..RoomChange::default() }))
+}
+
+fn refuse_everywhere(group: &str) -> Result<(), Error> {
+    if group != EVERYWHERE {
+        return Ok(());
+    }
+    Err(Error::NotSupported(format!("\"{EVERYWHERE}\" is always all rooms: make a group of another name")))
+}
+
+fn no_group(path: &OwnedObjectPath) -> Error {
+    Error::NotFound(format!("there is no group {path}"))
+}
+
+fn nobody(group: &str) -> Error {
+    Error::Unreachable(format!("no room of \"{group}\" is there"))
+}

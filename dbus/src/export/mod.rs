@@ -1,0 +1,133 @@
+//! Serves objects on a bus: answers what D-Bus itself asks (properties, introspection, the object manager), checks all else against the
+//! definitions, and hands it to the owner as a [`Call`].
+//!
+//! Memory is bounded whatever clients do: calls are taken in one by one and only while answers get away, those that wait for an answer are
+//! counted by caller, large ones are refused. Changes are told at most ten times a second for each interface of an object.
+
+mod call;
+mod dispatch;
+mod outbox;
+mod tree;
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep_until, timeout};
+use zbus::connection::Builder;
+use zbus::message::Type;
+use zbus::zvariant::OwnedObjectPath;
+use zbus::{Connection, MatchRule, MessageStream};
+
+use self::call::Places;
+pub use self::call::{Arguments, Call, Reply, Request};
+use self::outbox::Outbox;
+use self::tree::Tree;
+use crate::definition::Definition;
+use crate::values::Values;
+
+/// How long the bus may take to let us in, and to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Calls that wait to be looked at; the bus keeps the others.
+const INBOX: usize = 16;
+
+/// A bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// The user's.
+    Session,
+    /// The machine's.
+    System,
+}
+
+/// Objects on a bus.
+#[derive(Debug)]
+pub struct Exporter {
+    connection: Connection,
+    calls: MessageStream,
+    outbox: Outbox,
+    tree: Tree,
+    places: Places,
+}
+
+impl Exporter {
+    /// Connects to a bus. To be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// There is no such bus, or it does not let us in.
+    pub async fn connect(bus: Bus) -> zbus::Result<Self> {
+        let builder = match bus {
+            Bus::Session => Builder::session()?,
+            Bus::System => Builder::system()?,
+        };
+        let connection = timeout(PATIENCE, builder.method_timeout(PATIENCE).build()).await;
+        let connection =
+            connection.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the bus does not answer"))??;
+        let calls = MatchRule::builder().msg_type(Type::MethodCall).build();
+        let calls = MessageStream::for_match_rule(calls, &connection, Some(INBOX)).await?;
+        let outbox = Outbox::new(connection.clone());
+        Ok(Exporter { connection, calls, outbox, tree: Tree::default(), places: Places::default() })
+    }
+
+    /// Asks for a name; whether it is ours now. If it is not and `queue`, it will be when all before us have given it up.
+    ///
+    /// # Errors
+    /// The bus does not give the name to us at all.
+    pub async fn own(&self, name: &str, queue: bool) -> zbus::Result<bool> {
+        const DO_NOT_QUEUE: u32 = 4;
+        const OURS: [u32; 2] = [1, 4];
+        let flags = if queue { 0 } else { DO_NOT_QUEUE };
+        let bus = "org.freedesktop.DBus";
+        let answer = self
+            .connection
+            .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &(name, flags))
+            .await?;
+        Ok(OURS.contains(&answer.body().deserialize::<u32>()?))
+    }
+
+    /// Shows the values of an object's interface, which appears if it is new. All its properties are to be among them.
+    pub fn show(&mut self, path: &OwnedObjectPath, definition: &'static Definition, values: Values) {
+        if let Some(news) = self.tree.show(path, definition, values) {
+            self.outbox.send(news);
+        }
+    }
+
+    /// Takes an object away.
+    pub fn remove(&mut self, path: &OwnedObjectPath) {
+        if let Some(news) = self.tree.remove(path) {
+            self.outbox.send(news);
+        }
+    }
+
+    /// The next call; meanwhile changes are told. `None` when the bus is gone. May be dropped and called again at any time.
+    pub async fn next(&mut self) -> Option<Call> {
+        loop {
+            self.outbox.room().await;
+            while let Some(change) = self.outbox.has_room().then(|| self.tree.take_change(Instant::now())).flatten() {
+                self.outbox.send(change);
+            }
+            let due = self.tree.due();
+            let due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                message = self.calls.next() => match message? {
+                    Ok(message) => {
+                        if let Some(call) = self.dispatch(message) {
+                            return Some(call);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::debug!("the connection to the bus has ended: {error}");
+                        return None;
+                    }
+                },
+                () = due => {}
+            }
+        }
+    }
+}
