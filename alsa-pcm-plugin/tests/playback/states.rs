@@ -20,7 +20,7 @@ struct Act {
     hear: fn(Room),
 }
 
-const ACTS: [Act; 10] = [
+const ACTS: [Act; 11] = [
     Act { name: "threshold", play: play_threshold, hear: |room| hear_all(room, &[1]) },
     Act { name: "pause", play: play_pause, hear: hear_pause },
     Act { name: "drop", play: play_drop, hear: hear_drop },
@@ -28,6 +28,7 @@ const ACTS: [Act; 10] = [
     Act { name: "nonblock", play: play_nonblock, hear: hear_nonblock },
     Act { name: "short", play: play_short, hear: |room| hear_all(room, &[11, 12]) },
     Act { name: "rewind", play: play_rewind, hear: hear_rewind },
+    Act { name: "take back", play: play_take_back, hear: hear_take_back },
     Act { name: "endless", play: play_endless, hear: |room| hear_all(room, &[15, 16]) },
     Act { name: "drop a drain", play: play_drop_a_drain, hear: |room| drop(room.finish()) },
     Act { name: "channels", play: play_channels, hear: hear_channels },
@@ -287,6 +288,24 @@ fn hear_rewind(room: Room) {
         let sounds = sounds(&recording.channels[channel], RATE);
         assert!(sounds.len() == 2 && sounds[1].len() < 20_000, "what was taken back is heard: {sounds:?}");
     }
+}
+
+/// What is taken back is not heard, also when nothing comes in its place.
+fn play_take_back(name: &str) {
+    let pcm = Pcm::new(name, Wish { start: Some(48_000), ..Wish::USUAL });
+    pcm.write(&sound(18, USUAL)).unwrap();
+    assert_eq!(pcm.rewind(9_600), Ok(9_600));
+    pcm.start().unwrap();
+    pcm.drain().unwrap();
+}
+
+fn hear_take_back(room: Room) {
+    let recording = room.finish().remove(0);
+    let played = &recording.channels[0];
+    let heard = heard(played, &sound(18, USUAL)[0][..9_600], RATE);
+    assert!(heard.as_ref().is_some_and(crate::house::Heard::is_whole), "{heard:?}");
+    let sounding: usize = sounds(played, RATE).into_iter().map(|sound| sound.len()).sum();
+    assert!((9_500..10_000).contains(&sounding), "{sounding} frames are heard");
 }
 
 /// Who wants no xrun has none: what is missing is silence, and what comes is heard when it is due.
