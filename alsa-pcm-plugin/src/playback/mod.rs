@@ -188,12 +188,14 @@ impl Pcm for Playback {
         let waiting = io.waiting(direction);
         let Some(playing) = &mut self.playing else { return waiting };
         let (paced, rate) = (&mut playing.paced, playing.rate);
-        if io.state == State::Draining {
-            return io.applied.saturating_sub(paced.heard(now())) as i64;
+        let frames = |span: Span| span.as_frames(rate).round() as i64;
+        match io.state {
+            State::Draining => frames(paced.until_heard(io.applied, now())),
+            // It stands still with all the rest.
+            State::Paused => waiting + frames(paced.latency_of(io.applied)),
+            // Before the first frame leaves there may be time that the rooms need to open their devices.
+            _ => waiting + frames(paced.lead(now()) + paced.latency_of(io.applied)),
         }
-        // Before the first frame leaves there may be time that the rooms need to open their devices.
-        let lead = paced.leaves_at(io.position).map_or(Span::ZERO, |leaves| (leaves - now()).max(Span::ZERO));
-        waiting + (lead + paced.latency_of(io.applied)).as_frames(rate).round() as i64
     }
 
     fn wake_at(&mut self, position: u64) {

@@ -388,6 +388,7 @@ impl Core {
                 run.members.get(&key).is_some_and(|member| !preempted(member)) && run.members.remove(&key).is_some()
             });
             if was_member {
+                stream.heed_listeners(now());
                 self.tell_stream(&stream);
             }
         }
@@ -445,6 +446,7 @@ impl Core {
                             self.resume(&player);
                         }
                         if told {
+                            stream.heed_listeners(now());
                             self.tell_stream(&stream);
                         }
                     }
@@ -466,6 +468,7 @@ impl Core {
     fn member(&self, player: &Player, id: StreamId, change: impl FnOnce(&mut Membership)) {
         if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
             stream.member(id, &player.key(), change);
+            stream.heed_listeners(now());
             self.tell_stream(&stream);
         }
     }

@@ -8,7 +8,9 @@ use audera_clock::{PlayerTime, Span};
 use audera_wire::{PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession};
 
 use super::*;
-use crate::pump::Pump;
+use crate::paced::LEAD;
+use crate::paced::{Paced, paced};
+use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
 use crate::types::{CodecChoice, Encoding, Latency, StreamConfig, Target};
 
@@ -21,12 +23,15 @@ const BLOCK: usize = 48;
 /// A hub with one stream and one player, which takes everything at once.
 struct House {
     core: Rc<Core>,
-    tap: Tap,
+    /// `None` where an application plays.
+    tap: Option<Tap>,
     player: Rc<Player>,
     far: PlayerSession,
     /// When the next block passes the graph.
     at: SenderTime,
     came: Vec<Came>,
+    /// What it was last asked to play.
+    started: Option<StreamId>,
 }
 
 /// What the player was sent.
@@ -40,6 +45,18 @@ enum Came {
 
 impl House {
     fn new(state_dir: &Path) -> House {
+        let (tap, outflow) = tap(1, RATE as usize).unwrap();
+        House::with(state_dir, Some(tap), Inflow::Tap(outflow))
+    }
+
+    /// With an application in place of a graph.
+    fn paced(state_dir: &Path) -> (House, Paced) {
+        let buffer = RATE as usize / 10;
+        let (paced, release) = paced(1, RATE, buffer, Span::from_secs(2), Span::from_millis(20)).unwrap();
+        (House::with(state_dir, None, Inflow::Paced(release)), paced)
+    }
+
+    fn with(state_dir: &Path, tap: Option<Tap>, inflow: Inflow) -> House {
         let config = HubConfig {
             name: "sender".to_owned(),
             software: "test".to_owned(),
@@ -49,7 +66,6 @@ impl House {
             listen: None,
         };
         let core = Core::new(Prepared::new(config).unwrap(), Box::new(|_| {}));
-        let (tap, outflow) = tap(1, RATE as usize).unwrap();
         let config = StreamConfig {
             title: String::new(),
             rate: RATE,
@@ -59,13 +75,13 @@ impl House {
             target: Target::Everywhere,
             gate: None,
         };
-        let pump = Pump::new(crate::pump::Inflow::Tap(outflow), RATE, config.latency.initial(), None);
+        let pump = Pump::new(inflow, RATE, config.latency.initial(), None);
         core.obey(Order::Open(KEY, Box::new((pump, config))));
         let key = PlayerKey::Address("kitchen".to_owned());
         let player = core.add_player(key, "Kitchen".to_owned(), Route::Inbound);
         player.session.replace(Some(SenderSession::new(SenderHello::new("sender", "test"), now())));
         let far = PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0));
-        let mut house = House { core, tap, player, far, at: now(), came: Vec::new() };
+        let mut house = House { core, tap, player, far, at: now(), came: Vec::new(), started: None };
         house.talk();
         house
     }
@@ -91,7 +107,7 @@ impl House {
     /// Hands over so many frames of sound, of which the network thread is not told.
     fn push(&mut self, frames: usize) {
         for _ in 0..frames / BLOCK {
-            self.tap.push(self.at, &[0.5; BLOCK]);
+            self.tap.as_mut().unwrap().push(self.at, &[0.5; BLOCK]);
             self.at += Span::from_frames(BLOCK as i64, RATE);
         }
     }
@@ -104,7 +120,10 @@ impl House {
             self.far.receive(PlayerTime::from_nanos(0), &down).unwrap();
             while let Some(event) = self.far.poll_event() {
                 match event {
-                    PlayerEvent::Start(start) => assert!(self.far.accept(start.id)),
+                    PlayerEvent::Start(start) => {
+                        assert!(self.far.accept(start.id));
+                        self.started = Some(start.id);
+                    }
                     PlayerEvent::Audio { payload, .. } => {
                         self.came.push(Came::Sound(payload.chunks_exact(3).filter(|frame| *frame != [0; 3]).count()));
                     }
@@ -206,5 +225,40 @@ fn a_stream_begins_with_what_comes_from_then_on() {
         house.push(PACKET * 2);
         house.order(Order::End(KEY));
         assert_eq!(house.came(), (PACKET * 2, vec![Came::Stop]));
+    });
+}
+
+#[test]
+fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() {
+    by_hand(|state_dir| {
+        let (mut house, mut application) = House::paced(state_dir);
+        let stream = house.core.all_streams().remove(0);
+        // The application's times are so far ahead that all that was opened by now is open by then.
+        let (begun, hour) = (now(), Span::from_secs(3_600));
+        assert_eq!(application.lead(begun + hour), LEAD, "nothing plays");
+        application.start(begun);
+        house.core.pump(&stream);
+        house.talk();
+        assert_eq!(stream.run.borrow().as_ref().map(|run| run.members.len()), Some(1));
+        application.hold(begun);
+        house.core.pump(&stream);
+        assert_eq!(application.lead(begun + hour), Span::ZERO, "the room is kept open");
+
+        // Another sender takes the room.
+        assert!(house.far.preempt(house.started.unwrap(), "radio"));
+        house.talk();
+        assert_eq!(application.lead(begun + hour), LEAD);
+        application.start(begun + hour);
+        assert_eq!(application.leaves_at(0), Some(begun + hour + LEAD));
+        house.core.pump(&stream);
+        house.talk();
+        // It plays this again.
+        application.hold(begun + hour);
+        house.core.pump(&stream);
+        assert_eq!(application.lead(begun + hour + hour), Span::ZERO);
+
+        // The room is gone.
+        house.core.left(&house.player, false);
+        assert_eq!(application.lead(begun + hour + hour), LEAD);
     });
 }

@@ -75,7 +75,7 @@ struct Shared {
     written: AtomicU64,
     /// The largest position that was ever written to; frames that lie further back than the buffer is long are lost.
     highest: AtomicU64,
-    /// From when on the rooms are taken to have opened their devices, ns; the largest number while nothing plays.
+    /// From when on the rooms are taken to have opened their devices, ns; the largest number while none of them plays.
     ready_from: AtomicI64,
     latency: Outlook,
     discarded: AtomicU64,
@@ -209,8 +209,7 @@ impl Paced {
         if self.line.is_some() {
             return;
         }
-        let ready = SenderTime::from_nanos(self.shared.ready_from.load(Ordering::Relaxed));
-        let at = ready.clamp(now, now + LEAD).max(self.filled_until);
+        let at = now + self.lead(now);
         self.line = Some(Line { position: self.held, at, rate: self.rate });
         self.order(Order::Start { position: self.held, at });
     }
@@ -262,6 +261,21 @@ impl Paced {
     pub fn heard_at(&mut self, number: u64) -> Option<SenderTime> {
         let latency = self.latency_of(number);
         self.leaves_at(number).map(|leaves| leaves + latency)
+    }
+
+    /// The time from `now` until frames leave: none while they do. If the stream is held, what it is were it started now.
+    #[must_use]
+    pub fn lead(&self, now: SenderTime) -> Span {
+        let first = self.line.map(|line| line.at).unwrap_or_else(|| {
+            let ready = SenderTime::from_nanos(self.shared.ready_from.load(Ordering::Relaxed));
+            ready.min(now + LEAD).max(self.filled_until)
+        });
+        (first - now).max(Span::ZERO)
+    }
+
+    /// The time from `now` until frame `number` is heard; none once it was, or while the stream is held.
+    pub fn until_heard(&mut self, number: u64, now: SenderTime) -> Span {
+        self.heard_at(number).map_or(Span::ZERO, |heard_at| (heard_at - now).max(Span::ZERO))
     }
 
     /// From the moment at which frame `number` leaves the buffer to that at which it is heard.
@@ -371,7 +385,7 @@ impl Release {
         self.released
     }
 
-    /// From when on the rooms have their devices open; `None` while nothing plays.
+    /// From when on the rooms have their devices open; `None` while none of them plays.
     pub(crate) fn set_ready(&self, from: Option<SenderTime>) {
         self.shared.ready_from.store(from.map_or(i64::MAX, SenderTime::as_nanos), Ordering::Relaxed);
     }
@@ -718,6 +732,25 @@ mod tests {
         let heard_at = bench.paced.heard_at(72_000).unwrap();
         assert_eq!(heard_at, at(1590));
         assert!(bench.paced.heard(heard_at).abs_diff(72_000) <= 1);
+    }
+
+    #[test]
+    fn what_is_left_of_a_drain_counts_in_the_time_before_the_first_frame_leaves() {
+        let mut bench = Bench::new();
+        bench.release.set_ready(None);
+        let ms = Span::from_millis;
+        bench.write(0, 4800);
+        assert_eq!(bench.paced.lead(at(0)), LEAD, "as if it were started");
+        bench.paced.start(at(0));
+        // 100 ms of sound are heard after the rooms have opened their devices, and the latency.
+        for (now, left) in [(0, 380), (150, 230), (250, 130), (330, 50), (380, 0), (900, 0)] {
+            assert_eq!(bench.paced.until_heard(4800, at(now)), ms(left), "at {now} ms");
+            assert_eq!(bench.paced.lead(at(now)), ms((200 - now).max(0)));
+        }
+        // Rooms that play go on at once, but for what fills the last packet.
+        bench.release.set_ready(Some(at(200)));
+        bench.paced.hold(at(1000));
+        assert_eq!([1000, 1010, 1040, 1500].map(|now| bench.paced.lead(at(now))), [ms(40), ms(30), ms(0), ms(0)]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl Core {
         // Somebody wants to hear something: who was away may be back by now.
         self.all_players().iter().filter(|player| player.session.borrow().is_none()).for_each(|p| p.retry.notify_one());
         self.rematch(stream);
+        stream.heed_listeners(now());
         self.tell_stream(stream);
     }
 
@@ -98,8 +99,8 @@ impl Core {
         let (Some(hello), true) = (&*hello, config.target.includes(&player.info.borrow())) else {
             return;
         };
-        let mut run = stream.run.borrow_mut();
-        let Some(run) = run.as_mut() else { return };
+        let mut borrowed = stream.run.borrow_mut();
+        let Some(run) = borrowed.as_mut() else { return };
         let key = player.key();
         // A session that is over already has said why, and is about to be told of.
         if run.members.contains_key(&key) || player.with_session(|session| session.is_closed()).unwrap_or(true) {
@@ -130,6 +131,8 @@ impl Core {
             dropped: player.dropped(),
         };
         run.members.insert(key, membership);
+        drop(borrowed);
+        stream.heed_listeners(now());
     }
 
     fn detach(&self, stream: &Stream, player: &Player) {
@@ -138,6 +141,7 @@ impl Core {
         let listened = run.members.remove(&player.key()).is_some_and(|member| member.listens());
         let id = run.id;
         drop(borrowed);
+        stream.heed_listeners(now());
         if listened {
             player.enqueue_end(id);
             self.resume(player);

@@ -120,6 +120,8 @@ pub(crate) struct Pump {
     target: Span,
     /// The least of it that the players need, and the most that they can hold; `None` while that is not known.
     bearable: Option<(Span, Span)>,
+    /// From when on the players have their devices open; `None` while none plays.
+    ready: Option<SenderTime>,
     encodings: Vec<Encoding>,
     block: Vec<f32>,
     block_at: u64,
@@ -145,6 +147,7 @@ impl Pump {
             delay: Delay::new(rate, target),
             target,
             bearable: None,
+            ready: None,
             encodings: Vec::new(),
             block: Vec::new(),
             block_at: 0,
@@ -247,10 +250,20 @@ impl Pump {
         self.bearable = None;
         (self.stamped, self.sounded) = (false, false);
         self.playing = true;
-        if let Inflow::Paced(release) = &self.inflow {
-            release.set_ready(Some(ready));
-        }
+        self.set_ready(Some(ready));
         self.tell_delay();
+    }
+
+    /// Takes note whether any player listens; the first that does has its device open from `ready` on.
+    pub(crate) fn heed_listeners(&mut self, any: bool, ready: SenderTime) {
+        self.set_ready(any.then(|| self.ready.unwrap_or(ready)));
+    }
+
+    fn set_ready(&mut self, from: Option<SenderTime>) {
+        self.ready = from;
+        if let Inflow::Paced(release) = &self.inflow {
+            release.set_ready(from);
+        }
     }
 
     /// Ends the stream; formats are forgotten, since the next stream's players may want others.
@@ -258,9 +271,7 @@ impl Pump {
         self.inflow.rest_until(0);
         self.playing = false;
         self.encodings.clear();
-        if let Inflow::Paced(release) = &self.inflow {
-            release.set_ready(None);
-        }
+        self.set_ready(None);
     }
 
     /// Takes the next block that is there at `now`.

@@ -7,6 +7,7 @@ use audera_clock::{SenderTime, Span};
 use audera_wire::{MAX_LATENCY, PlayerStatus, StreamFormat, StreamId};
 
 use crate::demand::{Demand, Told};
+use crate::paced::LEAD;
 use crate::pump::Pump;
 use crate::types::{Latency, Member, MemberState, PlayerKey, StreamConfig, StreamKey, StreamStatus};
 
@@ -83,6 +84,12 @@ impl Stream {
     /// Whether any player takes what is sent.
     pub(crate) fn is_heard(&self) -> bool {
         self.run.borrow().as_ref().is_some_and(|run| run.members.values().any(Membership::listens))
+    }
+
+    /// Has its owner know, who is to be told of every change of the members, whether the first frames after a start have to wait for a room's
+    /// device: those that played may have been lost, or taken by another sender, while the application paused.
+    pub(crate) fn heed_listeners(&self, now: SenderTime) {
+        self.pump.borrow_mut().heed_listeners(self.is_heard(), now + LEAD);
     }
 
     /// Whether the present run is the one called `id` on the wire.
