@@ -33,7 +33,8 @@ bench: build ## measure how well rooms play in time, beside Snapcast: [SECONDS=2
 
 # The tests load the modules and run the player as files. Building the tests in the same call gives all of them one set
 # of features, so that `cargo test` afterwards has nothing left to compile.
-programs: setup
+programs:
+	@tools/setup test
 	$(CARGO) build --locked --workspace --lib --bins --tests --examples
 
 test: programs ## run every test
