@@ -149,7 +149,7 @@ impl Core {
     }
 
     /// Turns the blocks that wait into packets in the players' queues.
-    fn pump(&self, stream: &Rc<Stream>) {
+    pub(crate) fn pump(&self, stream: &Rc<Stream>) {
         loop {
             let Some(turn) = stream.pump.borrow_mut().pull(now()) else {
                 return stream.pump.borrow().rest();
