@@ -59,8 +59,6 @@ struct Playing {
     map: channels::Map,
     /// What is left is played, and its end is when it is heard.
     draining: bool,
-    /// The position at which the application is to be woken.
-    wake_at: u64,
     _events: Subscription,
     _stream: Stream,
 }
@@ -131,7 +129,6 @@ impl Pcm for Playback {
             rate: setup.rate,
             map: channels::Map::usual(setup.channels),
             draining: false,
-            wake_at: 0,
             _events: events,
             _stream: stream,
         });
@@ -201,7 +198,6 @@ impl Pcm for Playback {
 
     fn wake_at(&mut self, position: u64) {
         let Some(playing) = &mut self.playing else { return self.alarm.disarm() };
-        playing.wake_at = position;
         let now = now();
         let (reached, due) = match playing.draining {
             true => (playing.paced.heard(now), playing.paced.heard_at(position)),

@@ -1,6 +1,7 @@
 //! What a source streams is recorded by alsa-lib's own `arecord`, and by a program that polls: sample by sample what was streamed.
 
 mod fault;
+mod module;
 mod poll;
 mod recording;
 mod source;

@@ -25,33 +25,36 @@ pub struct House {
 static PLACES: RwLock<()> = RwLock::new(());
 
 impl House {
-    /// With what the definitions say besides `player`; `None` where sessions are not possible.
-    pub fn start(options: &str) -> Option<House> {
-        House::among(None, Some(PLACES.read().unwrap_or_else(PoisonError::into_inner)), options)
+    /// With definitions that ask for PCM, and for half a second of latency unless that is given as a second argument: so a machine that holds
+    /// a thread up is not heard. A third is the patience. `None` where sessions are not possible.
+    pub fn start() -> Option<House> {
+        House::among(None, Some(PLACES.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// The same, without other tests beside it.
-    pub fn start_alone(options: &str) -> Option<House> {
-        House::among(Some(PLACES.write().unwrap_or_else(PoisonError::into_inner)), None, options)
+    pub fn start_alone() -> Option<House> {
+        House::among(Some(PLACES.write().unwrap_or_else(PoisonError::into_inner)), None)
     }
 
     fn among(
         alone: Option<RwLockWriteGuard<'static, ()>>,
         among: Option<RwLockReadGuard<'static, ()>>,
-        options: &str,
     ) -> Option<House> {
         let product = Product::find().unwrap();
         let session = or_skip(product.session("house").daemons(&audera_testkit::Daemon::DISCOVERY).start())?;
         let house = House { session, product, _alone: alone, _among: among };
-        house.define(options);
+        house.define();
         Some(house)
     }
 
     /// Has the definitions say what these tests need.
-    fn define(&self, options: &str) {
+    fn define(&self) {
         self.session.alsa_plugin().unwrap();
-        let args = "@args [ PLAYER ] @args.PLAYER { type string default \"\" }";
-        let slave = format!("type audera player $PLAYER {options}");
+        let defaults = [("PLAYER", ""), ("LATENCY", "500"), ("PATIENCE", "60")];
+        let args =
+            defaults.map(|(name, value)| format!("@args.{name} {{ type string default \"{value}\" }}")).join(" ");
+        let args = format!("@args [ PLAYER LATENCY PATIENCE ] {args}");
+        let slave = "type audera player $PLAYER codec pcm latency $LATENCY patience $PATIENCE";
         let definitions = format!(
             "pcm.!audera {{ {args} type plug slave.pcm {{ {slave} }} }}\n\
              pcm.raw {{ {args} {slave} }}\n"

@@ -22,7 +22,7 @@ fn run(house: &House, line: &str) -> String {
 
 #[test]
 fn aplay_and_speaker_test_are_heard_as_they_are() {
-    let Some(house) = House::start("codec pcm latency 500") else { return };
+    let Some(house) = House::start() else { return };
     let room = house.room("Living Room", &[]);
     let rate = 44_100;
     let source = clip(77, rate, 2, 1.5);

@@ -85,7 +85,7 @@ fn hears(room: Room) -> bool {
 
 #[test]
 fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
-    let Some(house) = House::start("codec pcm latency 500") else { return };
+    let Some(house) = House::start() else { return };
     let config = house.session.dir().join("downstairs.toml");
     std::fs::write(&config, "groups = [\"Downstairs\"]\n").unwrap();
     let downstairs = ["--config", config.to_str().unwrap()];
@@ -119,7 +119,7 @@ fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
 
 #[test]
 fn a_room_that_leaves_is_waited_for_and_plays_again_when_it_is_back() {
-    let Some(house) = House::start("codec pcm latency 500 patience 4") else { return };
+    let Some(house) = House::start() else { return };
     let kitchen = house.room("Kitchen", &[]);
     let mut application = program(&house, "plays_until_it_is_told_to_stop", "raw:Kitchen");
     let written = |application: &audera_testkit::Process| application.output().matches("wrote").count();
@@ -142,7 +142,10 @@ fn a_room_that_leaves_is_waited_for_and_plays_again_when_it_is_back() {
     process.wait_until("the room playing again", plays).unwrap();
     let count = written(&application);
     wait(&mut application, count + 1);
-    // And for good.
+    drop(application);
+    // And for good, with little patience.
+    let mut application = program(&house, "plays_until_it_is_told_to_stop", "raw:Kitchen,500,1");
+    wait(&mut application, 2);
     process.stop().unwrap();
     let said = end(application);
     assert!(said.contains("has been away for too long"), "{said}");

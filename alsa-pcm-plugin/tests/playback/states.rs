@@ -25,7 +25,7 @@ const ACTS: [Act; 10] = [
     Act { name: "pause", play: play_pause, hear: hear_pause },
     Act { name: "drop", play: play_drop, hear: hear_drop },
     Act { name: "xrun", play: play_xrun, hear: |room| hear_all(room, &[7, 8]) },
-    Act { name: "nonblock", play: play_nonblock, hear: |room| hear_all(room, &[9]) },
+    Act { name: "nonblock", play: play_nonblock, hear: hear_nonblock },
     Act { name: "short", play: play_short, hear: |room| hear_all(room, &[11, 12]) },
     Act { name: "rewind", play: play_rewind, hear: hear_rewind },
     Act { name: "endless", play: play_endless, hear: |room| hear_all(room, &[15, 16]) },
@@ -39,6 +39,8 @@ fn sound(seed: u64, seconds: f64) -> Vec<Vec<f32>> {
 
 /// Length of most clips, in seconds.
 const USUAL: f64 = 0.4;
+/// Of one that is longer than the buffer it goes through.
+const LONG: f64 = 0.9;
 
 /// The program: all acts at once, each in its own room.
 #[test]
@@ -53,7 +55,7 @@ fn program() {
 
 #[test]
 fn a_pcm_does_in_every_state_what_applications_expect() {
-    let Some(house) = House::start("codec pcm latency 500") else { return };
+    let Some(house) = House::start() else { return };
     let rooms: Vec<Room> = ACTS.iter().map(|act| house.room(act.name, &[])).collect();
     house.run(house.program("states::program", &[]));
     for (act, room) in ACTS.iter().zip(rooms) {
@@ -91,15 +93,20 @@ fn play_threshold(name: &str) {
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_RUNNING);
     pcm.write(&part(9_600, clip[0].len())).unwrap();
     let mut last = pcm.status();
-    while last.avail < pcm.buffer / 2 {
+    let (mut looks, mut agreeing) = (0, 0);
+    while last.avail < pcm.buffer - 2_400 {
+        thread::sleep(Duration::from_millis(1));
         let status = pcm.status();
         assert!(status.stamp >= last.stamp && status.avail >= last.avail, "{last:?} {status:?}");
         // Between two statuses as much has been heard as there was time, to half a millisecond.
         let heard = last.delay - status.delay;
         let passed = (status.stamp - last.stamp) as f64 * 1e-9 * f64::from(RATE);
-        assert!((heard as f64 - passed).abs() < 24.0, "{last:?} {status:?}");
+        // Unless this thread was held up between a position and its time stamp.
+        looks += 1;
+        agreeing += i32::from((heard as f64 - passed).abs() < 24.0);
         last = status;
     }
+    assert!(looks > 10 && agreeing * 10 >= looks * 9, "{agreeing} of {looks}");
     pcm.drain().unwrap();
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_SETUP);
 }
@@ -210,16 +217,16 @@ fn play_xrun(name: &str) {
 
 /// Nothing waits that was told not to.
 fn play_nonblock(name: &str) {
-    let mut pcm = Pcm::open(name, raw::SND_PCM_NONBLOCK as u32).unwrap();
-    pcm.set_up(Wish { period: 1_000, buffer: 8_000, ..Wish::USUAL }).unwrap();
-    let bytes = pcm.wish.bytes(&sound(9, USUAL));
-    let frames = (USUAL * f64::from(RATE)) as u64;
-    assert_eq!(pcm.write_once(&bytes, 0, frames), Ok(8_000), "as much as there is room for");
-    let full = pcm.write_once(&bytes, 8_000, frames - 8_000);
-    assert!(full == Err(-libc::EAGAIN) || full.is_ok_and(|frames| frames < 4_000), "{full:?}");
-    let mut at = 8_000 + full.unwrap_or(0);
+    let mut pcm = Pcm::open(name, raw::SND_PCM_NONBLOCK).unwrap();
+    pcm.set_up(Wish { period: 1_000, buffer: 24_000, ..Wish::USUAL }).unwrap();
+    let bytes = pcm.wish.bytes(&sound(9, LONG));
+    let frames = (LONG * f64::from(RATE)) as u64;
+    assert_eq!(pcm.write_once(&bytes, 0, frames), Ok(24_000), "as much as there is room for");
+    let full = pcm.write_once(&bytes, 24_000, frames - 24_000);
+    assert!(full == Err(-libc::EAGAIN) || full.is_ok_and(|frames| frames < 12_000), "{full:?}");
+    let mut at = 24_000 + full.unwrap_or(0);
     while at < frames {
-        assert_eq!(pcm.poll(), libc::POLLOUT, "the buffer lasts a sixth of a second");
+        assert_eq!(pcm.poll(), libc::POLLOUT, "the buffer lasts half a second");
         at += pcm.write_once(&bytes, at, frames - at).unwrap();
     }
     assert_eq!(pcm.drain(), Err(-libc::EAGAIN));
@@ -228,6 +235,14 @@ fn play_nonblock(name: &str) {
         pcm.poll();
     }
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_SETUP);
+}
+
+fn hear_nonblock(room: Room) {
+    let recording = room.finish().remove(0);
+    for (channel, source) in sound(9, LONG).iter().enumerate() {
+        let heard = heard(&recording.channels[channel], source, RATE);
+        assert!(heard.is_some_and(|heard| heard.is_whole()), "{heard:?}");
+    }
 }
 
 /// What does not reach the threshold is heard by draining; and draining twice is nothing.

@@ -27,6 +27,7 @@ mod inbound;
 mod mailbox;
 mod paced;
 mod player;
+mod playing;
 mod pump;
 mod room;
 mod select;

@@ -112,7 +112,7 @@ pub(crate) struct Release {
     doorbell: Arc<OwnedFd>,
     rate: u32,
     line: Option<Line>,
-    /// The line has begun, and no frame of it was released yet.
+    /// The line has begun and no frame of it was released yet, or some of its frames were given up.
     fresh: bool,
     /// Frames before this position were released.
     released: u64,
@@ -172,7 +172,8 @@ pub(crate) fn paced(
 
 impl Paced {
     /// Writes interleaved samples, the first frame being number `at`. Frames that were written before and have not left the buffer may be
-    /// written again; those that have left are past mending, and ignored. There is nothing behind the last frame of what was written last.
+    /// written again; those that have left are past mending, and ignored. There is nothing behind the last frame of what was written last, and
+    /// silence where frames were left out.
     pub fn write(&mut self, at: u64, samples: impl ExactSizeIterator<Item = f32>) {
         let shared = &*self.shared;
         let first = self.origin + at;
@@ -180,8 +181,12 @@ impl Paced {
         // Before the samples, so that whoever reads one of them knows that what it has replaced is lost.
         shared.highest.fetch_max(end, Ordering::Relaxed);
         fence(Ordering::Release);
-        let mut place = (first % shared.frames) as usize * shared.channels;
-        for sample in samples {
+        // In the places of what was left out there is sound of long ago, which the network thread has not passed yet or may be copying.
+        let written = shared.written.load(Ordering::Relaxed);
+        let left_out = first.saturating_sub(written.max(end.saturating_sub(shared.frames)));
+        let silence = std::iter::repeat_n(0.0, left_out as usize * shared.channels);
+        let mut place = ((first - left_out) % shared.frames) as usize * shared.channels;
+        for sample in silence.chain(samples) {
             shared.samples[place].store(sample.to_bits(), Ordering::Relaxed);
             place += 1;
             if place == shared.samples.len() {
@@ -194,13 +199,8 @@ impl Paced {
     /// The next frame that is written is number `at`, whatever came before: what was written from there on is taken back, and what is skipped is
     /// silence. Frames that have left the buffer are past mending.
     pub fn move_to(&mut self, at: u64) {
-        let (target, written) = (self.origin + at, self.shared.written.load(Ordering::Relaxed));
-        if target <= written {
-            return self.shared.written.store(target, Ordering::Release);
-        }
-        let skipped = (target - written).min(self.shared.frames);
-        let silence = skipped as usize * self.shared.channels;
-        self.write(at.saturating_sub(skipped), std::iter::repeat_n(0.0, silence));
+        // Silence is written with the frames behind it.
+        self.shared.written.fetch_min(self.origin + at, Ordering::Release);
     }
 
     /// Lets frames leave from now on; later by the time that rooms need to open their devices if they do not play yet, and by some hundredths of
@@ -230,7 +230,8 @@ impl Paced {
     pub fn reset(&mut self, now: SenderTime) {
         self.hold(now);
         self.origin = self.held;
-        self.shared.written.store(self.held, Ordering::Release);
+        // What was not written in time stays unwritten.
+        self.shared.written.fetch_min(self.held, Ordering::Release);
     }
 
     /// Frames that have left the buffer by `now`.
@@ -318,11 +319,25 @@ impl Release {
             }
             return None;
         }
+        self.fresh |= self.skip(until);
         let position = self.released;
         self.copy(until, out);
         self.released = until;
-        let anew = std::mem::take(&mut self.fresh).then_some(line.at);
+        let anew = std::mem::take(&mut self.fresh).then(|| line.time_of(position));
         Some(Found::Block { position, frames: (until - position) as usize, anew })
+    }
+
+    /// Gives up what lies further before `until` than the buffer is long, as it does once the process was stopped for a while: it is due, cannot be
+    /// there any more, and is not worth the memory. Tells whether that was anything.
+    fn skip(&mut self, until: u64) -> bool {
+        let kept_from = until.saturating_sub(self.shared.frames);
+        if kept_from <= self.released {
+            return false;
+        }
+        let written = self.shared.highest.load(Ordering::Relaxed).clamp(self.released, kept_from);
+        self.shared.discarded.fetch_add(written - self.released, Ordering::Relaxed);
+        self.released = kept_from;
+        true
     }
 
     /// Appends the frames up to `until` that were not released yet.
@@ -607,6 +622,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_never_written_is_silence_and_not_the_sound_of_long_ago() {
+        // Once around the buffer and more; then the application is late, and skips some.
+        for network_is_late in [true, false] {
+            let mut bench = Bench::new();
+            bench.paced.start(at(0));
+            for ms in (0..1250).step_by(10) {
+                bench.write(ms * 48, 480);
+                bench.release(at(ms as i64));
+            }
+            let before = bench.out.len();
+            if !network_is_late {
+                bench.release(at(1265));
+            }
+            // 20 ms after the last frame.
+            bench.paced.reset(at(1270));
+            bench.paced.write(0, [1.0; 240].into_iter());
+            bench.paced.write(720, [2.0; 240].into_iter());
+            bench.paced.start(at(2000));
+            bench.release(at(2030));
+            let left = (59_520..60_000).map(|n| n as f32).collect();
+            let expected =
+                [left, vec![0.0; 960], vec![1.0; 240], vec![0.0; 480], vec![2.0; 240], vec![0.0; 480]].concat();
+            assert_eq!(bench.samples()[before..], expected);
+            // Further than the buffer is long.
+            bench.paced.write(100_000, [3.0; 480].into_iter());
+            let before = bench.out.len();
+            bench.release(at(2400));
+            assert!(bench.samples()[before..].iter().all(|sample| *sample == 0.0));
+        }
+    }
+
+    #[test]
     fn a_network_thread_that_stands_still_costs_sound_but_not_time() {
         let mut bench = Bench::new();
         bench.paced.start(at(0));
@@ -617,11 +664,46 @@ mod tests {
             written = due;
         }
         bench.release(at(2999));
-        let samples = bench.samples();
+        let (samples, position) = (bench.samples(), bench.paced.position(at(2999)) as usize);
         let lost = bench.release.discarded() as usize;
-        assert_eq!(samples.len() as u64, bench.paced.position(at(2999)));
-        assert!(lost >= 48_000 && samples[..lost].iter().all(|sample| *sample == 0.0));
-        assert!(samples[lost..].iter().enumerate().all(|(n, sample)| *sample == (lost + n) as f32));
+        let skipped = position - samples.len();
+        let silent = lost - skipped;
+        assert!(lost >= 48_000 && samples[..silent].iter().all(|sample| *sample == 0.0));
+        assert!(samples[silent..].iter().enumerate().all(|(n, sample)| *sample == (lost + n) as f32));
+        assert_eq!(bench.out[0].1, bench.paced.leaves_at(skipped as u64).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_for_hours_releases_no_more_than_its_buffer() {
+        // Woken, the network thread gets to it first; or the application does, which has run dry and begins anew.
+        for anew in [false, true] {
+            let mut bench = Bench::new();
+            bench.write(0, 4800);
+            bench.paced.start(at(0));
+            bench.release(at(10));
+            let before = bench.out.len();
+            let woken = at(10 * 3_600_000);
+            if anew {
+                bench.paced.reset(woken);
+            }
+            bench.release(woken);
+            let silence = &bench.samples()[before..];
+            let whole = bench.release.shared.frames as usize;
+            assert!(silence.len() <= whole && silence.iter().all(|sample| *sample == 0.0), "{} frames", silence.len());
+            assert_eq!(bench.release.discarded(), 4800 - 480, "what nobody wrote is not lost");
+            // And on it goes where the time is, with what is written from now on.
+            if anew {
+                bench.paced.start(woken + Span::from_millis(40));
+            }
+            let next = bench.paced.position(woken);
+            bench.write(next, 480);
+            bench.out.clear();
+            bench.release(woken + Span::from_millis(60));
+            let heard = bench.out.iter().find(|(sample, _)| *sample != 0.0).map(|(_, at)| *at);
+            let first = next + u64::from(next == 0);
+            let told = bench.paced.leaves_at(first).unwrap();
+            assert!(heard.is_some_and(|heard| (heard - told).abs() < Span::from_micros(1)), "{heard:?} for {told:?}");
+        }
     }
 
     #[test]
