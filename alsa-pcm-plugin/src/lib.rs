@@ -11,7 +11,7 @@
 //! | `packet` | 5, 10, 20 ms | 20, or 10 below 80 ms of latency, 5 below 60 ms | length of a packet |
 //! | `latency` | `auto`, 20 to 2000 ms | `auto` | from the moment at which a frame leaves the buffer to the loudspeaker |
 //! | `patience` | 0 to 86400 s | 30 | for how long an application plays on when its room has gone, before it gets `-ENODEV` |
-//! | `wait` | 100 to 60000 ms | 3000 | how long an open looks for its room or source before it fails |
+//! | `wait` | 100 to 60000 ms | 3000 | how long an open takes to fail where there is no such room or source |
 //! | `discover` | yes, no | yes | find players through Avahi |
 //! | `players` | addresses `host:port`, separated by commas | none | players to use although Avahi does not show them |
 //! | `state_dir` | folder | `$XDG_STATE_HOME/audera` | identity and known players |

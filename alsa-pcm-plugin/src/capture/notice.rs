@@ -22,7 +22,9 @@ impl Notice {
     /// What was left since this was last asked for.
     pub fn take(&self) -> Option<String> {
         let is_new = self.is_new.load(Ordering::Relaxed) && self.is_new.swap(false, Ordering::Acquire);
-        is_new.then(|| std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner)))
+        let text = is_new.then(|| std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner)))?;
+        // One that was left meanwhile may have been taken with the one before.
+        Some(text).filter(|text| !text.is_empty())
     }
 }
 

@@ -8,13 +8,14 @@ use alsa_sys as raw;
 use crate::alsa::{Pcm, Wish};
 use crate::house::{House, clip, is_program};
 
-/// Threads, descriptors and resident memory in KiB of this process.
+/// Threads, descriptors and resident memory in KiB of this process. Helpers do not count, which come and go.
 fn usage() -> (usize, usize, u64) {
     let entries = |path: &str| fs::read_dir(path).unwrap().count();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
-    (entries("/proc/self/task"), entries("/proc/self/fd"), resident)
+    let threads = threads().iter().filter(|(name, _)| name != HELPER).count();
+    (threads, entries("/proc/self/fd"), resident)
 }
 
 /// The same once threads and descriptors have been as many for a while: the first time that a room is met, it is written down by a thread which
@@ -43,6 +44,8 @@ fn settled(before: (usize, usize, u64)) -> (usize, usize, u64) {
 
 /// The network thread.
 const NETWORK: &str = "audera-net";
+/// A thread that does for it what takes time.
+const HELPER: &str = "audera-helper";
 
 /// The threads of this process, and the signals that each has blocked.
 fn threads() -> Vec<(String, u64)> {
@@ -63,9 +66,14 @@ fn our_threads() -> Vec<(String, u64)> {
     threads().into_iter().filter(|(name, _)| name.starts_with("audera")).collect()
 }
 
-/// How many of them are network threads.
+/// How many of them are network threads. A helper that has just been made is called like the one that has made it, for a moment.
 fn networks() -> usize {
-    our_threads().iter().filter(|(name, _)| name == NETWORK).count()
+    let count = || our_threads().iter().filter(|(name, _)| name == NETWORK).count();
+    let limit = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < limit && count() > 1 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    count()
 }
 
 /// Waits until none of them is left: a helper ends behind the application's back, and the kernel shows a thread for a moment after its end.
