@@ -229,7 +229,7 @@ impl Device {
     /// Opens the device for nothing but the chime.
     async fn open_idle(&mut self) -> Result<(), String> {
         let StreamShape { rate, channels, latency } = IDLE;
-        let config = PlayoutConfig { rate, channels: channels.into(), capacity: latency, max_pull: IDLE_PULL };
+        let config = PlayoutConfig { rate, channels, capacity: latency, max_pull: IDLE_PULL };
         let (_, puller) = playout(config).map_err(|error| error.to_string())?;
         self.play(rate, channels, latency, Box::new(puller)).await?;
         if let Some(running) = &mut self.running {

@@ -202,6 +202,31 @@ fn what_a_user_wrote_stays() {
 }
 
 #[test]
+fn a_peer_is_forgotten_and_all_else_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("met.toml");
+    let mut store = TrustStore::open(&file).unwrap();
+    for (name, last) in [("Kitchen", 1), ("Bath [1]", 2), ("Attic", 3)] {
+        assert_eq!(store.pin(name, &id(last)).unwrap(), Pinned::New);
+    }
+    let written =
+        fs::read_to_string(&file).unwrap() + "\n# the cellar's, by hand\n[[peer]]\nname = \"Cellar\"\nid = \"";
+    fs::write(&file, format!("{written}{}\"\nnote = \"damp\"\n", id(4))).unwrap();
+    assert!(store.forget("Bath [1]").unwrap());
+    assert!(!store.forget("Bath [1]").unwrap(), "it is forgotten already");
+    let names = |store: &TrustStore| store.peers().iter().map(|peer| peer.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&store), ["Kitchen", "Attic", "Cellar"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.starts_with("# Audera") && text.contains("# the cellar's, by hand\n") && text.contains("note = \"damp\"")
+    );
+    assert_eq!(names(&TrustStore::open(&file).unwrap()), names(&store));
+    assert_eq!(store.pin("Bath [1]", &id(9)).unwrap(), Pinned::New, "another one may have the name");
+    assert!(store.forget("Cellar").unwrap() && store.forget("Kitchen").unwrap());
+    assert_eq!(names(&store), ["Attic", "Bath [1]"]);
+}
+
+#[test]
 fn entries_of_other_processes_count() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("trusted.toml");

@@ -42,6 +42,14 @@ impl Product {
         self.modules.path()
     }
 
+    /// Another program of the product, by its file's name.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it has not been built.
+    pub fn program(name: &str) -> Result<PathBuf, Error> {
+        built::find(name)
+    }
+
     /// The player's program, to be given what it is to do: `status`, `set`.
     #[must_use]
     pub fn command(&self, session: &Session) -> std::process::Command {

@@ -5,14 +5,15 @@ use std::process::Command;
 use super::Session;
 use crate::Error;
 
-/// A bus on which everyone may own and send everything.
-fn bus(listen: &str) -> String {
+/// A bus on which everyone may own and send everything, and which starts the programs that files in `services` name.
+fn bus(listen: &str, services: &str) -> String {
     format!(
         r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <listen>{listen}</listen>
   <auth>EXTERNAL</auth>
+  <servicedir>{services}</servicedir>
   <policy context="default">
     <allow user="*"/>
     <allow own="*"/>
@@ -70,8 +71,15 @@ const PIPEWIRE: &str = "context.properties = {
 ";
 
 pub(super) fn write(session: &Session) -> Result<(), Error> {
-    session.write("config/session-bus.conf", &bus(&session.session_bus()))?;
-    session.write("config/system-bus.conf", &bus(&session.system_bus()))?;
+    // Only what a test puts there is started by the bus.
+    let services = |bus: &str| session.path("data").join("dbus-1").join(bus);
+    for (name, address, folder) in
+        [("session", session.session_bus(), "services"), ("system", session.system_bus(), "system-services")]
+    {
+        let services = services(folder);
+        std::fs::create_dir_all(&services).map_err(|source| Error::File { path: services.clone(), source })?;
+        session.write(&format!("config/{name}-bus.conf"), &bus(&address, &services.display().to_string()))?;
+    }
     session.write("config/avahi-daemon.conf", &avahi(session.name()))?;
     session.write("config/pipewire/pipewire.conf.d/10-session.conf", PIPEWIRE)?;
     session.write("config/wireplumber/wireplumber.conf.d/10-session.conf", WIREPLUMBER_05)?;

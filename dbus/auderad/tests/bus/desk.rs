@@ -1,0 +1,154 @@
+//! A session with players and `auderad`, and the tools that people use on a bus.
+
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use audera_testkit::Daemon;
+use audera_testkit::home::{Product, player_port};
+use audera_testkit::{Process, Session, or_skip};
+
+pub const AUDERA: &str = "org.audera.Audera1";
+pub const ROOT: &str = "/org/audera/Audera1";
+
+/// A session with a bus, and the product.
+pub struct Desk {
+    pub session: Session,
+    pub product: Product,
+    _alone: Alone,
+}
+
+/// A player, and where it is.
+pub struct Room {
+    process: Process,
+    pub address: String,
+}
+
+impl Room {
+    /// Stops it, as a debugger would.
+    pub fn freeze(&self) {
+        self.process.signal(libc::SIGSTOP);
+    }
+}
+
+/// One session at a time: the machine is small.
+pub struct Alone(#[expect(dead_code, reason = "it is held")] MutexGuard<'static, ()>);
+
+/// Waits until no other test has a session.
+pub fn alone() -> Alone {
+    static ALONE: Mutex<()> = Mutex::new(());
+    Alone(ALONE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Desk {
+    /// With the buses and Avahi only; `None` where sessions are not possible.
+    pub fn start() -> Option<Self> {
+        let alone = alone();
+        let product = Product::find().unwrap();
+        let daemons = [Daemon::SystemBus, Daemon::SessionBus, Daemon::Avahi];
+        let session = or_skip(product.session("desk").daemons(&daemons).start())?;
+        Some(Desk { session, product, _alone: alone })
+    }
+
+    /// A player of this room that throws its sound away.
+    pub fn room(&self, name: &str, args: &[&str]) -> Room {
+        self.player(name, &[&["--access", "open"], args].concat())
+    }
+
+    /// The same, for those whom it knows.
+    pub fn player(&self, name: &str, args: &[&str]) -> Room {
+        let args = [&["--output", "null"], args].concat();
+        let process = self.product.player(&self.session, name, &args).unwrap();
+        let address = format!("127.0.0.1:{}", player_port(&process).unwrap());
+        Room { process, address }
+    }
+
+    /// The command that starts `auderad`.
+    pub fn auderad_command(&self) -> Command {
+        let mut command = self.session.command(Product::program("auderad").unwrap());
+        command.args(["--log", "debug"]);
+        command
+    }
+
+    /// Starts `auderad` and waits until it has its name.
+    pub fn auderad(&self) -> Process {
+        let mut process = self.session.spawn(self.auderad_command()).unwrap();
+        let log = process.log().to_owned();
+        process.wait_until("auderad", || std::fs::read_to_string(&log).ok()?.contains("ready").then_some(())).unwrap();
+        process
+    }
+
+    /// Runs `busctl --user` with these arguments.
+    pub fn busctl(&self, args: &[&str]) -> Output {
+        let mut command = self.session.command("busctl");
+        command.arg("--user").args(args);
+        command.output().unwrap()
+    }
+
+    /// The same, which has to go well; gives what it says.
+    pub fn busctl_ok(&self, args: &[&str]) -> String {
+        let output = self.busctl(args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "busctl {args:?}: {error}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// The same, which has to fail; gives the error.
+    pub fn busctl_refused(&self, args: &[&str]) -> String {
+        let output = self.busctl(args);
+        assert!(!output.status.success(), "busctl {args:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap().trim_end().to_owned()
+    }
+
+    /// A property of an object of `auderad`, as busctl writes it.
+    pub fn get(&self, path: &str, interface: &str, property: &str) -> String {
+        self.busctl_ok(&["get-property", AUDERA, &format!("{ROOT}{path}"), interface, property])
+    }
+
+    /// Sets one.
+    pub fn set(&self, path: &str, interface: &str, property: &str, value: &[&str]) {
+        let path = format!("{ROOT}{path}");
+        self.busctl_ok(&[&["set-property", AUDERA, &path, interface, property], value].concat());
+    }
+
+    /// Waits until a property has this value.
+    pub fn wait_for(&self, path: &str, interface: &str, property: &str, value: &str) {
+        let mut last = String::new();
+        let outcome = self.session.poll(&format!("{property} of {path} being {value}"), || {
+            let output = self.busctl(&["get-property", AUDERA, &format!("{ROOT}{path}"), interface, property]);
+            last = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim_end().to_owned();
+            (last == value).then_some(())
+        });
+        assert!(outcome.is_ok(), "{property} of {path} is {last}, not {value}");
+    }
+
+    /// Waits until these rooms are connected.
+    pub fn wait_for_rooms(&self, rooms: &[&str]) {
+        for room in rooms {
+            self.wait_for(&format!("/players/{room}"), "org.audera.Player1", "State", "s \"idle\"");
+            // The state comes right behind the connection.
+            self.session
+                .poll("the state of the room", || {
+                    (self.get(&format!("/players/{room}"), "org.audera.Player1", "Output") != "s \"\"").then_some(())
+                })
+                .unwrap();
+        }
+    }
+
+    /// What the player itself says of its room.
+    pub fn told_by(&self, room: &Room) -> String {
+        let mut command = self.product.command(&self.session);
+        command.args(["set", &room.address, "--state-dir"]).arg(self.session.dir().join("state/remote"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Has the bus start `auderad` when it is asked for.
+pub fn activate(session: &Session) {
+    let file = session.dir().join("data/dbus-1/services").join(format!("{AUDERA}.service"));
+    let program = Product::program("auderad").unwrap();
+    std::fs::write(file, format!("[D-BUS Service]\nName={AUDERA}\nExec={}\n", program.display())).unwrap();
+    let bus = "org.freedesktop.DBus";
+    session.run("busctl", &["--user", "call", bus, "/org/freedesktop/DBus", bus, "ReloadConfig"]).unwrap();
+}

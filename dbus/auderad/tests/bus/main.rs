@@ -1,0 +1,8 @@
+//! `auderad` on a real bus with real players: what is set is there, what is asked is answered, and nothing harms it.
+
+mod desk;
+mod groups;
+mod hostile;
+mod interfaces;
+mod properties;
+mod sound;
