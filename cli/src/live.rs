@@ -7,7 +7,7 @@ use audera_dbus::names;
 use futures_util::StreamExt as _;
 use futures_util::stream::{BoxStream, select};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use zbus::message::Type;
 use zbus::zvariant::{ObjectPath, Value};
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -19,8 +19,8 @@ use crate::objects::{Objects, properties};
 
 /// Signals that wait to be looked at.
 const INBOX: usize = 1024;
-/// What comes at once is shown at once: signals that are less apart are one change.
-const AT_ONCE: Duration = Duration::from_millis(20);
+/// What comes within this time is shown together.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// Between two attempts to have `auderad` started again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -103,7 +103,8 @@ impl Live {
         let gone = || Failure::Failed("the session bus is gone".to_owned());
         let message = self.signals.next().await.ok_or_else(gone)?;
         self.hear(&message?).await?;
-        while let Ok(message) = timeout(AT_ONCE, self.signals.next()).await {
+        let end = Instant::now() + TOGETHER;
+        while let Ok(message) = timeout_at(end, self.signals.next()).await {
             self.hear(&message.ok_or_else(gone)??).await?;
         }
         Ok(())

@@ -9,6 +9,9 @@ use clap_mangen::Man;
 use crate::cli::Cli;
 use crate::error::Failure;
 
+/// When what the pages say has changed last.
+const DATE: &str = "2026-11-22";
+
 /// What every page says of exit status, surroundings and where to read on.
 const TAIL: &str = r#".SH "EXIT STATUS"
 .TP
@@ -65,7 +68,7 @@ fn page_name(command: &Command) -> String {
 fn write_pages(command: &Command, all: &[String], folder: &Path) -> Result<(), Failure> {
     let name = page_name(command);
     let version = concat!("audera ", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).title(name.to_uppercase()).source(version).manual("Audera");
+    let man = Man::new(command.clone()).title(name.to_uppercase()).date(DATE).source(version).manual("Audera");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -75,6 +78,7 @@ fn write_pages(command: &Command, all: &[String], folder: &Path) -> Result<(), F
     if shown(command).next().is_some() {
         man.render_subcommands_section(&mut page)?;
     }
+    let mut page = without_doubled_breaks(&String::from_utf8_lossy(&page)).into_bytes();
     page.write_all(TAIL.as_bytes())?;
     writeln!(page, ".SH \"SEE ALSO\"")?;
     for other in all.iter().filter(|other| **other != name) {
@@ -83,4 +87,19 @@ fn write_pages(command: &Command, all: &[String], folder: &Path) -> Result<(), F
     writeln!(page, ".BR audera\\-player (1)")?;
     std::fs::write(folder.join(format!("{name}.1")), page)?;
     shown(command).try_for_each(|command| write_pages(command, all, folder))
+}
+
+/// A page without the line breaks beside blank lines, which `clap_mangen` writes around lists of values, and formatters complain of.
+fn without_doubled_breaks(page: &str) -> String {
+    let lines: Vec<&str> = page.lines().collect();
+    let is_blank = |index: Option<usize>| index.and_then(|index| lines.get(index)).is_some_and(|line| line.is_empty());
+    let mut kept = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        match *line {
+            ".br" if is_blank(index.checked_sub(1)) || is_blank(Some(index + 1)) => {}
+            "" => kept.push_str(".sp\n"),
+            line => kept.extend([line, "\n"]),
+        }
+    }
+    kept
 }

@@ -223,23 +223,23 @@ impl Screen {
         line
     }
 
-    /// How well a room plays: 70 columns, and the graph in what is left.
+    /// How well a room plays: some 70 columns, and the graph in what is left.
     fn figures_line(&self, room: &Room, columns: usize) -> Line {
         let figures = &room.statistics;
         let known = || self.errors.get(&room.path).into_iter().flat_map(|(_, errors)| errors.iter().copied());
-        let cells = columns.saturating_sub(70).clamp(10, KEPT);
+        let cells = columns.saturating_sub(72).clamp(8, KEPT);
         let skipped = known().count().saturating_sub(cells);
         let range = range(known().skip(skipped));
         let graph = self.glyphs.errors(known().skip(skipped), range);
         let plus_minus = self.glyphs.plus_minus;
         let mut line = Line::default();
         let sync = figures.number("sync_error_us").map_or_else(|| "-".to_owned(), signed_us);
-        line.add(Kind::Plain, format!("    sync {sync:>9} "));
+        line.add(Kind::Plain, format!("  sync {sync:>9} "));
         line.add(Kind::Good, fill(&graph, cells));
         line.add(Kind::Quiet, format!(" {plus_minus}{range:.0} us"));
         let buffer = figures.number("buffered_ms").map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms"));
         line.add(Kind::Plain, format!("  buffer {buffer}"));
-        let clock = figures.number("clock_bound_us").map_or_else(|| "-".to_owned(), us);
+        let clock = figures.number("clock_bound_us").map_or_else(|| "-".to_owned(), |bound| format!("{bound:.0} us"));
         line.add(Kind::Plain, format!("  clock {plus_minus}{clock}"));
         for (what, key) in [("late", "late_packets"), ("lost", "lost_packets")] {
             let count = figures.count(key).unwrap_or(0);
