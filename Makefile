@@ -16,7 +16,7 @@ help: ## this list
 setup: ## install the Debian packages that are missing (asks sudo)
 	@tools/setup
 
-build: setup ## build the modules, the player and auderad, optimised, into build/
+build: setup ## build modules, ALSA plugin, player and auderad, optimised, into build/
 	@test -f build/build.ninja || meson setup build --buildtype=release --prefix=$(PREFIX)
 	meson compile -C build
 

@@ -32,8 +32,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         input: "alsa_input.line".to_owned(),
         target: vec!["Kitchen".to_owned()],
         playing: false,
+        stopped: false,
         refused: None,
-        codec: "auto".to_owned(),
+        codec: "auto",
         latency_ms: 100.0,
         rooms: vec![BTreeMap::from([("sync_error_us", 1.5)])],
     };
@@ -47,8 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let Some(call) = call else { return Ok(()) };
                 let order = Order::read(&call.request);
                 match &order {
-                    Ok(Order::Start) => shown.playing = true,
-                    Ok(Order::Stop) => shown.playing = false,
+                    Ok(Order::Start) => (shown.playing, shown.stopped) = (true, false),
+                    Ok(Order::Stop) => (shown.playing, shown.stopped) = (false, true),
                     Ok(Order::Target(names)) => shown.target.clone_from(names),
                     Err(_) => {}
                 }

@@ -14,7 +14,7 @@ use crate::complete;
 /// What plays, how loud, and how well in time; volumes, groups, names; and what this machine plays to rooms. Rooms and groups are
 /// called by their names, capital letters or not. auderad, which the session bus starts when it is needed, knows them.
 #[derive(Debug, Parser)]
-#[command(name = "audera", version, max_term_width = 100, disable_help_subcommand = true, infer_subcommands = true)]
+#[command(name = "audera", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit status: 0 done, 1 failed, 2 wrong command line or a value that is not accepted, 3 the room or auderad \
                         cannot be reached, 4 the room does not trust this user and host, 5 there is no such room, group or source."
@@ -236,7 +236,7 @@ impl ChannelMode {
 pub enum SourceCommand {
     /// Show the sources of this machine: what they take in, where they stream it, and how they are.
     List(ListArgs),
-    /// Stream, signal or not, until it is stopped.
+    /// Stream until it is stopped; a source that waits for a signal waits for it again.
     Start(SourceArgs),
     /// Do not stream until it is started.
     Stop(SourceArgs),

@@ -38,10 +38,12 @@ pub struct Source<R> {
     pub target: Vec<String>,
     /// Whether it streams.
     pub playing: bool,
+    /// Whether it was stopped.
+    pub stopped: bool,
     /// Why it is refused, if it is.
     pub refused: Option<String>,
     /// `Codec`.
-    pub codec: String,
+    pub codec: &'static str,
     /// `Latency`, ms.
     pub latency_ms: f64,
     /// Reports of its rooms: flat structs with the keys of docs/status.md.
@@ -52,10 +54,11 @@ impl<R: Serialize> Source<R> {
     /// All properties.
     #[must_use]
     pub fn values(&self) -> Values {
-        let state = match (&self.refused, self.playing) {
-            (Some(_), _) => "refused",
-            (None, true) => "playing",
-            (None, false) => "idle",
+        let state = match (&self.refused, self.stopped, self.playing) {
+            (Some(_), ..) => "refused",
+            (None, true, _) => "stopped",
+            (None, false, true) => "playing",
+            (None, false, false) => "idle",
         };
         Values::from([
             ("Name", Value::from(self.name.clone())),
@@ -63,7 +66,7 @@ impl<R: Serialize> Source<R> {
             ("Target", Value::from(self.target.clone())),
             ("State", Value::from(state)),
             ("Reason", Value::from(self.refused.clone().unwrap_or_default())),
-            ("Codec", Value::from(self.codec.clone())),
+            ("Codec", Value::from(self.codec)),
             ("Latency", Value::from(self.latency_ms)),
             ("Rooms", rooms(&self.rooms)),
         ])
@@ -114,7 +117,7 @@ impl Order {
 /// A source, for those who ask.
 #[zbus::proxy(interface = "org.audera.Source1", assume_defaults = false, gen_blocking = false)]
 pub trait Source1 {
-    /// Streams until `stop`.
+    /// Streams until `stop`; one that waits for a signal goes on to do so.
     fn start(&self) -> Result<(), Error>;
     /// Does not stream until `start`.
     fn stop(&self) -> Result<(), Error>;

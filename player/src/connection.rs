@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use audera_clock::{ClockFilter, Exchange, Verdict};
 use audera_link::PeerId;
+use audera_receiver::SenderClock;
 use audera_wire::{PlayerSession, StreamId};
 use tokio::sync::Notify;
 
@@ -26,10 +26,7 @@ pub struct Connection {
     /// The stream that was refused last. Its sender asks again, and then gets a room that is free but none that plays.
     pub refused: Cell<Option<StreamId>>,
     /// Its clock as seen from here.
-    pub clock: RefCell<ClockFilter>,
-    /// What was known of the same clock on an earlier connection. It counts once an exchange has confirmed it: since then the peer's
-    /// host, or this one, may have been asleep.
-    pub former_clock: RefCell<Option<ClockFilter>>,
+    pub clock: RefCell<SenderClock>,
     /// Number of the line, as the peer has told it.
     pub line: Cell<Option<u64>>,
     /// Whether this end has dialled.
@@ -51,8 +48,7 @@ impl Connection {
             refusal: RefCell::default(),
             outdated: Cell::new(false),
             refused: Cell::new(None),
-            clock: RefCell::new(ClockFilter::new()),
-            former_clock: RefCell::default(),
+            clock: RefCell::default(),
             line: Cell::new(None),
             dialled,
             heard: Notify::new(),
@@ -66,55 +62,10 @@ impl Connection {
         self.speak(|session| session.refuse(id, reason));
     }
 
-    /// The clocks were compared.
-    pub fn compare(&self, exchange: Exchange) {
-        if let Some(mut former) = self.former_clock.take() {
-            if former.update(exchange) == Verdict::Accepted {
-                self.clock.replace(former);
-                return;
-            }
-        }
-        // The verdict only matters to whoever watches the filter.
-        let _ = self.clock.borrow_mut().update(exchange);
-    }
-
     /// Speaks to the session and wakes the writer.
     pub fn speak<R>(&self, say: impl FnOnce(&mut PlayerSession) -> R) -> R {
         let answer = say(&mut self.session.borrow_mut());
         self.wake.notify_one();
         answer
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use audera_clock::{PlayerTime, SenderTime, Span};
-    use audera_wire::PlayerHello;
-
-    /// Exchange `n`, ten milliseconds after the one before, of a sender whose clock is so far ahead.
-    fn exchange(n: i64, ahead: Span) -> Exchange {
-        let sent = PlayerTime::from_nanos(n * 10_000_000);
-        let received = SenderTime::from_nanos(sent.as_nanos()) + ahead + Span::from_micros(100);
-        Exchange { sent, received, replied: received, returned: sent + Span::from_micros(200) }
-    }
-
-    #[test]
-    fn a_clock_goes_on_over_another_connection_unless_it_has_jumped() {
-        let ahead = Span::from_secs(5_000);
-        let mut known = ClockFilter::new();
-        (0..1_000).for_each(|n| assert_eq!(known.update(exchange(n, ahead)), Verdict::Accepted));
-        for (jump, skew_deviation_ppm) in [(Span::ZERO, 0.0..10.0), (Span::from_secs(1), 30.0..f64::INFINITY)] {
-            let session = PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0));
-            let connection = Connection::new(PeerId::from([7; 32]), session, false);
-            connection.former_clock.replace(Some(known.clone()));
-            assert_eq!(connection.clock.borrow().estimate(), None, "nothing is believed before it is confirmed");
-            let now = exchange(1_500, ahead + jump);
-            connection.compare(now);
-            let estimate = connection.clock.borrow().estimate().unwrap();
-            let off = estimate.map.to_sender(now.returned) - SenderTime::from_nanos(now.returned.as_nanos()) - ahead;
-            assert!((off - jump).abs() <= Span::from_micros(100), "{off}");
-            assert!(skew_deviation_ppm.contains(&estimate.skew_deviation_ppm), "{}", estimate.skew_deviation_ppm);
-        }
     }
 }

@@ -17,11 +17,66 @@ pub fn be_sparing() {
     }
 }
 
-/// Gives back what is free between what is not: after the beginning of something, which takes more than its going on.
+/// Gives back what is free between what is not, and code that has run: after the beginning of something, which takes more than its going
+/// on. Only where nothing plays: meanwhile the kernel keeps every thread waiting that touches memory anew.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes a number and may be called at any time.
     unsafe {
         libc::malloc_trim(0)
     };
+    // SAFETY: `unmap_code` is called with what it expects, and takes no data.
+    unsafe { libc::dl_iterate_phdr(Some(unmap_code), std::ptr::null_mut()) };
+}
+
+/// An entry of a library's dynamic section (`Elf64_Dyn`, or `Elf32_Dyn`).
+#[repr(C)]
+struct Dynamic {
+    tag: isize,
+    value: usize,
+}
+
+/// The end of a dynamic section.
+const DT_NULL: isize = 0;
+/// The loader has written into what is not writable otherwise.
+const DT_TEXTREL: isize = 22;
+/// Flags, with the one that says the same.
+const DT_FLAGS: isize = 30;
+const DF_TEXTREL: usize = 4;
+
+/// Lets go of the code and the constants of one library, or of the program itself: what is needed further is mapped again from the
+/// page cache when it is touched, and what has only begun things stays away.
+unsafe extern "C" fn unmap_code(library: *mut libc::dl_phdr_info, _: usize, _: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: the loader hands out a description that is valid during the call, and as many headers as it says.
+    let (base, headers) = unsafe {
+        let library = &*library;
+        (library.dlpi_addr as usize, std::slice::from_raw_parts(library.dlpi_phdr, usize::from(library.dlpi_phnum)))
+    };
+    let dynamic = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC);
+    if let Some(dynamic) = dynamic {
+        let mut entry = (base + dynamic.p_vaddr as usize) as *const Dynamic;
+        loop {
+            // SAFETY: the header says where the library's dynamic section is, and it ends with DT_NULL, behind which nothing is read.
+            let Dynamic { tag, value } = unsafe { &*entry };
+            match *tag {
+                DT_NULL => break,
+                DT_TEXTREL => return 0,
+                DT_FLAGS if value & DF_TEXTREL != 0 => return 0,
+                _ => {}
+            }
+            // SAFETY: this was not the last one.
+            entry = unsafe { entry.add(1) };
+        }
+    }
+    // SAFETY: a question to the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
+        let start = base + header.p_vaddr as usize;
+        let first = start / page * page;
+        let length = start + header.p_memsz as usize - first;
+        // SAFETY: a segment that the loader has mapped from a file, for this process alone, and has never written to: what is read afterwards is what
+        // was there before. Where the kernel refuses (the vDSO is no file), all stays as it is.
+        unsafe { libc::madvise(first as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+    }
+    0
 }

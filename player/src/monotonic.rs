@@ -1,16 +1,9 @@
-//! The player's monotonic clock: the only place that reads it or sleeps by it for the sake of the audio.
+//! The player's monotonic clock: where it is read, and slept by, for the sake of the audio.
 
 use audera_clock::PlayerTime;
+pub use audera_receiver::now;
 
 const NANOS_PER_SEC: i64 = 1_000_000_000;
-
-/// The time now, by `CLOCK_MONOTONIC`. Neither locks nor allocates.
-pub fn now() -> PlayerTime {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec of ours; CLOCK_MONOTONIC exists on every Linux, so the call fills it.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    from_timespec(time)
-}
 
 /// Sleeps until `wake`; returns at once if that is past. Neither locks nor allocates.
 pub fn sleep_until(wake: PlayerTime) {

@@ -1,31 +1,22 @@
 //! The player's connections: senders who dial in, sources this player dials, and the session on each.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use audera_clock::{ClockFilter, Span};
-use audera_link::{
-    Absence, Connection as Transport, Endpoint, Listener, MET_FILE, PAYLOAD_LEN, Pause, PeerId, PinError, Pinned,
-    Protocol, Strangers, Target, TrustStore, dial, drive, new_line, successor,
-};
-use audera_wire::{CloseCode, PlayerEvent, PlayerSession, SessionError, TimePath};
-use avahi_zbus::{Browser, Event, ServiceType};
-use futures_util::StreamExt;
-use tokio::sync::{Notify, watch};
-use tokio::task::{spawn_blocking, spawn_local};
+use audera_link::{Connection as Transport, Endpoint, Listener, MET_FILE, Strangers, TrustStore};
+use audera_receiver::{Conversation, Dialled, Source, Subscriber, announced, converse, subscribe};
+use audera_wire::{CloseCode, PlayerEvent, PlayerSession, RoomChange, RoomRefusal, TimePath};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
 
+use crate::clocks::KnownClocks;
 use crate::config::{Access, Subscription};
 use crate::connection::Connection;
 use crate::monotonic::now;
 use crate::room::{Arrived, Room};
 
-const DIAL_LIMIT: Duration = Duration::from_secs(4);
-/// Clocks of peers that are gone which are remembered, and for how long. Longer than the filter itself remembers is of no use.
-const CLOCKS: usize = 8;
-const CLOCK_MEMORY: Duration = Duration::from_secs(240);
 /// Between looks whether a stream on an outdated connection has ended.
 const PART_POLL: Duration = Duration::from_millis(250);
 
@@ -43,23 +34,8 @@ pub struct Network {
     outdated: Notify,
     /// Refused senders that have had their line in the log; they try again and again.
     strangers: RefCell<Strangers>,
-    /// What was known of the clocks of peers that are gone, the newest last.
-    clocks: RefCell<VecDeque<KnownClock>>,
-}
-
-/// Where a source is.
-#[derive(Clone)]
-struct Place {
-    target: Target,
-    /// It was announced and has been withdrawn: it will be announced again when it is back.
-    withdrawn: bool,
-}
-
-/// The clock of a peer, by its line.
-struct KnownClock {
-    line: (PeerId, u64),
-    until: Instant,
-    clock: ClockFilter,
+    /// What was known of the clocks of peers that are gone.
+    clocks: RefCell<KnownClocks>,
 }
 
 impl Network {
@@ -88,9 +64,10 @@ impl Network {
         Ok(())
     }
 
-    /// Sends those away who may no longer play here, by the list and the configuration in force.
+    /// Sends those away who may no longer play here, by the list and the configuration in force. Sources that this player has dialled
+    /// stay: they play because it is subscribed to them.
     pub fn judge_again(&self) {
-        for connection in self.connections.borrow().iter() {
+        for connection in self.connections.borrow().iter().filter(|connection| !connection.dialled) {
             if !self.is_welcome(connection) {
                 connection.speak(|session| session.close(CloseCode::NotPaired, "no longer trusted"));
             }
@@ -142,7 +119,8 @@ impl Network {
         }
     }
 
-    /// Whether a peer may play here. Who has this player's own identity is this very user.
+    /// Whether a peer may dial in and play here, and whether any peer may change the state of the room. Who has this player's own identity is
+    /// this very user.
     fn is_welcome(&self, connection: &Connection) -> bool {
         self.room.config().access == Access::Open
             || connection.peer == self.endpoint.id()
@@ -168,31 +146,23 @@ impl Network {
         // Without the list at hand, for its members may leave it when they are spoken to.
         let former: Vec<Rc<Connection>> = self.connections.borrow().iter().filter(former).cloned().collect();
         for former in former {
-            self.keep_clock(&former);
+            // Each subscription to a source is a connection of its own. Those that this end has dialled end by its own doing.
             if !former.dialled && !connection.dialled {
+                self.keep_clock(&former);
                 former.speak(|session| session.close(CloseCode::Replaced, "connected anew"));
                 self.room.gone(&former);
             }
         }
-        let mut clocks = self.clocks.borrow_mut();
-        clocks.retain(|known| known.until > Instant::now());
-        let newest = clocks.iter().rposition(|known| known.line == (connection.peer, line));
-        connection.former_clock.replace(newest.and_then(|index| clocks.remove(index)).map(|known| known.clock));
+        let known = self.clocks.borrow_mut().take((connection.peer, line), Instant::now());
+        connection.clock.borrow_mut().continues(known);
     }
 
     /// Remembers what is known of the clock of a peer whose connection ends.
     fn keep_clock(&self, connection: &Connection) {
-        let known = connection.clock.borrow().estimate().is_some();
-        // A former clock that no exchange has confirmed is not worth keeping either.
-        let Some(line) = connection.line.get().filter(|_| known) else { return };
-        let mut clocks = self.clocks.borrow_mut();
-        clocks.retain(|known| known.line != (connection.peer, line));
-        if clocks.len() >= CLOCKS {
-            clocks.pop_front();
-        }
+        let Some(line) = connection.line.get() else { return };
         // Nothing is left to be compared on it.
-        let clock = connection.clock.take();
-        clocks.push_back(KnownClock { line: (connection.peer, line), until: Instant::now() + CLOCK_MEMORY, clock });
+        let Some(clock) = connection.clock.borrow_mut().take() else { return };
+        self.clocks.borrow_mut().keep((connection.peer, line), clock, Instant::now());
     }
 
     async fn receive(self: Rc<Self>, transport: Transport) {
@@ -227,10 +197,8 @@ impl Network {
             connection.speak(|session| session.close(CloseCode::Shutdown, FAREWELL));
         }
         let _entry = Entry::new(&self, &connection);
-        let socket = Socket { network: self.clone(), room: self.room.clone(), connection: connection.clone() };
-        let ended = drive(transport, &socket, &connection.wake).await;
-        // Whatever came with the last bytes, a farewell among it.
-        socket.deliver();
+        let socket = Socket { network: self.clone(), connection: connection.clone() };
+        let ended = converse(transport, &socket).await;
         let name = connection.name.borrow();
         match ended {
             Ok(()) => tracing::debug!(%address, sender = %name, "disconnected"),
@@ -244,128 +212,23 @@ impl Network {
 
     /// Dials a source again and again and plays what it streams.
     pub async fn subscribe(self: Rc<Self>, subscription: Subscription) {
-        let mut places = self.find(&subscription);
-        let line = new_line();
-        let mut pause = Pause::new();
-        let mut trouble = String::new();
-        loop {
-            let place = places.borrow_and_update().clone();
-            let outcome = match place {
-                Some(place) => self.dial_source(&subscription, &place.target, line).await,
-                None => Err("not found on the network yet".to_owned()),
-            };
-            match outcome {
-                Ok(true) => {
-                    pause = Pause::new();
-                    trouble.clear();
-                }
-                Ok(false) => {}
-                Err(why) => {
-                    if why != trouble {
-                        tracing::info!(source = %subscription, "not reachable: {why}");
-                    }
-                    trouble = why;
-                }
-            }
-            // It may have been withdrawn meanwhile.
-            let absence = match places.borrow().as_ref().is_none_or(|place| place.withdrawn) {
-                true => Absence::Announced,
-                false => Absence::Unexplained,
-            };
-            tokio::select! {
-                () = pause.wait(absence) => {}
-                Ok(()) = places.changed() => pause = Pause::new(),
-            }
-        }
-    }
-
-    /// Keeps a conversation with a source until it ends, over another connection when nothing comes through.
-    async fn dial_source(
-        self: &Rc<Self>,
-        subscription: &Subscription,
-        target: &Target,
-        line: Option<u64>,
-    ) -> Result<bool, String> {
-        let mut transport = self.reach(subscription, target).await?;
-        loop {
-            let connection = self.connection(&transport, Some(line));
-            let pulse = transport.pulse();
-            // A task of its own, so that it can take leave when dialling has been given up.
-            let mut conversation = spawn_local(self.clone().converse(transport, connection.clone()));
-            let missed_in = || {
-                let at = connection.session.borrow().missed_at()?;
-                Some((at - now()).to_duration())
-            };
-            let next =
-                successor(missed_in, &connection.heard, pulse, async || self.reach(subscription, target).await.ok());
-            tokio::select! {
-                ended = &mut conversation => return ended.map_err(|error| error.to_string())?,
-                next = next => {
-                    tracing::info!(source = %subscription, "nothing came through: connected anew");
-                    conversation.abort();
-                    transport = next;
-                }
-            }
-        }
-    }
-
-    async fn reach(&self, subscription: &Subscription, target: &Target) -> Result<Transport, String> {
-        let transport = dial(&self.endpoint, target, DIAL_LIMIT).await.map_err(|error| error.to_string())?;
-        let peer = transport.peer();
-        let name = format!("source {subscription}");
-        let met = self.room.config().state_dir.join(MET_FILE);
-        let pin = move || TrustStore::open(met).map_err(PinError::from).and_then(|mut met| met.pin(&name, &peer));
-        let pinned =
-            spawn_blocking(pin).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        // Whether it takes us is not known yet: one that refuses again and again is not worth a line each time.
-        match pinned {
-            Pinned::New => tracing::info!(source = %subscription, id = %peer, "reached; {pinned}"),
-            Pinned::Known => tracing::debug!(source = %subscription, id = %peer, "reached; {pinned}"),
-        }
-        Ok(transport)
-    }
-
-    /// Where a source is now, for as long as the receiver is held.
-    fn find(&self, subscription: &Subscription) -> watch::Receiver<Option<Place>> {
-        let name = match subscription {
-            Subscription::Address { host, port } => {
-                let target = Target::Name { host: host.clone(), port: *port };
-                return watch::channel(Some(Place { target, withdrawn: false })).1;
-            }
-            Subscription::Named(name) => name.clone(),
+        let Subscription(source) = subscription;
+        let (discovery, met) = {
+            let config = self.room.config();
+            (config.discovery, config.state_dir.join(MET_FILE))
         };
-        let (found, places) = watch::channel(None);
-        if !self.room.config().discovery {
-            tracing::warn!(
-                "the source \"{name}\" cannot be found by name without discovery: subscribe to host:port instead"
-            );
-            return places;
-        }
-        spawn_local(async move {
-            // The name of the type is a constant and valid, as a test of the constants shows.
-            let Ok(service_type) = ServiceType::new(audera_wire::SERVICE_SOURCE) else { return };
-            let mut browser = Browser::new(service_type);
-            while let Some(event) = browser.next().await {
-                match event {
-                    Event::Added(service) | Event::Changed(service) if service.name == name => {
-                        found.send_replace(Some(Place { target: service.addresses.into(), withdrawn: false }));
-                    }
-                    Event::Removed(key) if key.name == name => {
-                        let withdraw = |place: &mut Option<Place>| {
-                            place.iter_mut().for_each(|place| place.withdrawn = true);
-                            // No reason to dial.
-                            false
-                        };
-                        found.send_if_modified(withdraw);
-                    }
-                    _ => {}
-                }
-                if found.is_closed() {
-                    return;
-                }
+        let places = match &source {
+            Source::Named(_) if discovery => Some(announced()),
+            Source::Named(name) => {
+                tracing::warn!(
+                    "the source \"{name}\" cannot be found by name without discovery: subscribe to host:port instead"
+                );
+                None
             }
-        });
-        places
+            Source::Address { .. } => None,
+        };
+        let dialler = Dialler { network: self.clone(), source: &source };
+        subscribe(&dialler, &source, &self.endpoint, &met, places).await;
     }
 
     /// Says farewell to everybody, also to those who come while it does.
@@ -405,83 +268,85 @@ impl Drop for Entry {
     }
 }
 
-/// A session as the transport drives it.
+/// Dials on behalf of the player.
+struct Dialler<'a> {
+    network: Rc<Network>,
+    source: &'a Source,
+}
+
+impl Subscriber for Dialler<'_> {
+    type Conversation = Socket;
+
+    fn begin(&self, transport: Transport, line: Option<u64>) -> Dialled<Socket> {
+        let connection = self.network.connection(&transport, Some(line));
+        let ended = spawn_local(self.network.clone().converse(transport, connection.clone()));
+        Dialled { conversation: Rc::new(Socket { network: self.network.clone(), connection }), ended }
+    }
+
+    fn trouble(&self, why: &str) {
+        tracing::info!(source = %self.source, "not reachable: {why}");
+    }
+}
+
+/// The player's part in what is said over a connection.
 struct Socket {
     network: Rc<Network>,
-    room: Rc<Room>,
     connection: Rc<Connection>,
 }
 
-impl Protocol for Socket {
-    type Error = SessionError;
-
-    fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
-        let received = self.connection.session.borrow_mut().receive(now(), bytes);
-        self.connection.heard.notify_one();
-        self.deliver();
-        received
+impl Conversation for Socket {
+    fn session(&self) -> &RefCell<PlayerSession> {
+        &self.connection.session
     }
 
-    fn transmit(&self, out: &mut Vec<u8>) {
-        self.connection.session.borrow_mut().poll_transmit(now(), out);
+    fn wake(&self) -> &Notify {
+        &self.connection.wake
     }
 
-    fn receive_datagram(&self, arrived: Instant, payload: &[u8; PAYLOAD_LEN]) {
-        // In this order: what comes between the two readings makes the arrival later, which is but delay, and never earlier.
-        let age = Span::from(arrived.elapsed());
-        let arrived = now() - age;
-        self.connection.session.borrow_mut().receive_datagram(arrived, payload);
-        self.deliver();
+    fn heard(&self) -> &Notify {
+        &self.connection.heard
     }
 
-    fn transmit_datagram(&self) -> Option<[u8; PAYLOAD_LEN]> {
-        self.connection.session.borrow_mut().poll_datagram(now())
-    }
-
-    fn next_timeout(&self) -> Option<Duration> {
-        let at = self.connection.session.borrow().next_timeout()?;
-        Some((at - now()).to_duration())
-    }
-
-    fn handle_timeout(&self) -> Result<(), SessionError> {
-        let handled = self.connection.session.borrow_mut().handle_timeout(now());
-        self.deliver();
-        handled
-    }
-
-    fn is_closed(&self) -> bool {
-        self.connection.session.borrow().is_closed()
+    fn take(&self, event: PlayerEvent) {
+        match event {
+            PlayerEvent::SenderReady(hello) => {
+                tracing::info!(sender = %hello.name, software = %hello.software, "connected");
+                self.connection.name.replace(hello.name);
+                self.network.continues(&self.connection, hello.line);
+            }
+            PlayerEvent::Start(start) => self.network.room.start(&self.connection, start),
+            PlayerEvent::Audio { id, seq, stamp, glide, payload } => {
+                self.network.room.audio(&self.connection, id, Arrived { seq, stamp, glide, payload: &payload });
+            }
+            PlayerEvent::Stop(id) => self.network.room.stop(&self.connection, id),
+            PlayerEvent::Set { number, change } => self.set(number, &change),
+            PlayerEvent::Watch(on) => self.network.room.watch(&self.connection, on),
+            PlayerEvent::Identify if self.network.is_welcome(&self.connection) => {
+                self.network.room.identify(&self.connection.name.borrow());
+            }
+            // See `set`.
+            PlayerEvent::Identify => {}
+            PlayerEvent::Exchange(exchange) => self.network.room.exchange(&self.connection, exchange),
+            PlayerEvent::TimePath(path) => self.tell_of_path(path),
+            PlayerEvent::Closed { code, reason } => {
+                tracing::debug!(sender = %self.connection.name.borrow(), %code, "the session is over: {reason}");
+                if code == CloseCode::NotPaired {
+                    self.connection.refusal.replace(Some(reason));
+                }
+            }
+        }
     }
 }
 
 impl Socket {
-    fn deliver(&self) {
-        // One at a time: acting on an event speaks to the session again.
-        while let Some(event) = self.next_event() {
-            match event {
-                PlayerEvent::SenderReady(hello) => {
-                    tracing::info!(sender = %hello.name, software = %hello.software, "connected");
-                    self.connection.name.replace(hello.name);
-                    self.network.continues(&self.connection, hello.line);
-                }
-                PlayerEvent::Start(start) => self.room.start(&self.connection, start),
-                PlayerEvent::Audio { id, seq, stamp, glide, payload } => {
-                    self.room.audio(&self.connection, id, Arrived { seq, stamp, glide, payload: &payload });
-                }
-                PlayerEvent::Stop(id) => self.room.stop(&self.connection, id),
-                PlayerEvent::Set { number, change } => self.room.set(&self.connection, number, &change),
-                PlayerEvent::Watch(on) => self.room.watch(&self.connection, on),
-                PlayerEvent::Identify => self.room.identify(&self.connection),
-                PlayerEvent::Exchange(exchange) => self.room.exchange(&self.connection, exchange),
-                PlayerEvent::TimePath(path) => self.tell_of_path(path),
-                PlayerEvent::Closed { code, reason } => {
-                    tracing::debug!(sender = %self.connection.name.borrow(), %code, "the session is over: {reason}");
-                    if code == CloseCode::NotPaired {
-                        self.connection.refusal.replace(Some(reason));
-                    }
-                }
-            }
+    /// To be subscribed to is to be heard here, not to have a say.
+    fn set(&self, number: u32, change: &RoomChange) {
+        if self.network.is_welcome(&self.connection) {
+            return self.network.room.set(&self.connection, number, change);
         }
+        let why =
+            format!("nothing from a source that is not trusted: add its id {} to trusted.toml", self.connection.peer);
+        self.connection.speak(|session| session.not_changed(number, RoomRefusal::of_all(change, why)));
     }
 
     fn tell_of_path(&self, path: TimePath) {
@@ -492,13 +357,13 @@ impl Socket {
             TimePath::InBand if self.connection.udp_missed.replace(true) => {
                 tracing::debug!(%sender, "its clock is followed in-band");
             }
-            TimePath::InBand => tracing::info!(                %sender,
+            TimePath::InBand => tracing::info!(
+                %sender,
                 "UDP does not pass (a firewall?): its clock is followed in-band, which is less precise beside other traffic"
             ),
         }
     }
-
-    fn next_event(&self) -> Option<PlayerEvent> {
-        self.connection.session.borrow_mut().poll_event()
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::timeout;
 
 use crate::announce::Announced;
+use crate::bus;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::level::Level;
@@ -21,9 +22,8 @@ use crate::log::LogControl;
 use crate::network::Network;
 use crate::notify::ServiceManager;
 use crate::output;
-use crate::room::Room;
+use crate::room::{Room, RoomStore};
 use crate::speaker::Speaker;
-use crate::state::RoomStore;
 
 /// Time for all farewells to peers together.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
@@ -58,7 +58,8 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     let endpoint = Endpoint::new(&identity, audera_wire::ALPN)?;
     let trust = TrustStore::open(config.trusted_file())?;
     let listener = Listener::bind(&[config.listen], &endpoint, Limits::default())?;
-    let port = listener.local_addr().port();
+    let address = listener.local_addr();
+    let port = address.port();
     let id = endpoint.id();
     if let Some(error) = listener.without_datagrams() {
         tracing::warn!(port, "the UDP port cannot be had ({error}): the clocks of senders are followed less precisely");
@@ -86,6 +87,7 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
         async move { manager.give_signs_of_life().await }
     });
     inside.spawn_local(tell_state(manager.clone(), room.clone()));
+    inside.spawn_local(bus::serve(room.clone(), id, address));
     let mut announced = if config.discovery { Some(Announced::new(&config, id, port)?) } else { None };
     tracing::info!(room = %config.name, %port, %id, access = %config.access, output = %config.output, "ready");
     manager.ready();
@@ -117,6 +119,8 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     if tokio::join!(withdrawal, farewell).1.is_err() {
         tracing::debug!("some peers have not taken the farewell");
     }
+    // With the last peer gone, nothing more can be set.
+    room.keep().await;
     if timeout(DEVICE_LIMIT, room.close()).await.is_err() {
         tracing::warn!("the output neither opens nor closes within {} s and is left as it is", DEVICE_LIMIT.as_secs());
     }

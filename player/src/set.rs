@@ -1,26 +1,11 @@
 //! `audera-player set`: changes the state of a room, this machine's or another's, and prints what it is then. It never streams.
 
-use std::cell::RefCell;
-use std::time::Duration;
-
-use audera_clock::{SenderTime, Span};
-use audera_link::{Connection, DialError, Endpoint, Identity, Protocol, Target, dial, drive};
-use audera_wire::{
-    CloseCode, RoomChange, RoomRefusal, RoomState, SenderEvent, SenderHello, SenderSession, SessionError,
-};
+use audera_wire::{RoomChange, RoomRefusal, RoomState, SenderEvent};
 use thiserror::Error;
-use tokio::sync::Notify;
-use tokio::time::timeout;
 
+use crate::asking::{AskError, Flow, Question};
 use crate::cli::{SetArgs, exit};
 use crate::config::Config;
-use crate::monotonic;
-use crate::room::SOFTWARE;
-use crate::status::{StatusError, local};
-
-const DIAL_LIMIT: Duration = Duration::from_secs(4);
-const ANSWER_LIMIT: Duration = Duration::from_secs(4);
-const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why nothing was set.
 #[derive(Debug, Error)]
@@ -38,7 +23,7 @@ pub enum SetError {
     Refused(RoomRefusal),
     /// The player cannot be asked.
     #[error(transparent)]
-    Player(#[from] StatusError),
+    Player(#[from] AskError),
 }
 
 /// What can be set, for people.
@@ -137,26 +122,28 @@ pub fn run(args: &SetArgs) -> Result<(), SetError> {
         _ => (None, &args.words[..]),
     };
     let settings = words.iter().map(|word| setting(word)).collect::<Result<Vec<_>, _>>()?;
-    let config = Config::load(&args.as_player()).map_err(StatusError::from)?;
-    let target = match host {
-        Some(host) => Target::parse(host, audera_wire::PORT).map_err(StatusError::from)?,
-        None => local(config.listen)?,
-    };
-    let identity = Identity::load_or_create(&config.state_dir).map_err(StatusError::from)?;
-    let endpoint = Endpoint::new(&identity, audera_wire::ALPN).map_err(StatusError::from)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StatusError::from)?;
-    let outcome = runtime.block_on(async {
-        let connection = dial(&endpoint, &target, DIAL_LIMIT).await.map_err(|error| match error {
-            DialError::Refused { .. } if host.is_none() => StatusError::NotRunning { target: target.clone() },
-            other => StatusError::Unreachable(other),
-        })?;
-        let client = Client::new(settings);
-        client.ask(connection).await;
-        client.outcome(&target, &endpoint)
-    });
-    // A look-up of a name cannot be interrupted, and nothing waits for it any more.
-    runtime.shutdown_background();
-    print!("{}", shown(&outcome?));
+    let config = Config::load(&args.as_player()).map_err(AskError::from)?;
+    let question =
+        Question { host: host.map(String::as_str), config: &config, name: "audera-player set", patient: false };
+    let mut settings = Some(settings);
+    let outcome = question.ask(|_, session, event| match event {
+        SenderEvent::Room { state, settled, .. } => {
+            let change = settings.take().map(|settings| change(&settings, &state)).unwrap_or_default();
+            if change.is_empty() {
+                return if settled { Flow::Enough(Ok(state)) } else { Flow::Wait };
+            }
+            match session.set(change) {
+                Err(audera_wire::SetError::Refused(refusal)) => Flow::Enough(Err(refusal)),
+                // What has closed the session is about to be told.
+                Ok(()) | Err(_) => Flow::Wait,
+            }
+        }
+        SenderEvent::SetRefused(refusal) => Flow::Enough(Err(refusal)),
+        _ => Flow::Wait,
+    })?;
+    if let Some(outcome) = outcome {
+        print!("{}", shown(&outcome.map_err(SetError::Refused)?));
+    }
     Ok(())
 }
 
@@ -178,122 +165,6 @@ fn shown(state: &RoomState) -> String {
         text += &format!("# pinned by the player's configuration: {}\n", pinned.join(", "));
     }
     text
-}
-
-/// A peer that sets, and goes.
-struct Client {
-    session: RefCell<SenderSession>,
-    settings: RefCell<Vec<Setting>>,
-    /// What came of it.
-    answer: RefCell<Option<Result<RoomState, RoomRefusal>>>,
-    farewell: RefCell<Option<(CloseCode, String)>>,
-    answered: Notify,
-    wake: Notify,
-}
-
-fn now() -> SenderTime {
-    SenderTime::from_nanos(monotonic::now().as_nanos())
-}
-
-impl Client {
-    fn new(settings: Vec<Setting>) -> Self {
-        Client {
-            session: RefCell::new(SenderSession::new(SenderHello::new("audera-player set", SOFTWARE), now())),
-            settings: RefCell::new(settings),
-            answer: RefCell::default(),
-            farewell: RefCell::default(),
-            answered: Notify::new(),
-            wake: Notify::new(),
-        }
-    }
-
-    /// Speaks with the player until it has answered, or cannot be expected to any more.
-    async fn ask(&self, connection: Connection) {
-        let driving = drive(connection, self, &self.wake);
-        tokio::pin!(driving);
-        tokio::select! {
-            // Why is in the farewell, or there is none.
-            _ = &mut driving => return,
-            _ = timeout(ANSWER_LIMIT, self.answered.notified()) => {}
-        }
-        self.session.borrow_mut().close(CloseCode::Shutdown, "has set what it wanted to");
-        self.wake.notify_one();
-        // Who does not take it will find out by itself.
-        let _ = timeout(FAREWELL_LIMIT, driving).await;
-    }
-
-    fn outcome(&self, target: &Target, endpoint: &Endpoint) -> Result<RoomState, SetError> {
-        let target = target.clone();
-        match (self.answer.take(), self.farewell.take()) {
-            (Some(answer), _) => answer.map_err(SetError::Refused),
-            (None, Some((CloseCode::NotPaired, _))) => {
-                Err(StatusError::NotTrusted { target, id: endpoint.id().to_string() }.into())
-            }
-            (None, Some((CloseCode::Role, _))) => Err(StatusError::NotAPlayer { target }.into()),
-            (None, Some((CloseCode::Shutdown, _))) => Err(StatusError::Silent { target }.into()),
-            (None, Some((_, why))) => Err(StatusError::Ended { target, why }.into()),
-            (None, None) => Err(StatusError::Ended { target, why: "without a farewell".to_owned() }.into()),
-        }
-    }
-
-    fn heard(&self, event: SenderEvent) {
-        let answer = match event {
-            SenderEvent::Room { state, settled, .. } => {
-                let settings = self.settings.take();
-                let change = change(&settings, &state);
-                if !change.is_empty() {
-                    self.session.borrow_mut().set(change);
-                    self.wake.notify_one();
-                    return;
-                }
-                if !settled {
-                    return;
-                }
-                Ok(state)
-            }
-            SenderEvent::SetRefused(refusal) => Err(refusal),
-            SenderEvent::Closed { code, reason } => {
-                self.farewell.replace(Some((code, reason)));
-                return;
-            }
-            _ => return,
-        };
-        self.answer.borrow_mut().get_or_insert(answer);
-        self.answered.notify_one();
-    }
-}
-
-impl Protocol for Client {
-    type Error = SessionError;
-
-    fn receive(&self, bytes: &[u8]) -> Result<(), SessionError> {
-        let received = self.session.borrow_mut().receive(now(), bytes);
-        loop {
-            // Acting on an event speaks to the session again.
-            let event = self.session.borrow_mut().poll_event();
-            match event {
-                Some(event) => self.heard(event),
-                None => return received,
-            }
-        }
-    }
-
-    fn transmit(&self, out: &mut Vec<u8>) {
-        self.session.borrow_mut().poll_transmit(now(), out);
-    }
-
-    fn next_timeout(&self) -> Option<Duration> {
-        let left: Span = self.session.borrow().next_timeout()? - now();
-        Some(left.to_duration())
-    }
-
-    fn handle_timeout(&self) -> Result<(), SessionError> {
-        self.session.borrow_mut().handle_timeout(now())
-    }
-
-    fn is_closed(&self) -> bool {
-        self.session.borrow().is_closed()
-    }
 }
 
 #[cfg(test)]

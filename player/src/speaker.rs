@@ -4,6 +4,7 @@
 //! network thread goes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use audera_clock::Span;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Interval, sleep_until};
 
 use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
+use crate::memory;
 use crate::output::{DeviceFormat, Output, Playing};
 
 /// Between two looks at how the device fares: often enough for a status each second.
@@ -24,6 +26,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const IDLE: StreamShape = StreamShape { rate: 48_000, channels: 2, latency: Span::from_millis(80) };
 /// The most frames a device pulls at once then; the largest quantum of PipeWire.
 const IDLE_PULL: usize = 8192;
+/// Room for no sound: more than is pulled at once.
+const IDLE_CAPACITY: Span = Span::from_millis(200);
 
 struct StreamShape {
     rate: u32,
@@ -62,6 +66,8 @@ pub struct DeviceState {
 pub struct Speaker {
     orders: mpsc::UnboundedSender<Order>,
     state: watch::Receiver<DeviceState>,
+    /// A chime is asked for and has not begun: while the device opens, one is enough.
+    rung: Arc<AtomicBool>,
 }
 
 impl Speaker {
@@ -70,9 +76,18 @@ impl Speaker {
         let (orders, inbox) = mpsc::unbounded_channel();
         let first = DeviceState { name: output.name(), ..DeviceState::default() };
         let (tell, state) = watch::channel(first);
-        let device =
-            Device { output: Some(output), level, running: None, past_xruns: 0, idle_release, idle_since: None, tell };
-        (Speaker { orders, state }, device.run(inbox))
+        let rung = Arc::new(AtomicBool::new(false));
+        let device = Device {
+            output: Some(output),
+            level,
+            running: None,
+            past_xruns: 0,
+            idle_release,
+            idle_since: None,
+            tell,
+            rung: rung.clone(),
+        };
+        (Speaker { orders, state, rung }, device.run(inbox))
     }
 
     /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays, or with the reason why
@@ -92,8 +107,10 @@ impl Speaker {
 
     /// Has the chime sound at the level of this state; a device that is not open is opened for it.
     pub fn chime(&self, state: &RoomState) {
-        // As in `silence`.
-        let _ = self.orders.send(Order::Chime(Box::new(state.clone())));
+        if !self.rung.swap(true, Ordering::Relaxed) {
+            // As in `silence`.
+            let _ = self.orders.send(Order::Chime(Box::new(state.clone())));
+        }
     }
 
     /// Changes how long an idle device stays open.
@@ -144,6 +161,7 @@ struct Device {
     idle_release: Duration,
     idle_since: Option<Instant>,
     tell: watch::Sender<DeviceState>,
+    rung: Arc<AtomicBool>,
 }
 
 impl Device {
@@ -207,7 +225,10 @@ impl Device {
                     self.idle_since = Some(Instant::now());
                 }
             }
-            Order::Chime(state) => self.chime(&state).await,
+            Order::Chime(state) => {
+                self.chime(&state).await;
+                self.rung.store(false, Ordering::Relaxed);
+            }
             Order::Release { done } => {
                 self.close().await;
                 let _ = done.send(());
@@ -229,7 +250,7 @@ impl Device {
     /// Opens the device for nothing but the chime.
     async fn open_idle(&mut self) -> Result<(), String> {
         let StreamShape { rate, channels, latency } = IDLE;
-        let config = PlayoutConfig { rate, channels, capacity: latency, max_pull: IDLE_PULL };
+        let config = PlayoutConfig { rate, channels, capacity: IDLE_CAPACITY, max_pull: IDLE_PULL };
         let (_, puller) = playout(config).map_err(|error| error.to_string())?;
         self.play(rate, channels, latency, Box::new(puller)).await?;
         if let Some(running) = &mut self.running {
@@ -259,6 +280,8 @@ impl Device {
                 let DeviceFormat { channels, .. } = device.format();
                 let (switch, turnstile) =
                     handover(usize::from(channels), Leveller::new(level, channels.into(), rate), puller);
+                // What a connection, a stream and a device take while they begin; nothing plays yet that this could hold up.
+                memory::give_back();
                 device.start(Box::new(turnstile)).map(|playing| (switch, playing))
             });
             (output, opened)
@@ -276,7 +299,11 @@ impl Device {
         let Some(running) = self.running.take() else { return };
         self.past_xruns += running.playing.xruns();
         // The device's audio thread is joined there. It does not panic; if it did, the device is gone as well.
-        let _ = spawn_blocking(move || drop(running)).await;
+        let _ = spawn_blocking(move || {
+            drop(running);
+            memory::give_back();
+        })
+        .await;
         self.observe();
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use audera_clock::Span;
 use audera_player::cli::Cli;
 use audera_player::config::{Access, AlsaConfig, Config, Environment, LogLevel, OutputChoice, Policy, Subscription};
+use audera_receiver::Source;
 use audera_wire::{ChannelMode, RoomKey, Volume};
 use clap::Parser;
 
@@ -95,9 +96,9 @@ fn every_key_is_read_and_printed_so_that_it_can_be_read_again() {
     assert_eq!(config.listen.to_string(), "192.168.1.7:7000");
     assert_eq!((config.access, config.policy, config.log), (Access::Open, Policy::First, LogLevel::Debug));
     assert_eq!(config.groups.iter().map(|g| g.as_str()).collect::<Vec<_>>(), ["Upstairs", "Bedrooms"]);
-    assert_eq!(config.subscribe[0], Subscription::Named("Turntable".into()));
-    assert_eq!(config.subscribe[1], Subscription::Address { host: "tv.local".into(), port: 6528 });
-    assert_eq!(config.subscribe[2], Subscription::Address { host: "fe80::1".into(), port: 6529 });
+    assert_eq!(config.subscribe[0], Subscription(Source::Named("Turntable".into())));
+    assert_eq!(config.subscribe[1], Subscription(Source::Address { host: "tv.local".into(), port: 6528 }));
+    assert_eq!(config.subscribe[2], Subscription(Source::Address { host: "fe80::1".into(), port: 6529 }));
     assert_eq!(config.state_dir, Path::new("/var/lib/audera"));
     assert!(!config.discovery);
     assert_eq!(config.idle_release, Duration::from_millis(2500));

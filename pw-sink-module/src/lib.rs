@@ -1,4 +1,4 @@
-//! `libpipewire-module-audera-sink`: an `Audio/Sink` node for every Audera room, and one for all of them.
+//! `libpipewire-module-audera-sink`: an `Audio/Sink` node for every Audera room, one for every group, and one for all of them.
 //!
 //! # Options
 //!
@@ -31,6 +31,7 @@
 //! [`audera_sender::Hub`].
 
 mod arguments;
+mod names;
 mod sink;
 mod sinks;
 mod volume;
@@ -52,7 +53,7 @@ fn init(host: ModuleHost, args: Args) -> Result<Box<dyn Module>, Error> {
     host.update_properties(
         &Properties::new()
             .with("module.author", env!("CARGO_PKG_REPOSITORY"))
-            .with("module.description", "An audio sink for every Audera room")
+            .with("module.description", "An audio sink for every Audera room and group")
             .with("module.version", env!("CARGO_PKG_VERSION")),
     )?;
     Ok(Box::new(SinkModule { _sinks: Sinks::new(&host, arguments)? }))

@@ -4,10 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use audera_clock::{SenderTime, Span};
+use audera_dbus::Values;
+use audera_dbus::sink::Sink as Object;
 use audera_pw::{
     Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
-use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, latency_text, rooms_json};
+use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};
 use audera_sender::{GroupState, Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
 
 use crate::arguments::Arguments;
@@ -27,6 +29,8 @@ pub(crate) struct Sink {
     shown: Cell<Option<GroupState>>,
     /// The node has its controls.
     ready: Rc<Cell<bool>>,
+    /// Its names: of the node, and of the room or group.
+    names: (String, String),
 }
 
 /// The graph is told of a latency that glides whenever it has come so far: each time applications move their pictures.
@@ -35,17 +39,16 @@ const NOTABLE: Span = Span::from_millis(10);
 const NOTABLE_AT_REST: Span = Span::from_millis(1);
 
 impl Sink {
-    /// Makes the sink for `target`; `name` is its stable `node.name`.
+    /// Makes the sink for `target`. Its names: the stable `node.name`, the room or group, and what people see.
     pub(crate) fn new(
         core: &Core,
         hub: &Hub,
         arguments: &Arguments,
-        name: &str,
-        room: &str,
+        (name, room, description): (&str, &str, &str),
         target: Target,
         volume_set: impl Fn(&NodeVolume) + 'static,
     ) -> Result<Self, Error> {
-        let description = arguments.description(room);
+        let description = description.to_owned();
         let (tap, stream) = hub
             .open_stream(StreamConfig {
                 title: description.clone(),
@@ -74,7 +77,28 @@ impl Sink {
         let offer = Offer { rate: Some(arguments.sender.rate), channels };
         node.connect(&Connect { latency: Some(latency.to_duration().into()), unscaled: true, ..Connect::new(offer) })?;
         let reported = Cell::new(latency);
-        Ok(Sink { description, channels: width, node, stream, playing, reported, shown: Cell::new(None), ready })
+        Ok(Sink {
+            description,
+            channels: width,
+            node,
+            stream,
+            playing,
+            reported,
+            shown: Cell::new(None),
+            ready,
+            names: (name.to_owned(), room.to_owned()),
+        })
+    }
+
+    /// What is shown of it on D-Bus; `status` is that of its stream, once there is one.
+    pub(crate) fn on_bus(&self, status: Option<&StreamStatus>) -> Values {
+        let (node, target) = self.names.clone();
+        let latency = status.map_or(self.reported.get(), |status| status.latency);
+        let rooms: Vec<RoomReport> =
+            status.iter().flat_map(|status| status.members.iter().map(RoomReport::from)).collect();
+        let playing = status.is_some_and(|status| status.active);
+        let latency_ms = latency.as_secs_f64() * 1e3;
+        Object { name: self.description.clone(), node, target, playing, latency_ms, rooms }.values()
     }
 
     /// What names the sink's stream in the hub's events.

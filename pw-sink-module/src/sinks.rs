@@ -1,17 +1,19 @@
-//! The sinks there are: one for each room that is there, and one for all; each outlives short absences.
+//! The sinks there are: one for each room that is there, one for each group, and one for all; each outlives short absences.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use audera_dbus::{names as bus, sink};
 use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
-use audera_pw_sender::{Hosted, SOFTWARE, host_name};
+use audera_pw_sender::{Hosted, Objects, SOFTWARE, host_name};
 use audera_sender::{
     EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target,
 };
 
 use crate::arguments::Arguments;
+use crate::names;
 use crate::sink::Sink;
 use crate::volume::wanted;
 
@@ -21,6 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// After somebody has moved a sink's volume, it is left alone for so long: what the room says meanwhile is older than where the hand is.
 const HAND: Duration = Duration::from_millis(120);
+
+/// Groups that have sinks at once. No home has so many; a network that announces more is not to be answered with as many devices.
+const MOST_GROUPS: usize = 32;
 
 /// All sinks of the module. Dropping it takes them away and joins the network thread.
 pub(crate) struct Sinks {
@@ -36,7 +41,9 @@ struct Inner {
     troubles: BTreeMap<For, String>,
     players: BTreeMap<PlayerKey, PlayerInfo>,
     /// The state of the rooms, as far as it is known.
-    rooms: BTreeMap<PlayerKey, RoomState>,
+    rooms: BTreeMap<PlayerKey, Room>,
+    /// What is on D-Bus of them.
+    objects: Option<Objects>,
     hosted: Option<Hosted>,
     timer: Option<Timer>,
     /// Rings when the hand has left a volume.
@@ -50,6 +57,7 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum For {
     Player(PlayerKey),
+    Group(String),
     Everywhere,
 }
 
@@ -61,6 +69,14 @@ struct Shown {
     /// When somebody has moved its volume last.
     moved: Cell<Option<Instant>>,
     fader: RefCell<Fader<PlayerKey>>,
+}
+
+/// The state of a room.
+struct Room {
+    /// As its player has told it.
+    told: RoomState,
+    /// As it will be when all that was asked of it is done.
+    expected: RoomState,
 }
 
 impl Sinks {
@@ -82,6 +98,7 @@ impl Sinks {
             troubles: BTreeMap::new(),
             players: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            objects: None,
             hosted: None,
             timer: None,
             hand: None,
@@ -102,6 +119,8 @@ impl Sinks {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);
             inner.hand = Some(hand);
+            // Nothing can be told to a sink.
+            inner.objects = Some(Objects::start(host, &hosted.hub, bus::SINKS, drop)?);
             inner.hosted = Some(hosted);
         }
         Ok(Sinks { _inner: inner })
@@ -120,6 +139,8 @@ impl Inner {
             HubEvent::Player(player) => {
                 self.players.insert(player.key.clone(), player);
                 self.match_sinks();
+                // A sink of several rooms may have others now.
+                self.show_volumes();
             }
             HubEvent::Forgotten(key) => {
                 self.players.remove(&key);
@@ -128,14 +149,29 @@ impl Inner {
             }
             HubEvent::Stream(status) => {
                 let shown = self.sinks.values().find(|shown| shown.sink.key() == status.key);
-                if let Some((shown, Err(error))) = shown.map(|shown| (shown, shown.sink.show(&status))) {
+                let Some(shown) = shown else { return };
+                if let Err(error) = shown.sink.show(&status) {
                     self.log.debug(format_args!("the state of {} cannot be shown: {error}", shown.sink.description));
+                }
+                if let Some(objects) = &self.objects {
+                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus(Some(&status)));
                 }
             }
             HubEvent::Room { key, state, settled } => {
                 // One that is not settled is older than what was asked for, which is taken as the state meanwhile.
-                if settled || !self.rooms.contains_key(&key) {
-                    self.rooms.insert(key, state);
+                let expected = match self.rooms.remove(&key) {
+                    Some(room) if !settled => room.expected,
+                    _ => state.clone(),
+                };
+                self.rooms.insert(key, Room { told: state, expected });
+                if settled {
+                    self.show_volumes();
+                }
+            }
+            HubEvent::NotSet { key, why } => {
+                self.log.info(format_args!("{key} stays as it is: {why}"));
+                if let Some(room) = self.rooms.get_mut(&key) {
+                    room.expected = room.told.clone();
                     self.show_volumes();
                 }
             }
@@ -146,14 +182,26 @@ impl Inner {
     /// Makes the sinks that are missing; marks those nobody needs.
     fn match_sinks(&mut self) {
         let there: Vec<PlayerInfo> = self.players.values().filter(|player| is_there(player)).cloned().collect();
+        let groups = self.groups(&there);
         for player in &there {
-            self.want(For::Player(player.key.clone()), &player.room, Target::Player(player.key.clone()));
+            let name = self.arguments.description(&player.room);
+            let (purpose, target) = (For::Player(player.key.clone()), Target::Player(player.key.clone()));
+            self.want(purpose, names::of_room(&player.room), &player.room, name, target);
+        }
+        for group in &groups {
+            // Two sinks of one name would be told apart by nobody.
+            let is_room = there.iter().any(|player| player.room == *group);
+            let name = self.arguments.description(group) + if is_room { " (group)" } else { "" };
+            let (purpose, target) = (For::Group(group.clone()), Target::Group(group.clone()));
+            self.want(purpose, names::of_group(group), group, name, target);
         }
         if there.len() >= 2 {
-            self.want(For::Everywhere, EVERYWHERE, Target::Everywhere);
+            let name = self.arguments.description(EVERYWHERE);
+            self.want(For::Everywhere, names::of_room(EVERYWHERE), EVERYWHERE, name, Target::Everywhere);
         }
         let is_needed = |purpose: &For| match purpose {
             For::Player(key) => there.iter().any(|player| player.key == *key),
+            For::Group(group) => groups.contains(group),
             For::Everywhere => there.len() >= 2,
         };
         self.troubles.retain(|purpose, _| is_needed(purpose));
@@ -164,16 +212,38 @@ impl Inner {
                 shown.idle_since = Some(Instant::now());
             }
         }
+        // A group without members has not gone for a moment: somebody has taken the last one out.
+        let has_members = |group: &String| self.players.values().any(|player| player.groups.contains(group));
+        let gone = |purpose: &For, shown: &Shown| match purpose {
+            For::Group(group) => shown.idle_since.is_some() && !has_members(group),
+            For::Player(_) | For::Everywhere => false,
+        };
+        self.take_away(self.those(gone));
+    }
+
+    /// The groups that are to have sinks: those of the players that are there, as they say it themselves.
+    fn groups(&self, there: &[PlayerInfo]) -> BTreeSet<String> {
+        let groups: BTreeSet<&String> = there.iter().flat_map(|player| &player.groups).collect();
+        // All have one already.
+        let groups = groups.into_iter().filter(|group| *group != EVERYWHERE);
+        let (shown, new): (Vec<_>, Vec<_>) =
+            groups.cloned().partition(|group| self.sinks.contains_key(&For::Group(group.clone())));
+        shown.into_iter().chain(new).take(MOST_GROUPS).collect()
     }
 
     /// The rooms of a sink whose state is known.
     fn rooms_of(&self, purpose: &For) -> BTreeMap<PlayerKey, RoomState> {
-        let there = |key: &PlayerKey| self.players.get(key).is_some_and(is_there);
         let of = |key: &PlayerKey| match purpose {
             For::Player(player) => player == key,
-            For::Everywhere => there(key),
+            For::Group(group) => self.there(key).is_some_and(|player| player.groups.contains(group)),
+            For::Everywhere => self.there(key).is_some(),
         };
-        self.rooms.iter().filter(|(key, _)| of(key)).map(|(key, state)| (key.clone(), state.clone())).collect()
+        let rooms = self.rooms.iter().filter(|(key, _)| of(key));
+        rooms.map(|(key, room)| (key.clone(), room.expected.clone())).collect()
+    }
+
+    fn there(&self, key: &PlayerKey) -> Option<&PlayerInfo> {
+        self.players.get(key).filter(|player| is_there(player))
     }
 
     /// Shows the volumes of the rooms at their sinks, but for those that are being moved.
@@ -202,8 +272,9 @@ impl Inner {
         shown.moved.set(Some(Instant::now()));
         let changes = shown.fader.borrow_mut().set(&rooms, wanted(set), set.mute);
         for (key, change) in changes {
-            if let Some(Ok(state)) = self.rooms.get(&key).map(|room| room.changed(&change)) {
-                self.rooms.insert(key.clone(), state);
+            let Some(room) = self.rooms.get_mut(&key) else { continue };
+            if let Ok(state) = room.expected.changed(&change) {
+                room.expected = state;
                 hosted.hub.set(key, change);
             }
         }
@@ -214,25 +285,29 @@ impl Inner {
         }
     }
 
-    fn want(&mut self, purpose: For, room: &str, target: Target) {
-        let description = self.arguments.description(room);
+    fn want(&mut self, purpose: For, node_name: String, room: &str, description: String, target: Target) {
         if let Some(shown) = self.sinks.get(&purpose) {
             if shown.sink.description == description || shown.sink.is_playing() {
                 return;
             }
             // A player at a fixed address has another name now.
-            self.sinks.remove(&purpose);
+            let before = self.sinks.remove(&purpose);
+            before.iter().for_each(|shown| self.take_off_bus(shown));
         }
         let Some(hosted) = &self.hosted else { return };
-        let node_name = self.node_name(room);
+        let node_name = self.free_name(node_name);
         let volume_set = {
             let (inner, purpose) = (self.this.clone(), purpose.clone());
             move |set: &NodeVolume| on(&inner, |inner| inner.volume_set(&purpose, set))
         };
-        match Sink::new(&self.core, &hosted.hub, &self.arguments, &node_name, room, target, volume_set) {
+        match Sink::new(&self.core, &hosted.hub, &self.arguments, (&node_name, room, &description), target, volume_set)
+        {
             Ok(sink) => {
                 self.log.info(format_args!("\"{description}\" appears"));
                 self.troubles.remove(&purpose);
+                if let Some(objects) = &self.objects {
+                    objects.show(bus::sink_path(&node_name), &sink::DEFINITION, sink.on_bus(None));
+                }
                 let shown =
                     Shown { sink, node_name, idle_since: None, moved: Cell::default(), fader: RefCell::default() };
                 self.sinks.insert(purpose, shown);
@@ -248,9 +323,8 @@ impl Inner {
         }
     }
 
-    /// The room's name in the graph. Only rooms of one and the same name, at fixed addresses, are told apart by their order.
-    fn node_name(&self, room: &str) -> String {
-        let base = stable_name(room);
+    /// A name in the graph that no other sink has. Only rooms of one and the same name, at fixed addresses, are told apart by their order.
+    fn free_name(&self, base: String) -> String {
         let taken = |name: &str| self.sinks.values().any(|shown| shown.node_name == name);
         if !taken(&base) {
             return base;
@@ -261,21 +335,28 @@ impl Inner {
     /// Takes away the sinks that nobody has needed for long.
     fn look_again(&mut self) {
         self.match_sinks();
-        let log = self.log;
-        let mut gone = Vec::new();
-        self.sinks.retain(|purpose, shown| {
-            let stays = shown.idle_since.is_none_or(|since| since.elapsed() < LINGER);
-            if !stays {
-                log.info(format_args!("\"{}\" goes", shown.sink.description));
-                gone.push(purpose.clone());
+        self.take_away(self.those(|_, shown| shown.idle_since.is_some_and(|since| since.elapsed() >= LINGER)));
+    }
+
+    /// The sinks of which this is so.
+    fn those(&self, is_so: impl Fn(&For, &Shown) -> bool) -> Vec<For> {
+        self.sinks.iter().filter(|(purpose, shown)| is_so(purpose, shown)).map(|(purpose, _)| purpose.clone()).collect()
+    }
+
+    fn take_off_bus(&self, shown: &Shown) {
+        if let Some(objects) = &self.objects {
+            objects.remove(bus::sink_path(&shown.node_name));
+        }
+    }
+
+    fn take_away(&mut self, gone: Vec<For>) {
+        for purpose in gone {
+            if let Some(shown) = self.sinks.remove(&purpose) {
+                self.log.info(format_args!("\"{}\" goes", shown.sink.description));
+                self.take_off_bus(&shown);
             }
-            stays
-        });
-        if let Some(hosted) = &self.hosted {
-            for purpose in gone {
-                if let For::Player(key) = purpose {
-                    hosted.hub.forget(key);
-                }
+            if let (For::Player(key), Some(hosted)) = (purpose, &self.hosted) {
+                hosted.hub.forget(key);
             }
         }
     }
@@ -286,43 +367,5 @@ fn is_there(player: &PlayerInfo) -> bool {
     match player.key {
         PlayerKey::Discovered(_) => player.is_present(),
         PlayerKey::Address(_) | PlayerKey::Caller(..) => player.reach == Reach::Ready,
-    }
-}
-
-/// A name that stays the same over restarts: desktops remember volume and place under it.
-///
-/// Rooms whose names differ only in what cannot stand in a node's name are told apart by a hash, not by who came first.
-fn stable_name(room: &str) -> String {
-    let plain: String = room.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
-    if room.chars().all(|c| c.is_alphanumeric() || c == ' ' || c == '_') {
-        return format!("audera.{plain}");
-    }
-    let hash = fnv1a(room.as_bytes());
-    // Folded, as its authors advise, instead of cut.
-    format!("audera.{plain}-{:06x}", (hash >> 24) ^ (hash & 0x00ff_ffff))
-}
-
-/// The hash FNV-1a with 32 bits, by Fowler, Noll and Vo: the same on every machine and in every version.
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_is_the_published_one() {
-        // From the test vectors of its authors.
-        assert_eq!([fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
-    }
-
-    #[test]
-    fn rooms_are_told_apart_by_their_names_alone() {
-        assert_eq!(stable_name("Living Room"), "audera.Living_Room");
-        assert_eq!(stable_name("Gästezimmer"), "audera.Gästezimmer");
-        let (slash, plus) = (stable_name("Bath/WC"), stable_name("Bath+WC"));
-        assert!(slash.starts_with("audera.Bath_WC-") && plus.starts_with("audera.Bath_WC-"), "{slash} {plus}");
-        assert_ne!(slash, plus);
     }
 }

@@ -90,6 +90,12 @@ fn captured(graph: &Graph<'_>) -> Vec<Input> {
     inputs
 }
 
+/// The name of what is captured; of several, of the first.
+pub(crate) fn input_name(graph: &Graph<'_>) -> Option<String> {
+    let id = captured(graph).first()?.id;
+    graph.nodes.iter().find(|node| node.id == id).and_then(Node::name).map(str::to_owned)
+}
+
 /// Whether sound for this room reaches a room of the source. "Everywhere" is all rooms, whichever they are.
 fn is_own(targets: &Targets<'_>, room: &str) -> bool {
     (targets.any && room == EVERYWHERE) || (targets.includes)(room)

@@ -4,16 +4,27 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use audera_clock::SenderTime;
+use audera_clock::{SenderTime, Span};
+use audera_dbus::source::{DEFINITION, Order, Source as Object};
+use audera_dbus::{Call, names};
 use audera_pw::{
     Channel, Connect, Cycle, Direction, Error, ModuleHost, Offer, Properties, Registry, RegistryEvent, Stream as Node,
     StreamEvent, Topic,
 };
-use audera_pw_sender::{Hosted, LATENCY_PROPERTY, ROOMS_PROPERTY, SOFTWARE, latency_text, rooms_json};
-use audera_sender::{EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Stream, StreamConfig, Tap, Target};
+use audera_pw_sender::{
+    Hosted, LATENCY_PROPERTY, Objects, ROOMS_PROPERTY, RoomReport, SOFTWARE, latency_text, rooms_json,
+};
+use audera_sender::{
+    CodecChoice, EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Stream, StreamConfig, StreamStatus, Tap,
+    Target,
+};
+use zbus::zvariant::OwnedObjectPath;
 
 use crate::arguments::Arguments;
-use crate::feedback::{Graph, Judge, Targets, Verdict};
+use crate::feedback::{Graph, Judge, Targets, Verdict, input_name};
+
+/// Why a source does not play that was told to stop.
+const STOPPED: &str = "it was stopped on D-Bus: Start lets it play again";
 
 /// A running source. Dropping it takes the capture away and joins the network thread.
 pub(crate) struct Source {
@@ -27,11 +38,23 @@ struct Inner {
     players: BTreeMap<PlayerKey, PlayerInfo>,
     judge: Judge,
     active: bool,
+    /// What is captured.
+    input: String,
+    /// Why it must not play, and whether somebody has stopped it.
+    refused: Option<String>,
+    stopped: bool,
+    /// Whether it begins with a signal, by itself.
+    gated: bool,
+    /// Its stream, as told last.
+    status: Option<StreamStatus>,
+    codec: CodecChoice,
+    latency: Span,
+    objects: Option<Objects>,
     registry: Option<Registry>,
     node: Option<Node>,
     stream: Option<Stream>,
     /// After the stream that it serves.
-    _hosted: Option<Hosted>,
+    hosted: Option<Hosted>,
 }
 
 impl Source {
@@ -44,10 +67,18 @@ impl Source {
             players: BTreeMap::new(),
             judge: Judge::default(),
             active: false,
+            input: String::new(),
+            refused: None,
+            stopped: false,
+            gated: arguments.gate.is_some(),
+            status: None,
+            codec: arguments.sender.encoding.codec,
+            latency: arguments.sender.latency.initial(),
+            objects: None,
             registry: None,
             node: None,
             stream: None,
-            _hosted: None,
+            hosted: None,
         }));
         let config = HubConfig {
             name: arguments.name.clone(),
@@ -82,13 +113,18 @@ impl Source {
         let channels = Channel::usual(usize::from(sender.channels));
         node.connect(&Connect::new(Offer { rate: Some(sender.rate), channels }))?;
         let weak = Rc::downgrade(&inner);
+        let objects =
+            Objects::start(host, &hosted.hub, names::SOURCE, move |call| on(&weak, |inner| inner.called(call)))?;
+        let weak = Rc::downgrade(&inner);
         let registry = Registry::new(&core, move |event| on(&weak, |inner| inner.graph_changed(&event)))?;
         {
             let mut inner = inner.borrow_mut();
             inner.registry = Some(registry);
             inner.node = Some(node);
             inner.stream = Some(stream);
-            inner._hosted = Some(hosted);
+            inner.hosted = Some(hosted);
+            inner.objects = Some(objects);
+            inner.show();
         }
         Ok(Source { _inner: inner })
     }
@@ -120,7 +156,8 @@ impl Inner {
                 self.look_for_feedback();
             }
             // What is played has a volume of its own; the room's is set elsewhere.
-            HubEvent::Room { .. } => {}
+            // A source sets no rooms.
+            HubEvent::Room { .. } | HubEvent::NotSet { .. } => {}
             HubEvent::Stream(status) => {
                 if self.active != status.active {
                     let name = &self.name;
@@ -130,10 +167,14 @@ impl Inner {
                 let shown = Properties::new()
                     .with(ROOMS_PROPERTY, rooms_json(&status))
                     .with(LATENCY_PROPERTY, latency_text(&status));
+                self.status = Some(status);
+                self.show();
                 if let Some(Err(error)) = self.node.as_ref().map(|node| node.update_properties(&shown)) {
                     self.log.debug(format_args!("the state of \"{}\" cannot be shown: {error}", self.name));
                 }
             }
+            // Somebody wants it so.
+            HubEvent::Trouble(trouble) if trouble == STOPPED => self.log.debug(trouble),
             HubEvent::Trouble(trouble) => self.log.error(trouble),
         }
     }
@@ -163,17 +204,91 @@ impl Inner {
         let graph = Graph { nodes: &nodes, links: &links, capture };
         let includes = |room: &str| is_target(&self.target, &self.players, room);
         let targets = Targets { any: self.has_targets(), includes: &includes };
-        match self.judge.judge(&graph, &targets) {
+        let input = input_name(&graph).unwrap_or_default();
+        let moved = input != self.input;
+        self.input = input;
+        let verdict = self.judge.judge(&graph, &targets);
+        let news = moved || verdict != Verdict::Unchanged;
+        match verdict {
             Verdict::Unchanged => {}
             Verdict::Refuse(refusal) => {
+                self.refused = Some(refusal.clone());
                 self.log.error(format_args!("\"{}\" {refusal}", self.name));
                 stream.forbid(Some(refusal));
             }
             Verdict::Allow => {
-                stream.forbid(None);
+                self.refused = None;
+                stream.forbid(self.stopped.then(|| STOPPED.to_owned()));
                 self.log.info(format_args!("\"{}\" does not capture its own rooms now and may play again", self.name));
             }
         }
+        if news {
+            self.show();
+        }
+    }
+
+    /// Somebody on D-Bus wants something.
+    fn called(&mut self, call: Call) {
+        let Call { request, reply, .. } = call;
+        let (order, Some(stream), Some(hosted)) = (Order::read(&request), &self.stream, &self.hosted) else { return };
+        let done = order.map(|order| match order {
+            // One that waits for a signal goes on to do so.
+            Order::Start => {
+                self.stopped = false;
+                if self.refused.is_none() {
+                    stream.forbid(None);
+                }
+                if !self.gated {
+                    stream.begin();
+                }
+            }
+            Order::Stop => {
+                self.stopped = true;
+                if self.gated && self.refused.is_none() {
+                    stream.forbid(Some(STOPPED.to_owned()));
+                } else if !self.gated {
+                    stream.end();
+                }
+            }
+            Order::Target(names) => {
+                if !names.is_empty() {
+                    // Rooms can only be found by name if they are looked for.
+                    hosted.hub.discover();
+                }
+                self.target = Target::Named(names);
+                stream.retarget(self.target.clone());
+            }
+        });
+        self.look_for_feedback();
+        self.show();
+        reply.answer(done);
+    }
+
+    /// Shows the source on D-Bus as it is now.
+    fn show(&self) {
+        let Some(objects) = &self.objects else { return };
+        let Ok(path) = OwnedObjectPath::try_from(names::OWN_SOURCE) else { return };
+        let members = self.status.iter().flat_map(|status| &status.members);
+        let latency = self.status.as_ref().map_or(self.latency, |status| status.latency);
+        let object = Object {
+            name: self.name.clone(),
+            input: self.input.clone(),
+            target: match &self.target {
+                Target::Named(names) => names.clone(),
+                Target::Everywhere | Target::Player(_) | Target::Group(_) => Vec::new(),
+            },
+            playing: self.active,
+            stopped: self.stopped,
+            refused: self.refused.clone(),
+            codec: match self.codec {
+                CodecChoice::Auto => "auto",
+                CodecChoice::Pcm => "pcm",
+                CodecChoice::Opus => "opus",
+            },
+            latency_ms: latency.as_secs_f64() * 1e3,
+            rooms: members.map(RoomReport::from).collect::<Vec<_>>(),
+        };
+        objects.show(path, &DEFINITION, object.values());
     }
 
     /// Whether the source plays to any room, be it one that is not there yet.
@@ -183,10 +298,11 @@ impl Inner {
     }
 }
 
-/// Whether a source with this target plays to the room of this name.
+/// Whether a source with this target plays to the room of this name, or to a room in the group of this name.
 fn is_target(target: &Target, players: &BTreeMap<PlayerKey, PlayerInfo>, room: &str) -> bool {
     let by_name = matches!(target, Target::Named(names) if names.iter().any(|name| name == room || name == EVERYWHERE));
-    by_name || players.values().any(|player| player.room == room && target.includes(player))
+    let has_name = |player: &PlayerInfo| player.room == room || player.groups.iter().any(|group| group == room);
+    by_name || players.values().any(|player| has_name(player) && target.includes(player))
 }
 
 fn properties(arguments: &Arguments) -> Properties {

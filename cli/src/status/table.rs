@@ -123,6 +123,7 @@ fn state_kind(state: &str) -> Kind {
     match state {
         "playing" => Kind::Good,
         "refused" => Kind::Bad,
+        "stopped" => Kind::Quiet,
         _ => Kind::Plain,
     }
 }

@@ -33,13 +33,13 @@ fn sources_are_started_stopped_and_sent_elsewhere() {
     assert_eq!(site.ok(&["source", "start"]), "");
     assert_eq!(source()["state"], "playing");
     assert_eq!(site.ok(&["source", "stop", "radio"]), "");
-    assert_eq!(source()["state"], "idle");
+    assert_eq!(source()["state"], "stopped");
     assert_eq!(site.ok(&["source", "target", "Radio", "Living Room", "bath.local:6528"]), "");
     assert_eq!(site.ok(&["source", "target", "Radio"]), "Living Room\nbath.local:6528\n");
     assert_eq!(site.ok(&["source", "target", "Radio", "--none"]), "");
     assert_eq!(source()["target"], json("[]"));
     let table = site.ok(&["source", "list"]);
-    assert_eq!(table.lines().nth(1), Some("Radio   idle   100 ms   alsa_input.line"), "{table}");
+    assert_eq!(table.lines().nth(1), Some("Radio   stopped  100 ms   alsa_input.line"), "{table}");
     let error = site.refused(5, &["source", "start", "Tape"]);
     assert!(error.contains("there is Radio"), "{error}");
     let long = "x".repeat(300);

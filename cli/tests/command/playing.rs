@@ -20,7 +20,15 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     session.wait_for_ports(&["audera.Kitchen:playback_FL".into()]).unwrap();
     let noise = session.dir().join("noise.wav");
     sound::noise(48_000, 2, 120.0, 0.1, 1).write(&noise, Samples::F32).unwrap();
-    let playing = session.play(&noise, "audera.Kitchen").unwrap();
+    // The sink's node is there a little before its object on the bus.
+    let sink = || {
+        let status = json(&audera(session, &["status", "--json"]).out);
+        status["sinks"].as_array()?.iter().find(|sink| sink["target"] == "Kitchen").cloned()
+    };
+    assert_eq!(session.poll("the sink", sink).unwrap()["node"], "audera.Kitchen");
+    let mut play = command(session);
+    play.arg("play").arg(&noise).args(["--to", "kitchen"]);
+    let playing = session.spawn(play).unwrap();
 
     let program = env!("CARGO_BIN_EXE_audera");
     let line = format!("{program} top; echo ended with $?; read hold; NO_COLOR=1 {program} top; read hold");
@@ -48,7 +56,7 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     assert!(told(&home, &address).contains("mute=on\n"));
     terminal.press(&["i"]);
     terminal.wait_for("what i does", |screen| screen.contains("Kitchen plays a short sound"));
-    session.poll("the sound", || kitchen.output().contains("wants to hear the room").then_some(())).unwrap();
+    session.poll("the sound", || kitchen.output().contains("is to be heard").then_some(())).unwrap();
     // Everywhere, below the rooms; and what cannot be done is said below all.
     terminal.press(&["Down", "i"]);
     let screen = terminal.wait_for("a message", |screen| screen.contains("choose a room"));
@@ -68,6 +76,7 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     let room = &status["rooms"][1];
     assert_eq!((&room["state"], &room["stream"]["codec"]), (&json("\"playing\""), &json("\"opus\"")), "{room}");
     assert!(room["statistics"]["sync_error_us"].is_f64() && room["statistics"]["buffered_ms"].is_u64(), "{room}");
+    assert_eq!(sink().unwrap()["state"], "playing");
     drop(playing);
     terminal.wait_for("silence", |screen| screen.starts_with("Audera  2 rooms, 0 playing\n"));
     terminal.press(&["q"]);

@@ -34,10 +34,8 @@ fn what_is_set_is_seen_at_the_player() {
         site.assert_told(&kitchen, told);
     }
     assert_eq!(site.ok(&["identify", "Living Room"]), "");
-    site.session
-        .poll("the sound", || living.process.output().contains("wants to hear the room").then_some(()))
-        .unwrap();
-    assert!(!kitchen.process.output().contains("wants to hear the room"));
+    site.session.poll("the sound", || living.process.output().contains("is to be heard").then_some(())).unwrap();
+    assert!(!kitchen.process.output().contains("is to be heard"));
 
     groups(&site, &kitchen, &living);
 

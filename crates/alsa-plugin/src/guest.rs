@@ -1,6 +1,7 @@
 //! Manners of a library in somebody else's process.
 
 use std::{
+    ffi::c_int,
     io,
     mem::MaybeUninit,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -50,10 +51,41 @@ impl Drop for Blocked {
     }
 }
 
-/// Runs `what`; `None` if it panics, which must not reach C.
+/// Runs `what`; `None` if it panics, which must not reach C. The program cannot cancel the thread meanwhile.
 pub(crate) fn shielded<T>(what: impl FnOnce() -> T) -> Option<T> {
+    let _restored = Uncancelled::new();
     // What may be left broken by a panic is behind a lock, which is poisoned by it.
     catch_unwind(AssertUnwindSafe(what)).ok()
+}
+
+/// Puts off `pthread_cancel` of this thread, which would unwind it from within, for example, a `read`: Rust aborts the
+/// process when such unwinding meets `catch_unwind` or a C entry, and locks would never be released. Dropping it restores
+/// what was; a cancellation that came meanwhile then takes effect at the next function of C that is a point for it.
+struct Uncancelled(c_int);
+
+// Not in the crate `libc` for Linux.
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+/// `PTHREAD_CANCEL_DISABLE` of glibc and musl.
+const CANCEL_DISABLE: c_int = 1;
+
+impl Uncancelled {
+    fn new() -> Self {
+        let mut before = 0;
+        // SAFETY: a state that there is, and a place for what was; it is no point of cancellation itself.
+        unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
+        Self(before)
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        let mut disabled = 0;
+        // SAFETY: a state that was there before, and a place.
+        unsafe { pthread_setcancelstate(self.0, &raw mut disabled) };
+    }
 }
 
 /// A plugin's own part, behind a lock: entries may come from any thread.

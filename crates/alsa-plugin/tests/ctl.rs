@@ -42,7 +42,12 @@ impl Mixer for Desk {
         let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) };
         let info =
             CardInfo { id: "Desk".into(), name: "A desk with a name that is too long".into(), ..CardInfo::default() };
-        let decibels = Some(Decibels::Ends { least: -5_000, most: 0, mutes: true });
+        let decibels = match request.options.text("scale")?.as_deref() {
+            None => Decibels::Ends { least: -5_000, most: 0, mutes: true },
+            Some("curve") => Decibels::Curve { points: vec![(0, -9_000), (50, -2_000), (100, 0)], mutes: true },
+            Some(_) => Decibels::Curve { points: (0..=11).map(|n| (n, n as i32)).collect(), mutes: true },
+        };
+        let decibels = Some(decibels);
         let element =
             |name: &str, kind, channels| Element { name: name.into(), index: 0, kind, channels, writable: true };
         let elements = vec![
@@ -99,6 +104,11 @@ static ONE: u64 = 1;
 
 /// A room, and a mixer of it as an application has it.
 fn open() -> (Arc<Mutex<Room>>, *mut raw::snd_ctl_t) {
+    let (room, mixer) = try_open("");
+    (room, mixer.unwrap())
+}
+
+fn try_open(options: &str) -> (Arc<Mutex<Room>>, Result<*mut raw::snd_ctl_t, c_int>) {
     let room = Room { volume: [50, 40], on: true, changed: Vec::new(), subscribed: false, gone: false };
     let room = Arc::new(Mutex::new(room));
     let number = {
@@ -106,7 +116,7 @@ fn open() -> (Arc<Mutex<Room>>, *mut raw::snd_ctl_t) {
         rooms.push(room.clone());
         rooms.len() - 1
     };
-    (room, open_as(&format!("type desk\nroom {number}\n")).unwrap())
+    (room, open_as(&format!("type desk\nroom {number}\n{options}\n")))
 }
 
 fn open_as(definition: &str) -> Result<*mut raw::snd_ctl_t, c_int> {
@@ -168,6 +178,32 @@ fn mixer_programs_find_slider_and_mute() {
         raw::snd_mixer_close(simple);
     }
     assert_eq!(Arc::strong_count(&room), 2, "the mixer still holds its room");
+}
+
+#[test]
+fn a_curve_is_read_between_its_points() {
+    let (_room, mixer) = try_open("scale curve");
+    let (mut hctl, mut simple, mut value, mut most) = (ptr::null_mut(), ptr::null_mut(), 0, 0);
+    // SAFETY: places for all that is asked; closing the simple mixer closes all that is attached to it.
+    unsafe {
+        assert_eq!(raw::snd_hctl_open_ctl(&raw mut hctl, mixer.unwrap()), 0);
+        assert_eq!(raw::snd_mixer_open(&raw mut simple, 0), 0);
+        assert_eq!(raw::snd_mixer_attach_hctl(simple, hctl), 0);
+        assert_eq!(raw::snd_mixer_selem_register(simple, ptr::null_mut(), ptr::null_mut()), 0);
+        assert_eq!(raw::snd_mixer_load(simple), 0);
+        let master = raw::snd_mixer_first_elem(simple);
+        let silence = c_long::from(raw::SND_CTL_TLV_DB_GAIN_MUTE);
+        assert_eq!(raw::snd_mixer_selem_get_playback_dB_range(master, &raw mut value, &raw mut most), 0);
+        assert_eq!((value, most), (silence, 0));
+        for (volume, expected) in [(0, silence), (25, -5_500), (50, -2_000), (75, -1_000), (100, 0)] {
+            assert_eq!(raw::snd_mixer_selem_ask_playback_vol_dB(master, volume, &raw mut value), 0);
+            assert_eq!(value, expected);
+            assert_eq!(raw::snd_mixer_selem_ask_playback_dB_vol(master, expected, 0, &raw mut value), 0);
+            assert_eq!(value, volume);
+        }
+        raw::snd_mixer_close(simple);
+    }
+    assert_eq!(try_open("scale broken").1.err(), Some(-libc::EINVAL));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     ptr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     thread,
 };
@@ -23,7 +23,12 @@ struct Hand {
     position: AtomicU64,
     wake_at: AtomicU64,
     gone: AtomicBool,
+    suspended: AtomicBool,
+    /// What a try to resume gives.
+    resumes: AtomicI32,
     panics: AtomicBool,
+    /// Where the application has moved to by itself.
+    moves: Mutex<Vec<u64>>,
     stops: AtomicU64,
     began: AtomicI64,
     heard: Mutex<Vec<u8>>,
@@ -41,6 +46,9 @@ impl Hand {
             position: AtomicU64::new(0),
             wake_at: AtomicU64::new(0),
             gone: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
+            resumes: AtomicI32::new(0),
+            moves: Mutex::new(Vec::new()),
             panics: AtomicBool::new(false),
             stops: AtomicU64::new(0),
             began: AtomicI64::new(-1),
@@ -65,6 +73,12 @@ impl Hand {
         }
     }
 
+    /// The machine sleeps, and wakes up again.
+    fn suspend(&self) {
+        self.suspended.store(true, SeqCst);
+        self.kick();
+    }
+
     fn unplug(&self) {
         self.gone.store(true, SeqCst);
         self.kick();
@@ -73,14 +87,15 @@ impl Hand {
 
 static ONE: u64 = 1;
 
-struct Deck {
+struct Deck<const RESUMES: bool = false> {
     hand: Arc<Hand>,
     map: Vec<u32>,
 }
 
-impl Pcm for Deck {
+impl<const RESUMES: bool> Pcm for Deck<RESUMES> {
     const NAME: &'static CStr = c"deck";
     const CAN_PAUSE: bool = true;
+    const CAN_RESUME: bool = RESUMES;
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
         let hand = request.options.integer("hand", 0..=1000)?.unwrap_or(-1);
@@ -112,6 +127,7 @@ impl Pcm for Deck {
     }
 
     fn prepare(&mut self) -> Result<(), Errno> {
+        self.hand.suspended.store(false, SeqCst);
         self.hand.position.store(0, SeqCst);
         Ok(())
     }
@@ -126,10 +142,23 @@ impl Pcm for Deck {
     }
 
     fn position(&mut self, _io: &Io) -> Position {
-        match self.hand.gone.load(SeqCst) {
-            true => Position::Gone,
-            false => Position::At(self.hand.position.load(SeqCst)),
+        match (self.hand.gone.load(SeqCst), self.hand.suspended.load(SeqCst)) {
+            (true, _) => Position::Gone,
+            (_, true) => Position::Suspended,
+            _ => Position::At(self.hand.position.load(SeqCst)),
         }
+    }
+
+    fn moved(&mut self, io: &Io) {
+        self.hand.moves.lock().unwrap().push(io.applied);
+    }
+
+    fn resume(&mut self, _io: &Io) -> Result<(), Errno> {
+        match self.hand.resumes.load(SeqCst) {
+            0 => self.hand.suspended.store(false, SeqCst),
+            refused => return Err(Errno::new(refused)),
+        }
+        Ok(())
     }
 
     fn play(&mut self, _io: &Io, frames: &[u8]) -> Result<(), Errno> {
@@ -154,7 +183,10 @@ impl Pcm for Deck {
         let mut count = 0_u64;
         // SAFETY: eight bytes, as an eventfd gives them; it does not block.
         unsafe { libc::read(self.hand.event.as_raw_fd(), (&raw mut count).cast(), 8) };
-        if self.hand.gone.load(SeqCst) || self.hand.position.load(SeqCst) >= position {
+        if self.hand.gone.load(SeqCst)
+            || self.hand.suspended.load(SeqCst)
+            || self.hand.position.load(SeqCst) >= position
+        {
             self.hand.kick();
         }
     }
@@ -191,6 +223,10 @@ const PERIOD: u64 = 100;
 const BUFFER: u64 = 450;
 
 fn open(definition: &str, stream: u32, mode: u32) -> Result<Opened, c_int> {
+    open_as::<Deck>(definition, stream, mode)
+}
+
+fn open_as<P: Pcm>(definition: &str, stream: u32, mode: u32) -> Result<Opened, c_int> {
     let text = format!("{definition}\n");
     let mut pcm = ptr::null_mut();
     // SAFETY: each is given places for what it makes, and the text is as long as it is said to be.
@@ -201,8 +237,7 @@ fn open(definition: &str, stream: u32, mode: u32) -> Result<Opened, c_int> {
         assert_eq!(raw::snd_input_buffer_open(&raw mut input, text.as_ptr().cast(), length), 0);
         assert_eq!(raw::snd_config_load(config, input), 0);
         raw::snd_input_close(input);
-        let result =
-            audera_alsa_plugin::pcm::open::<Deck>(&raw mut pcm, c"test".as_ptr(), config, stream, mode as c_int);
+        let result = audera_alsa_plugin::pcm::open::<P>(&raw mut pcm, c"test".as_ptr(), config, stream, mode as c_int);
         raw::snd_config_delete(config);
         result
     };
@@ -212,8 +247,12 @@ fn open(definition: &str, stream: u32, mode: u32) -> Result<Opened, c_int> {
 impl Opened {
     /// Sets it up for 16 bits, stereo.
     fn set_up(stream: u32, mode: u32, access: u32) -> (Self, Arc<Hand>) {
+        Self::set_up_as::<Deck>(stream, mode, access)
+    }
+
+    fn set_up_as<P: Pcm>(stream: u32, mode: u32, access: u32) -> (Self, Arc<Hand>) {
         let (hand, number) = Hand::new();
-        let pcm = open(&format!("type deck\nhand {number}"), stream, mode).unwrap();
+        let pcm = open_as::<P>(&format!("type deck\nhand {number}"), stream, mode).unwrap();
         let (mut hw, mut sw) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: an open PCM and parameters that are freed at the end.
         unsafe {
@@ -261,6 +300,7 @@ impl Opened {
             raw::SND_PCM_STATE_XRUN => State::Xrun,
             raw::SND_PCM_STATE_DRAINING => State::Draining,
             raw::SND_PCM_STATE_PAUSED => State::Paused,
+            raw::SND_PCM_STATE_SUSPENDED => State::Suspended,
             _ => State::Disconnected,
         }
     }
@@ -271,10 +311,35 @@ impl Opened {
     }
 
     fn delay(&self) -> i64 {
+        self.try_delay().unwrap()
+    }
+
+    fn try_delay(&self) -> Result<i64, c_int> {
         let mut delay = 0;
         // SAFETY: an open PCM and a place for the delay.
-        assert_eq!(unsafe { raw::snd_pcm_delay(self.0, &raw mut delay) }, 0);
-        delay
+        match unsafe { raw::snd_pcm_delay(self.0, &raw mut delay) } {
+            0 => Ok(delay),
+            error => Err(error),
+        }
+    }
+
+    fn available(&self) -> i64 {
+        // SAFETY: an open PCM.
+        unsafe { raw::snd_pcm_avail_update(self.0) }
+    }
+
+    /// Runs on when there is nothing left.
+    fn never_stop(&self) {
+        let (mut sw, mut boundary) = (ptr::null_mut(), 0);
+        // SAFETY: an open PCM and parameters that are freed at the end.
+        unsafe {
+            raw::snd_pcm_sw_params_malloc(&raw mut sw);
+            assert_eq!(raw::snd_pcm_sw_params_current(self.0, sw), 0);
+            assert_eq!(raw::snd_pcm_sw_params_get_boundary(sw, &raw mut boundary), 0);
+            assert_eq!(raw::snd_pcm_sw_params_set_stop_threshold(self.0, sw, boundary), 0);
+            assert_eq!(raw::snd_pcm_sw_params(self.0, sw), 0);
+            raw::snd_pcm_sw_params_free(sw);
+        }
     }
 
     /// What a poll that does not wait gives, as an application does it.
@@ -403,6 +468,135 @@ fn what_is_unplugged_is_no_device() {
     assert_eq!(pcm.write(&samples(10)), i64::from(-libc::ENODEV));
     // SAFETY: an open PCM.
     assert_eq!(unsafe { raw::snd_pcm_wait(pcm.0, 1000) }, -libc::ENODEV);
+}
+
+#[test]
+fn what_is_unplugged_takes_nothing() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(300)), 300);
+    hand.unplug();
+    assert_eq!((pcm.write(&samples(10)), pcm.state()), (i64::from(-libc::ENODEV), State::Disconnected));
+    assert_eq!(*hand.heard.lock().unwrap(), bytes(&samples(300)));
+}
+
+#[test]
+fn after_the_machine_slept_an_application_prepares() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.suspend();
+    assert_eq!(pcm.polled(), libc::POLLOUT | libc::POLLERR);
+    assert_eq!((pcm.state(), pcm.write(&samples(10))), (State::Xrun, i64::from(-libc::EPIPE)));
+    assert_eq!(pcm.call(raw::snd_pcm_prepare), 0);
+    assert_eq!((pcm.write(&samples(450)), pcm.state()), (450, State::Running));
+    // The same where nobody has polled.
+    hand.suspend();
+    assert_eq!((pcm.available(), pcm.state()), (i64::from(-libc::EPIPE), State::Xrun));
+}
+
+#[test]
+fn a_plugin_that_can_resume_does() {
+    let access = raw::SND_PCM_ACCESS_RW_INTERLEAVED;
+    let (pcm, hand) = Opened::set_up_as::<Deck<true>>(raw::SND_PCM_STREAM_PLAYBACK, NONBLOCK, access);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.suspend();
+    assert_eq!((pcm.polled(), pcm.state()), (libc::POLLOUT | libc::POLLERR, State::Suspended));
+    assert_eq!(pcm.write(&samples(10)), i64::from(-libc::ESTRPIPE));
+    hand.resumes.store(libc::EAGAIN, SeqCst);
+    pcm.call(raw::snd_pcm_resume);
+    assert_eq!(pcm.state(), State::Suspended);
+    hand.resumes.store(0, SeqCst);
+    assert_eq!((pcm.call(raw::snd_pcm_resume), pcm.state()), (0, State::Running));
+    hand.move_to(100);
+    assert_eq!(pcm.polled(), libc::POLLOUT);
+    // alsa-lib says that it has gone well whatever the plugin says: an application that believes it has to find out.
+    hand.suspend();
+    hand.resumes.store(libc::EIO, SeqCst);
+    assert_eq!(pcm.write(&samples(10)), i64::from(-libc::ESTRPIPE));
+    assert_eq!((pcm.call(raw::snd_pcm_resume), pcm.state()), (0, State::Xrun));
+    assert_eq!(pcm.write(&samples(10)), i64::from(-libc::EPIPE));
+}
+
+#[test]
+fn an_xrun_that_the_delay_shows_is_one() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(300)), 300);
+    hand.move_to(300);
+    // It is told as of the last position for a while.
+    let refused = loop {
+        match pcm.try_delay() {
+            Ok(delay) => assert_eq!(delay, 300 + 1000),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused, pcm.state(), hand.stops.load(SeqCst)), (-libc::EPIPE, State::Xrun, 1));
+}
+
+#[test]
+fn what_is_taken_back_is_noticed() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.move_to(50);
+    assert_eq!((pcm.available(), pcm.polled()), (50, 0));
+    // SAFETY: an open PCM.
+    assert_eq!(unsafe { raw::snd_pcm_rewind(pcm.0, 100) }, 100);
+    assert_eq!((pcm.available(), pcm.polled()), (150, libc::POLLOUT));
+    assert_eq!(*hand.moves.lock().unwrap(), [350]);
+    assert_eq!(pcm.write(&samples(60)), 60);
+    assert_eq!((pcm.available(), pcm.delay()), (90, 360 + 1000));
+    // SAFETY: an open PCM.
+    assert_eq!(unsafe { raw::snd_pcm_forward(pcm.0, 20) }, 20);
+    assert_eq!(pcm.write(&samples(10)), 10);
+    assert_eq!((pcm.available(), pcm.delay()), (60, 390 + 1000));
+    assert_eq!(*hand.moves.lock().unwrap(), [350, 430]);
+}
+
+#[test]
+fn counts_that_are_set_to_nought_go_on_from_there() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    pcm.never_stop();
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.move_to(100);
+    assert_eq!(pcm.available(), 100);
+    assert_eq!(pcm.call(raw::snd_pcm_reset), 0);
+    assert_eq!(pcm.available(), BUFFER as i64, "all of the buffer is free");
+    assert_eq!(*hand.moves.lock().unwrap(), [100]);
+    assert_eq!(pcm.write(&samples(300)), 300);
+    hand.move_to(150);
+    assert_eq!(pcm.available(), 200);
+    assert_eq!((pcm.delay(), pcm.state()), (250 + 1000, State::Running));
+    assert_eq!(*hand.moves.lock().unwrap(), [100]);
+}
+
+#[test]
+fn one_that_runs_stumbles_when_its_counts_are_set_to_nought() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(450)), 450);
+    hand.move_to(100);
+    assert_eq!(pcm.available(), 100);
+    assert_eq!(pcm.call(raw::snd_pcm_reset), 0);
+    // As a card: there is nothing left to be played.
+    assert_eq!((pcm.write(&samples(10)), pcm.state()), (i64::from(-libc::EPIPE), State::Xrun));
+}
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+#[test]
+fn a_thread_is_not_cancelled_within_the_plugin() {
+    let (pcm, _hand) = Opened::playback(NONBLOCK);
+    thread::scope(|scope| {
+        let cancelled = scope.spawn(|| {
+            let mut disabled = 0;
+            // SAFETY: this very thread, which is to be cancelled at the next point for it; the deck comes by one, its read.
+            unsafe { libc::pthread_cancel(libc::pthread_self()) };
+            let written = pcm.write(&samples(440));
+            // SAFETY: a place for what was; from here on it is not to be cancelled.
+            unsafe { pthread_setcancelstate(1, &raw mut disabled) };
+            (written, disabled)
+        });
+        assert_eq!(cancelled.join().unwrap(), (440, 0), "written, and free to be cancelled again");
+    });
 }
 
 #[test]

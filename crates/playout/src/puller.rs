@@ -245,6 +245,9 @@ impl Puller {
 
     /// Finds where sound starts within the `frames` from frame `done` of the period on. Skips what is too late.
     fn next_start(&mut self, mut resume: i64, done: usize, frames: usize) -> Wait {
+        // After a reset this costs one pull of silence more. One observation does not do: what makes a device run dry makes wake-ups late as well, by
+        // up to 30 ms, and to start by one of those is a second stumble. Nor does a look at the device before the first pull: when it has just been
+        // started many tell a position that does not move yet, and to find that out would take two pulls instead of one.
         let Some(Clocks { map, .. }) = self.clocks.filter(|_| self.device.is_sure()) else {
             return Wait::Beyond;
         };

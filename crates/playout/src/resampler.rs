@@ -46,15 +46,10 @@ impl Resampler {
 
     /// A resampler for frames of `width` samples.
     pub fn new(width: usize) -> Self {
-        Self {
-            kernel: Kernel::new(),
-            last: Position::of(0),
-            begin: 0,
-            count: 0,
-            channels: vec![0.0; ROOM * width],
-            interleaved: vec![0.0; ROOM * width],
-            width,
-        }
+        // Zeros would come from the kernel, when they are touched first: by the audio thread.
+        let touched = || vec![f32::MIN_POSITIVE; ROOM * width];
+        let (channels, interleaved) = (touched(), touched());
+        Self { kernel: Kernel::new(), last: Position::of(0), begin: 0, count: 0, channels, interleaved, width }
     }
 
     /// Where in the stream the next frame lies if it is made at `step` stream frames per output frame.

@@ -20,6 +20,10 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
+    /// A place for one.
+    const NONE: Self =
+        Self { first: 0, frames: 0, stamp: SenderTime::from_nanos(0), glide: Span::ZERO, opens_run: false };
+
     pub fn end(&self) -> i64 {
         self.first + self.frames
     }
@@ -93,8 +97,11 @@ pub(crate) struct Source {
 
 impl Source {
     pub fn new(samples: Consumer<f32>, incoming: Consumer<Packet>, width: usize, rate: u32) -> Self {
-        let capacity = incoming.buffer().capacity();
-        Self { samples, incoming, packets: VecDeque::with_capacity(capacity), cursor: 0, width, rate }
+        let mut packets = VecDeque::new();
+        // Written to here, where it may take its time: the audio thread would have to wait for each of its pages to come from the kernel.
+        packets.resize(incoming.buffer().capacity(), Packet::NONE);
+        packets.clear();
+        Self { samples, incoming, packets, cursor: 0, width, rate }
     }
 
     /// Takes notice of the packets that have arrived; tells when the first of them is to be heard.

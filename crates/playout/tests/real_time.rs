@@ -1,10 +1,11 @@
-//! The pull side neither allocates nor frees: every passage runs under an allocator that would abort.
+//! The pull side neither allocates nor frees: every passage runs under an allocator that would abort. Nor does it touch memory that has never been
+//! touched before, for which the kernel would let it wait.
 
 mod house;
 
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
-use audera_clock::{ClockMap, Span};
-use audera_playout::State;
+use audera_clock::{ClockMap, PlayerTime, SenderTime, Span};
+use audera_playout::{Config, State, playout};
 use house::clocks::Clocks;
 use house::pilot::pilot;
 use house::room::Room;
@@ -72,4 +73,41 @@ fn no_passage_allocates() {
     assert_eq!(room.state(), State::Drained);
     let stats = room.feeder.stats();
     assert!(stats.underruns > 0 && stats.resyncs > 2 && stats.late_frames > 0, "{stats:?}");
+}
+
+/// How often this thread had to wait for a page of memory.
+fn faults() -> i64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("Linux");
+    // The tenth field; the second, in parentheses, may contain anything.
+    let (_, fields) = stat.rsplit_once(')').expect("fields");
+    fields.split_whitespace().nth(7).and_then(|field| field.parse().ok()).expect("a number")
+}
+
+#[test]
+fn what_is_pulled_has_been_touched_before() {
+    let run = || {
+        let config = Config { rate: 48_000, channels: 8, capacity: Span::from_secs(2), max_pull: 480 };
+        let (mut feeder, mut puller) = playout(config).expect("a good configuration");
+        feeder.set_clock(ClockMap::identity());
+        std::thread::scope(|scope| {
+            // The network thread, whose part it is to touch what it fills.
+            scope.spawn(|| {
+                for n in 0..1_900 {
+                    feeder.push(SenderTime::from_nanos(n * 1_000_000), &[0.5; 8 * 48]).expect("room");
+                }
+            });
+        });
+        let mut out = [0.0; 8 * 480];
+        let before = faults();
+        for n in -3..190 {
+            puller.pull(PlayerTime::from_nanos(n * 10_000_000), &mut out);
+        }
+        let faults = faults() - before;
+        assert!(feeder.stats().played_frames > 80_000);
+        (faults, feeder, puller)
+    };
+    // The first touch the program itself, and stay, so that the last has memory of its own.
+    let _stay = [run(), run()];
+    let (faults, ..) = run();
+    assert!(faults <= 5, "{faults} pages, where reading the count may take one or two");
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use audera_pw::{Error, ModuleHost, Receiver};
-use audera_sender::{Hub, HubConfig, HubError, HubEvent};
+use audera_pw::{Error, ModuleHost, WakeSource};
+use audera_sender::{Hub, HubConfig, HubError, HubEvent, Mailbox};
 
 use crate::log::ToHost;
 
@@ -15,7 +15,7 @@ pub const SOFTWARE: &str = concat!("audera-pipewire ", env!("CARGO_PKG_VERSION")
 pub struct Hosted {
     /// The hub.
     pub hub: Hub,
-    _events: Receiver,
+    _events: WakeSource,
 }
 
 impl Hosted {
@@ -23,11 +23,23 @@ impl Hosted {
     ///
     /// # Errors
     /// The hub cannot start, see [`audera_sender::HubError`].
-    pub fn start(host: &ModuleHost, config: HubConfig, handler: impl FnMut(HubEvent) + 'static) -> Result<Self, Error> {
-        let (receiver, sender) = host.main_loop().channel(handler)?;
+    pub fn start(
+        host: &ModuleHost,
+        config: HubConfig,
+        mut handler: impl FnMut(HubEvent) + 'static,
+    ) -> Result<Self, Error> {
+        let mailbox = Mailbox::new();
+        let (receiver, waker) = host.main_loop().on_wake({
+            let mailbox = mailbox.clone();
+            // No more at once than there are players, rooms and streams, whatever comes meanwhile.
+            move || mailbox.take().into_iter().for_each(&mut handler)
+        })?;
         let log = tracing::Dispatch::from(Arc::new(ToHost(host.log())) as Arc<dyn tracing::Subscriber + Send + Sync>);
-        // Nobody receives any more when the module is on its way out.
-        let tell = move |event| drop(sender.send(event));
+        let tell = move |event| {
+            if mailbox.post(event) {
+                waker.wake();
+            }
+        };
         let state_dir = config.state_dir.display().to_string();
         let hub = Hub::start(config, log, tell).map_err(|error| match error {
             HubError::Identity(_) | HubError::Trust(_) => Error::Argument {

@@ -1,11 +1,13 @@
 //! What the PipeWire modules that send have in common: the arguments of a sender, its hub behind the host's main loop, its
-//! lines in the host's log, and its players' state as a node property. What is special to sinks or sources is in the modules.
+//! lines in the host's log, its objects on D-Bus, and its players' state as a node property. What is special to sinks or sources is in the modules.
 
 mod arguments;
+mod export;
 mod host;
 mod log;
 mod rooms;
 
 pub use arguments::{COMMON_KEYS, SenderArguments};
+pub use export::Objects;
 pub use host::{Hosted, SOFTWARE, host_name};
 pub use rooms::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};

@@ -170,6 +170,7 @@ pub(crate) async fn serve(
     let mut hello = SenderHello::new(&core.config.name, &core.config.software);
     hello.datagrams = connection.has_datagrams();
     hello.line = player.line;
+    hello.sound = core.sound();
     player.session.replace(Some(SenderSession::new(hello, now())));
     core.update(player, |info| {
         info.id = Some(peer);
@@ -183,7 +184,7 @@ pub(crate) async fn serve(
     // Whatever came with the last bytes, and the end of the session if it was ours.
     socket.deliver();
     let greeted = player.hello.borrow().is_some();
-    core.left(player);
+    core.left(player, ended.is_err());
     core.departed.notify_one();
     player.peer.set(None);
     core.update(player, |info| info.address = None);

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use audera_clock::SenderTime;
+use audera_clock::{SenderTime, Span};
 use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
-use audera_wire::{CloseCode, SenderEvent, Start, StreamFormat, StreamId};
+use audera_wire::{CloseCode, SenderEvent, Sound, Start, StreamFormat, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use crate::change::ChangeError;
 use crate::hub::{HubError, Order, Watcher};
+use crate::paced::LEAD;
 use crate::player::{Player, Route};
 use crate::pump::{Packet, Turn};
 use crate::select;
@@ -26,8 +27,10 @@ use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, S
 use crate::watch::watched;
 use crate::{connect, discovery, inbound, signals, tap};
 
-/// What farewells may take when the hub is dropped.
+/// What answers and farewells may take when the hub is dropped.
 const FAREWELL: Duration = Duration::from_millis(800);
+/// Rooms are kept for an application that has paused or stopped: it may go on in a moment.
+const LINGER: Span = Span::from_secs(2);
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
 /// A player that has refused a stream is asked again after so many status periods.
 const ASK_AGAIN: u64 = 5;
@@ -93,6 +96,10 @@ pub(crate) struct Core {
     line: Option<u64>,
     /// Rung when a connection has ended.
     pub(crate) departed: Notify,
+    /// Rung when there is news of a room to tell.
+    pub(crate) room_news: Notify,
+    /// Rung when a player has answered a change of its room.
+    pub(crate) answered: Notify,
     pub(crate) strangers: RefCell<Strangers>,
     /// Nobody is dialled any more.
     pub(crate) closing: Cell<bool>,
@@ -112,6 +119,8 @@ impl Core {
             next_id: Cell::new(1),
             line: new_line(),
             departed: Notify::new(),
+            room_news: Notify::new(),
+            answered: Notify::new(),
             strangers: RefCell::default(),
             closing: Cell::new(false),
         })
@@ -122,24 +131,41 @@ impl Core {
         let mut services = JoinSet::new();
         // Those who dialled in are spoken with until they have been told farewell.
         let callers = Rc::new(RefCell::new(JoinSet::new()));
-        self.config.players.iter().for_each(|address| self.add_configured(address));
+        for address in &self.config.players {
+            self.add_address(address);
+        }
+        let mut errands = JoinSet::new();
+        let mut discovers = false;
+        let discover = |services: &mut JoinSet<()>, discovers: &mut bool| {
+            if !std::mem::replace(discovers, true) {
+                services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            }
+        };
         if self.config.discover {
-            services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
+            discover(&mut services, &mut discovers);
         }
         if let Some(listen) = self.config.listen.clone() {
             let listener = inbound::run(self.clone(), listen, callers.clone());
             services.spawn_local(self.watched("the listener for players that dial in", listener));
         }
         services.spawn_local(self.watched("the report of the rooms' states", self.clone().report()));
+        services.spawn_local(self.watched("the news of the rooms", self.clone().tell_rooms()));
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
+                Order::Discover => discover(&mut services, &mut discovers),
+                Order::Run(errand) => {
+                    // Those that have ended meanwhile.
+                    while errands.try_join_next().is_some() {}
+                    errands.spawn_local(self.watched("a task", errand(self.endpoint.clone())));
+                }
                 order => self.obey(order),
             }
         }
         services.abort_all();
         self.closing.set(true);
-        self.say_farewell().await;
+        let errands_end = async { while errands.join_next().await.is_some() {} };
+        let _ = tokio::join!(self.say_farewell(), timeout_at(Instant::now() + FAREWELL, errands_end));
         callers.borrow_mut().abort_all();
     }
 
@@ -154,11 +180,10 @@ impl Core {
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(true);
-                self.begin(stream);
+                self.begin_anew(stream);
             }),
             Order::End(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(false);
-                self.flush(stream);
                 self.end(stream);
             }),
             Order::Retarget(key, target) => self.with_stream(key, |stream| {
@@ -171,7 +196,7 @@ impl Core {
                 if !lifted {
                     self.end(stream);
                 } else if stream.wanted.get() {
-                    self.begin(stream);
+                    self.begin_anew(stream);
                 }
             }),
             Order::Close(key) => {
@@ -180,11 +205,9 @@ impl Core {
                     task.abort();
                 }
             }
+            Order::AddPlayer(address) => self.add_address(&address),
             Order::Forget(key) => self.forget(&key),
-            Order::Set(key, change, answer) => match self.player(&key) {
-                Some(player) => player.change(*change, answer),
-                None => answer.into_iter().for_each(|answer| answer(Err(ChangeError::NotConnected))),
-            },
+            Order::Set(key, change, answer) => self.change_room(key, *change, answer),
             Order::Watch(watcher) => {
                 self.watcher.replace(Some(watcher));
                 for player in self.all_players() {
@@ -192,7 +215,6 @@ impl Core {
                     player.with_session(|session| session.watch(true));
                 }
             }
-            Order::Add(address) => self.add_configured(&address),
             Order::Remove(key) => {
                 if let Some(player) = self.player(&key) {
                     self.remove_player(&player);
@@ -208,7 +230,7 @@ impl Core {
                     connect::forget(self, player);
                 }
             }
-            Order::Shutdown => {}
+            Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
     }
 
@@ -219,8 +241,18 @@ impl Core {
         }
     }
 
-    fn all_streams(&self) -> Vec<Rc<Stream>> {
+    pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
         self.streams.borrow().values().map(|(stream, _)| stream.clone()).collect()
+    }
+
+    /// What all streams there are have in common, for those who want to know before one begins.
+    pub(crate) fn sound(&self) -> Option<Sound> {
+        let mut sounds = self.all_streams().into_iter().map(|stream| {
+            let config = stream.config.borrow();
+            Sound { rate: config.rate, channels: config.channels }
+        });
+        let first = sounds.next()?;
+        sounds.all(|sound| sound == first).then_some(first)
     }
 
     pub(crate) fn all_players(&self) -> Vec<Rc<Player>> {
@@ -243,6 +275,23 @@ impl Core {
 
     // Players
 
+    /// Begins to keep track of a player at a fixed address. The same place twice is one player.
+    fn add_address(self: &Rc<Self>, address: &str) {
+        let parse = |address: &str| Target::parse(address, audera_wire::PORT).ok();
+        let place = parse(address);
+        let known = self.players.borrow().keys().any(|key| match key {
+            PlayerKey::Address(known) => known == address || (place.is_some() && parse(known) == place),
+            PlayerKey::Discovered(_) | PlayerKey::Caller(..) => false,
+        });
+        if !known {
+            self.add_player(
+                PlayerKey::Address(address.to_owned()),
+                address.to_owned(),
+                Route::Configured(address.to_owned()),
+            );
+        }
+    }
+
     /// Begins to keep track of a player and, unless it is the one who dials, to connect to it.
     pub(crate) fn add_player(self: &Rc<Self>, key: PlayerKey, room: String, route: Route) -> Rc<Player> {
         // Who dials us has a line of its own; ours then only says that it is the same clock.
@@ -256,20 +305,6 @@ impl Core {
             player.task.replace(Some(task.abort_handle()));
         }
         player
-    }
-
-    /// Keeps a connection to a player at a fixed address. The same place twice is one player.
-    fn add_configured(self: &Rc<Self>, address: &str) {
-        let place = |address: &str| Target::parse(address, audera_wire::PORT).ok();
-        let new = place(address);
-        let same = |player: &Rc<Player>| match &*player.route.borrow() {
-            Route::Configured(known) => known == address || (new.is_some() && place(known) == new),
-            _ => false,
-        };
-        if !self.all_players().iter().any(same) {
-            let route = Route::Configured(address.to_owned());
-            self.add_player(PlayerKey::Address(address.to_owned()), address.to_owned(), route);
-        }
     }
 
     /// Changes what is known of a player, and tells if it did change.
@@ -317,7 +352,7 @@ impl Core {
     }
 
     pub(crate) fn remove_player(&self, player: &Player) {
-        self.left(player);
+        self.left(player, false);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
         for stream in self.all_streams() {
@@ -331,9 +366,10 @@ impl Core {
         self.tell(HubEvent::Forgotten(key));
     }
 
-    /// The player's connection is gone: it plays nothing until it is back.
-    pub(crate) fn left(&self, player: &Player) {
+    /// The player's connection is gone, `replaced` by another one or not: it plays nothing until it is back.
+    pub(crate) fn left(&self, player: &Player, replaced: bool) {
         player.disconnect();
+        self.changes_after(player, replaced);
         let key = player.key();
         for stream in self.all_streams() {
             let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
@@ -357,12 +393,10 @@ impl Core {
                 discovery::forget_doubles(self, player);
                 inbound::replace_former(self, player);
                 self.update(player, |info| {
-                    // A player that was found by its announced name is bound to it; another name that it gives itself is not believed.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room = hello.name;
-                    }
+                    info.take_name(&hello.name);
                     info.groups = hello.groups;
                     info.software = Some(hello.software);
+                    info.takes = Some(hello.formats);
                     info.reach = Reach::Ready;
                 });
                 if self.watcher.borrow().is_some() {
@@ -395,34 +429,21 @@ impl Core {
                 if let Some(id) = status.stream {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
-                        stream.told(now(), id, &player.key(), status);
+                        let left = stream.told(now(), id, &player.key(), status);
+                        let told = !left.is_empty();
+                        for player in left.iter().filter_map(|key| self.player(key)) {
+                            player.enqueue_end(id);
+                            self.resume(&player);
+                        }
+                        if told {
+                            self.tell_stream(&stream);
+                        }
                     }
                 }
             }
-            SenderEvent::Room { state, settled, .. } => {
-                let regrouped = player.info.borrow().groups != state.groups;
-                self.update(player, |info| {
-                    // See above.
-                    if !matches!(info.key, PlayerKey::Discovered(_)) {
-                        info.room.clone_from(&state.name);
-                    }
-                    info.groups.clone_from(&state.groups);
-                });
-                if regrouped {
-                    self.all_streams().iter().for_each(|stream| self.rematch(stream));
-                }
-                player.state.replace(Some(state.clone()));
-                let settled = settled && player.change_answered(&Ok(state.clone()));
-                self.tell(HubEvent::Room { key: player.key(), state, settled });
-            }
-            SenderEvent::SetRefused(refusal) => {
-                tracing::info!(room = %player.room(), "the room stays as it is: {refusal}");
-                let settled = player.change_answered(&Err(refusal.into()));
-                // Whoever has asked shows what was asked for.
-                if let Some(state) = player.state.borrow().clone() {
-                    self.tell(HubEvent::Room { key: player.key(), state, settled });
-                }
-            }
+            SenderEvent::Room { state, settled, .. } => self.room_heard(player, state, settled),
+            SenderEvent::SetRefused(refusal) => self.not_changed(player, refusal.into()),
+            SenderEvent::SetUnanswered(_) => self.not_changed(player, ChangeError::Unanswered),
             SenderEvent::Closed { code, reason } => {
                 let reach = match code {
                     CloseCode::NotPaired => Reach::Refused(reason),
@@ -453,14 +474,27 @@ impl Core {
         let id = StreamId(self.next_id.get());
         self.next_id.set(id.0.wrapping_add(1).max(1));
         stream.run.replace(Some(Run { id, members: BTreeMap::new() }));
-        stream.pump.borrow_mut().begin();
+        stream.pump.borrow_mut().begin(now() + LEAD);
         // Somebody wants to hear something: who was away may be back by now.
         self.all_players().iter().filter(|player| player.session.borrow().is_none()).for_each(|p| p.retry.notify_one());
         self.rematch(stream);
         self.tell_stream(stream);
     }
 
-    fn end(&self, stream: &Stream) {
+    /// Begins with what comes from now on: what has waited until now was not for this stream.
+    fn begin_anew(&self, stream: &Rc<Stream>) {
+        self.pump(stream);
+        self.begin(stream);
+    }
+
+    /// Ends the stream behind all that was handed over until now.
+    fn end(&self, stream: &Rc<Stream>) {
+        self.flush(stream);
+        self.end_here(stream);
+    }
+
+    /// Ends the stream behind what was sent.
+    fn end_here(&self, stream: &Stream) {
         let Some(run) = stream.run.take() else { return };
         stream.pump.borrow_mut().end();
         for (key, member) in &run.members {
@@ -513,24 +547,24 @@ impl Core {
         if run.members.contains_key(&key) || player.with_session(|session| session.is_closed()).unwrap_or(true) {
             return;
         }
-        let started =
-            select::format_for(&config.encoding, config.rate, config.channels, &hello.formats).and_then(|format| {
-                let mut pump = stream.pump.borrow_mut();
-                pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
-                let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
-                let started = player.with_session(|session| session.start(start));
-                started.ok_or("not connected")?.map_err(|error| error.to_string())?;
-                Ok(format)
-            });
-        let state = match &started {
-            Ok(_) => MemberState::Starting,
-            Err(reason) => MemberState::Refused(reason.clone()),
+        let format = select::format_for(&config.encoding, config.rate, config.channels, &hello.formats);
+        let started = format.clone().and_then(|format| {
+            stream.too_late_for(hello.max_latency).map_or(Ok(()), Err)?;
+            let mut pump = stream.pump.borrow_mut();
+            pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
+            let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
+            let started = player.with_session(|session| session.start(start));
+            started.ok_or("not connected")?.map_err(|error| error.to_string())
+        });
+        let state = match started {
+            Ok(()) => MemberState::Starting,
+            Err(reason) => MemberState::Refused(reason),
         };
         let membership = Membership {
             room: player.room(),
             state,
             by_own: false,
-            format: started.ok(),
+            format: format.ok(),
             status: None,
             max_latency: hello.max_latency,
             given: stream.pump.borrow().delay(),
@@ -555,15 +589,30 @@ impl Core {
     /// Turns the blocks that wait into packets in the players' queues.
     fn pump(&self, stream: &Rc<Stream>) {
         loop {
-            let Some(turn) = stream.pump.borrow_mut().pull() else {
+            let Some(turn) = stream.pump.borrow_mut().pull(now()) else {
                 return stream.pump.borrow().rest();
             };
             match turn {
+                Turn::Started => {
+                    stream.lingers_until.set(None);
+                    // Rooms that another sender has taken meanwhile are to play this again: somebody has just asked for it.
+                    if !stream.is_heard() {
+                        self.end_here(stream);
+                    }
+                    stream.wanted.set(true);
+                    self.begin(stream);
+                    continue;
+                }
+                Turn::Held => {
+                    self.send_rest(stream);
+                    stream.lingers_until.set(Some(now() + LINGER));
+                    continue;
+                }
                 Turn::Quiet => continue,
                 Turn::Closing => {
                     // What is pending is silence.
                     stream.wanted.set(false);
-                    self.end(stream);
+                    self.end_here(stream);
                     continue;
                 }
                 Turn::Opened => {
@@ -582,6 +631,10 @@ impl Core {
     /// Sends what does not fill a packet, filled up with silence.
     fn flush(&self, stream: &Rc<Stream>) {
         self.pump(stream);
+        self.send_rest(stream);
+    }
+
+    fn send_rest(&self, stream: &Stream) {
         if let Some(run) = stream.run.borrow().as_ref() {
             let players = self.players.borrow();
             stream.pump.borrow_mut().flush(run.id, |format, packet| hand_out(run, &players, format, packet));
@@ -631,17 +684,27 @@ impl Core {
         for stream in self.all_streams() {
             self.end(&stream);
         }
+        let until = Instant::now() + FAREWELL;
         let players = self.all_players();
-        for player in &players {
-            player.with_session(|session| session.close(CloseCode::Shutdown, "the sender shuts down"));
-        }
+        // A change of a room is sent when the one before it is answered: what waits would be lost.
+        let all_is_answered = async {
+            while players.iter().any(|player| !player.changes.borrow().is_settled()) {
+                tokio::select! {
+                    () = self.answered.notified() => {}
+                    () = self.departed.notified() => {}
+                }
+            }
+        };
+        // Those who do not answer in time leave enough of it for a farewell.
+        let _ = timeout_at(until - FAREWELL / 4, all_is_answered).await;
+        players.iter().for_each(|player| player.enqueue_farewell());
         let connections_end = async {
             while players.iter().any(|player| player.session.borrow().is_some()) {
                 self.departed.notified().await;
             }
         };
         // Those who do not read in time see the connection closed.
-        let _ = timeout(FAREWELL, connections_end).await;
+        let _ = timeout_at(until, connections_end).await;
     }
 }
 
@@ -666,10 +729,32 @@ async fn pump_blocks(core: Rc<Core>, stream: Rc<Stream>) {
             return;
         }
     };
-    // Fails only when the runtime shuts down.
-    while let Ok(mut ready) = doorbell.readable().await {
-        tap::silence(doorbell.get_ref());
-        ready.clear_ready();
+    loop {
+        tokio::select! {
+            ready = doorbell.readable() => {
+                // Fails only when the runtime shuts down.
+                let Ok(mut ready) = ready else { return };
+                tap::silence(doorbell.get_ref());
+                ready.clear_ready();
+            }
+            () = sleep_until(stream.next_due()) => {}
+        }
         core.pump(&stream);
+        if stream.lingers_until.get().is_some_and(|until| until <= now()) {
+            stream.lingers_until.set(None);
+            stream.wanted.set(false);
+            core.end(&stream);
+        }
     }
 }
+
+async fn sleep_until(at: Option<SenderTime>) {
+    match at {
+        Some(at) => sleep((at - now()).to_duration()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

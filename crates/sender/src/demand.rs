@@ -4,11 +4,13 @@
 //! less that. The latency follows the needs up at once, with a margin, and down only when nobody has needed it for minutes: each change is
 //! heard, if faintly, and what was needed once is likely to be needed again.
 //!
-//! A member whose needs cannot be met is not allowed to carry the others along. Pure: it is told the time.
+//! A member whose needs cannot be met, or grow without end, is not allowed to carry the others along; nor is what this process itself was
+//! late by. Pure: it is told the time.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use audera_clock::{SenderTime, Span};
+use audera_wire::MAX_LATENCY;
 
 use crate::glide::Slope;
 use crate::types::PlayerKey;
@@ -31,12 +33,31 @@ const OUTAGES: u32 = 3;
 const APART: Span = Span::from_secs(1);
 /// ... and not further.
 const FORGOTTEN: Span = Span::from_secs(30);
-/// A member for whose sake the latency was raised by so much again, after it had got what it needed, has a link that is too slow for the stream.
+/// A member whose need has grown by so much, without ever having come to rest, has a link that is too slow for the stream: what waits there
+/// grows for as long as it is waited for.
 const HOPELESS: Span = Span::from_millis(600);
-/// The latency suffices for a member that has not lacked for so long.
-const CONTENT: Span = Span::from_secs(10);
+/// A need that has not grown for so long has come to rest; and a member that was given up gets another chance when it has not lacked for so
+/// long. A link that is too slow by little lacks again every few seconds, whenever what was dropped has filled up again.
+const REST: Span = HOLD;
+/// A need that is larger by so much at once...
+const LEAP: Span = Span::from_millis(100);
+/// ... after so long is another need, and did not grow: the way there is another one.
+const BEFORE_LEAP: Span = Span::from_secs(10);
 /// A pause in what is told, beyond this, is not time that was played.
 const PAUSE: Span = Span::from_secs(2);
+
+/// What a member tells of the time since it told last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    /// The latency it was given.
+    pub(crate) given: Span,
+    /// How much of it was to spare at the worst moment; negative where it did not suffice.
+    pub(crate) spare: Span,
+    /// What this process was late by, just once: no fault of the network.
+    pub(crate) excused: Span,
+    /// The most that the member can hold.
+    pub(crate) most: Span,
+}
 
 /// What a member has needed.
 #[derive(Debug, Default)]
@@ -45,10 +66,22 @@ struct History {
     peaks: VecDeque<(i64, Span)>,
     /// When it last lacked, in played time.
     lacked: Option<Span>,
-    /// By how much the latency was raised for it after the first time, without it being content; `None` before the first time.
-    raised: Option<Span>,
+    /// How its need grows; `None` while it is at rest.
+    growth: Option<Growth>,
+    /// It is not waited for any more.
+    hopeless: bool,
     /// When it lacked by more than [`OUTAGE`], and how often in a row.
     outage: Option<(Span, u32)>,
+}
+
+/// A need that grows.
+#[derive(Debug, Clone, Copy)]
+struct Growth {
+    /// The need that it began with, and the largest since.
+    first: Span,
+    most: Span,
+    /// When it was larger than ever before, in played time.
+    last: Span,
 }
 
 /// The needs of all members, and the latency that meets them.
@@ -68,50 +101,42 @@ impl Demand {
         Demand { least, target: least, members: BTreeMap::new(), played: Span::ZERO, told: None }
     }
 
-    /// Takes what `member` told at `now`: `spare` of the latency `given` to it, which is at most `most`. Tells the latency to glide to and
-    /// how fast, if it is to be another.
-    pub(crate) fn tell(
-        &mut self,
-        now: SenderTime,
-        member: &PlayerKey,
-        given: Span,
-        spare: Span,
-        most: Span,
-    ) -> Option<(Span, Slope)> {
+    /// Takes what `member` told at `now`. Tells the latency to glide to and how fast, if it is to be another.
+    pub(crate) fn tell(&mut self, now: SenderTime, member: &PlayerKey, told: Told) -> Option<(Span, Slope)> {
         let since = self.told.replace(now).map_or(Span::ZERO, |told| now - told);
         self.played += since.clamp(Span::ZERO, PAUSE);
-        let need = given - spare;
+        let spare = told.spare + told.excused.max(Span::ZERO);
+        let need = told.given - spare;
         let lacks = spare.is_negative();
         let played = self.played;
         let history = self.members.entry(member.clone()).or_default();
-        if history.lacked.is_none_or(|lacked| played - lacked > CONTENT) {
-            history.raised = None;
-        }
+        history.settle(played);
         if lacks {
             history.lacked = Some(played);
         }
-        if history.is_honoured(played, need, spare, most) {
-            history.note(played.as_nanos() / BUCKET.as_nanos(), need);
+        if need + LEAST_MARGIN > self.least {
+            history.grow(played, need);
+        }
+        let wants = need + LEAST_MARGIN > self.target;
+        if need <= told.most && history.is_honoured(played, need, spare, wants) {
+            // What it cannot hold it is not given for a margin either.
+            history.note(played.as_nanos() / BUCKET.as_nanos(), need.min(told.most - MARGIN));
         }
         self.members.values_mut().for_each(|history| history.age(played));
         self.members.retain(|_, history| !history.peaks.is_empty() || history.lacked.is_some());
         let needed = self.members.values().flat_map(|history| &history.peaks).map(|(_, need)| *need).max();
-        let wanted =
-            |margin| needed.map_or(self.least, |needed| needed + margin).clamp(self.least, most.max(self.least));
+        let most = MAX_LATENCY.max(self.least);
+        let wanted = |margin| needed.map_or(self.least, |needed| needed + margin).clamp(self.least, most);
         if wanted(LEAST_MARGIN) > self.target {
-            let raised = wanted(MARGIN) - self.target;
             self.target = wanted(MARGIN);
-            if let Some(history) = self.members.get_mut(member).filter(|_| lacks) {
-                history.raised = Some(history.raised.map_or(Span::ZERO, |before| before + raised));
-            }
             return Some((self.target, if lacks { Slope::Urgent } else { Slope::Brisk }));
         }
-        if self.target - wanted(MARGIN) >= LEAST_DESCENT || self.target > most {
+        if self.target - wanted(MARGIN) >= LEAST_DESCENT {
             self.target = wanted(MARGIN);
             return Some((self.target, Slope::Gentle));
         }
         // A glide that is under way for somebody who falls silent meanwhile cannot wait.
-        (lacks && given < self.target && need <= self.target).then_some((self.target, Slope::Urgent))
+        (lacks && told.given < self.target && need <= self.target).then_some((self.target, Slope::Urgent))
     }
 
     /// What the members have needed of late; `None` while nobody has told.
@@ -123,15 +148,38 @@ impl Demand {
 }
 
 impl History {
-    /// Whether the latency is to meet this need.
-    fn is_honoured(&mut self, played: Span, need: Span, spare: Span, most: Span) -> bool {
-        if need > most {
+    /// Forgets what is over.
+    fn settle(&mut self, played: Span) {
+        self.growth = self.growth.filter(|growth| played - growth.last <= REST);
+        self.hopeless &= self.lacked.is_some_and(|lacked| played - lacked <= REST);
+    }
+
+    fn grow(&mut self, played: Span, need: Span) {
+        let growth = self.growth.get_or_insert(Growth { first: need, most: need, last: played });
+        if need - growth.most > LEAP && played - growth.last > BEFORE_LEAP {
+            growth.first = need;
+        }
+        if need > growth.most {
+            (growth.most, growth.last) = (need, played);
+        }
+    }
+
+    /// Whether the latency is to meet this need, for which it would have to grow if the member `wants` that.
+    fn is_honoured(&mut self, played: Span, need: Span, spare: Span, wants: bool) -> bool {
+        if self.hopeless || !self.is_no_outage(played, spare) {
             return false;
         }
-        if self.raised.is_some_and(|raised| raised > HOPELESS) {
+        if wants && self.growth.is_some_and(|growth| need - growth.first > HOPELESS) {
+            // Only what it tells from now on can show that it has recovered.
+            (self.hopeless, self.growth, self.lacked) = (true, None, Some(played));
             self.peaks.clear();
             return false;
         }
+        true
+    }
+
+    /// Whether this is no outage, or one of several in a row.
+    fn is_no_outage(&mut self, played: Span, spare: Span) -> bool {
         if -spare <= OUTAGE {
             return true;
         }
@@ -179,7 +227,6 @@ mod tests {
         now: f64,
         /// When it was steered, and where to.
         steered: Vec<(f64, f64, Slope)>,
-        most: f64,
     }
 
     struct Member<'a> {
@@ -189,6 +236,8 @@ mod tests {
         spare: Option<f64>,
         given: f64,
         told: f64,
+        /// The most that it can hold.
+        most: f64,
         /// For how long it lacked, in seconds.
         lacked: f64,
     }
@@ -200,14 +249,14 @@ mod tests {
         fn new() -> Self {
             let demand = Demand::new(ms(80.0));
             let steered = Vec::new();
-            House { demand, members: Vec::new(), delay: 80.0, glide: None, now: 0.0, steered, most: 2_000.0 }
+            House { demand, members: Vec::new(), delay: 80.0, glide: None, now: 0.0, steered }
         }
 
         /// A member that needs what `need` tells for a time and a given latency; nothing while nothing comes.
         fn join(&mut self, need: impl FnMut(f64, f64) -> Option<f64> + 'a) -> usize {
             let key = PlayerKey::Discovered(format!("room {}", self.members.len()));
-            let (spare, given, told, lacked) = (None, self.delay, self.now, 0.0);
-            self.members.push(Member { key, need: Box::new(need), spare, given, told, lacked });
+            let (spare, given, told, most, lacked) = (None, self.delay, self.now, 2_000.0, 0.0);
+            self.members.push(Member { key, need: Box::new(need), spare, given, told, most, lacked });
             self.members.len() - 1
         }
 
@@ -232,8 +281,9 @@ mod tests {
                     };
                     let given = member.given.min(self.delay);
                     (member.spare, member.given, member.told) = (None, self.delay, self.now);
-                    let told = self.demand.tell(at, &member.key, ms(given), ms(least), ms(self.most));
-                    if let Some((target, slope)) = told {
+                    let (given, spare, most) = (ms(given), ms(least), ms(member.most));
+                    let told = Told { given, spare, excused: Span::ZERO, most };
+                    if let Some((target, slope)) = self.demand.tell(at, &member.key, told) {
                         let target = target.as_secs_f64() * 1e3;
                         self.glide = Some((target, slope.ratio()));
                         self.steered.push((self.now, target, slope));
@@ -343,13 +393,16 @@ mod tests {
 
     #[test]
     fn a_lasting_need_is_met_however_large() {
-        let mut house = House::new();
-        let far = house.join(|_, _| Some(1_200.0));
-        house.run(70.0);
-        assert!((house.delay - 1_208.0).abs() < 0.1, "{}", house.delay);
-        let _ = house.lacked(far);
-        house.run(600.0);
-        assert!((house.delay - 1_208.0).abs() < 0.1 && house.lacked(far) == 0.0);
+        // Be it from the beginning, or since the way there is another one.
+        for before in [0.0, 20.0, 250.0, 1_000.0] {
+            let mut house = House::new();
+            let far = house.join(|at, _| Some(if at > before { 1_200.0 } else { 90.0 }));
+            house.run(before + 70.0);
+            assert!((house.delay - 1_208.0).abs() < 0.1, "{}", house.delay);
+            let _ = house.lacked(far);
+            house.run(600.0);
+            assert!((house.delay - 1_208.0).abs() < 0.1 && house.lacked(far) == 0.0);
+        }
     }
 
     #[test]
@@ -371,25 +424,93 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_within_what_every_player_can_hold() {
+    fn who_needs_ever_more_does_not_carry_the_others_along() {
+        // A queue that grows by so many ms in a second, before a link that is too slow by that; what is too late there is given up, which
+        // empties it by a packet.
+        for pace in [0.05, 0.3, 1.0, 3.0] {
+            let mut house = House::new();
+            let well = house.join(|_, _| Some(50.0));
+            let mut queue = 0.0;
+            house.join(move |_, delay| {
+                queue += pace * STEP;
+                if queue > delay - 20.0 {
+                    queue -= 20.0;
+                }
+                Some(45.0 + queue)
+            });
+            house.run(1_000.0 + 700.0 / pace);
+            let worst = house.steered.iter().fold(0.0_f64, |worst, (_, target, _)| worst.max(*target));
+            assert!((600.0..760.0).contains(&worst), "{pace} ms/s: {worst}");
+            // And then it is not tried again and again.
+            house.run(3_000.0);
+            assert_eq!(house.delay, 80.0, "{pace} ms/s");
+            let again = house.steered.len();
+            house.run(10_000.0);
+            assert_eq!((house.steered.len(), house.lacked(well)), (again, 0.0), "{pace} ms/s: {:?}", house.steered);
+        }
+    }
+
+    #[test]
+    fn many_that_need_ever_more_together_come_no_further_than_one() {
+        let mut house = House::new();
+        for _ in 0..5 {
+            house.join(|at, _| Some(60.0 + at));
+        }
+        house.run(3_000.0);
+        let worst = house.steered.iter().fold(0.0_f64, |worst, (_, target, _)| worst.max(*target));
+        assert!(worst < 760.0, "{worst}");
+    }
+
+    #[test]
+    fn who_was_given_up_is_waited_for_again_when_it_has_recovered() {
+        let mut house = House::new();
+        // Ever worse for half an hour, then well, then a need like any other.
+        let room = house.join(|at, _| match at {
+            at if at < 1_800.0 => Some(60.0 + at),
+            at if at < 3_600.0 => Some(50.0),
+            _ => Some(150.0),
+        });
+        house.run(3_600.0);
+        assert!(house.lacked(room) > 900.0);
+        house.run(10.0);
+        let _ = house.lacked(room);
+        house.run(600.0);
+        assert_eq!((house.lacked(room), house.delay), (0.0, 158.0));
+    }
+
+    #[test]
+    fn a_player_is_waited_for_up_to_what_it_can_hold() {
+        for (need, latency) in [(390.0, 398.0), (395.0, 400.0), (401.0, 80.0)] {
+            let mut house = House::new();
+            let room = house.join(|_, _| Some(need));
+            house.members[room].most = 400.0;
+            house.run(600.0);
+            assert!((house.delay - latency).abs() < 0.1, "{need}: {}", house.delay);
+        }
+    }
+
+    #[test]
+    fn what_a_player_cannot_hold_is_no_measure_for_the_others() {
         let mut house = House::new();
         house.join(|_, _| Some(390.0));
+        let short = house.join(|_, _| Some(50.0));
+        house.members[short].most = 100.0;
         house.run(60.0);
-        assert!((house.delay - 398.0).abs() < 0.1);
-        house.most = 300.0;
-        house.run(600.0);
-        assert!(house.delay <= 300.0, "{}", house.delay);
+        assert!((house.delay - 398.0).abs() < 0.1, "{}", house.delay);
     }
 
     #[test]
     fn a_pause_is_not_time_in_which_nothing_was_needed() {
         let mut demand = Demand::new(ms(80.0));
         let room = PlayerKey::Discovered("Kitchen".to_owned());
-        let at = |seconds: i64| SenderTime::from_nanos(seconds * 1_000_000_000);
-        assert_eq!(demand.tell(at(0), &room, ms(80.0), ms(-20.0), ms(2e3)), Some((ms(108.0), Slope::Urgent)));
-        assert_eq!(demand.tell(at(1), &room, ms(108.0), ms(8.0), ms(2e3)), None);
+        let mut tell = |seconds: i64, given, spare| {
+            let told = Told { given: ms(given), spare: ms(spare), excused: Span::ZERO, most: ms(2e3) };
+            demand.tell(SenderTime::from_nanos(seconds * 1_000_000_000), &room, told)
+        };
+        assert_eq!(tell(0, 80.0, -20.0), Some((ms(108.0), Slope::Urgent)));
+        assert_eq!(tell(1, 108.0, 8.0), None);
         for second in 4_000..4_170 {
-            assert_eq!(demand.tell(at(second), &room, ms(108.0), ms(50.0), ms(2e3)), None);
+            assert_eq!(tell(second, 108.0, 50.0), None);
         }
     }
 }

@@ -68,6 +68,11 @@ impl Delay {
         }
     }
 
+    /// From which frame on it stays as it is, and what it is then.
+    pub(crate) fn rest(&self) -> (i64, Span) {
+        self.corners.back().map_or((0, Span::ZERO), |last| (last.frame, last.delay))
+    }
+
     /// Glides to `target` from frame `from` on; what was meant to happen after it is forgotten.
     pub(crate) fn glide(&mut self, from: i64, target: Span, slope: Slope) {
         let start = Corner { frame: from, delay: self.at(from) };

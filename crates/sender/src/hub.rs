@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use audera_clock::Span;
-use audera_link::PeerId;
+use audera_link::{Endpoint, PeerId};
 use audera_wire::{PlayerStatus, RoomChange, RoomState};
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::change::{Answer, ChangeError};
 use crate::core;
-use crate::pump::Pump;
+use crate::paced::{Paced, paced};
+use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
 use crate::types::{HubConfig, HubEvent, PlayerKey, StreamConfig, StreamKey, Target};
 
@@ -50,6 +52,9 @@ pub enum HubError {
 /// Is told how players fare.
 pub(crate) type Watcher = Box<dyn FnMut(&PlayerKey, PlayerStatus) + Send>;
 
+/// Begins a task of the owner's on the network thread.
+pub(crate) type Errand = Box<dyn FnOnce(Endpoint) -> LocalBoxFuture<'static, ()> + Send>;
+
 /// Orders to the network thread.
 pub(crate) enum Order {
     Open(StreamKey, Box<(Pump, StreamConfig)>),
@@ -58,13 +63,15 @@ pub(crate) enum Order {
     Retarget(StreamKey, Target),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
+    Discover,
+    AddPlayer(String),
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>, Option<Answer>),
     Watch(Watcher),
-    Add(String),
     Remove(PlayerKey),
     ForgetId(PlayerKey),
     Identify(PlayerKey),
+    Run(Errand),
     Shutdown,
 }
 
@@ -107,10 +114,39 @@ impl Hub {
         check(&config)?;
         let frames = (RING.as_secs_f64() * f64::from(config.rate)) as usize;
         let (tap, outflow) = tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
-        let pump = Pump::new(outflow, config.rate, config.latency.initial(), config.gate);
+        Ok((tap, self.open(Inflow::Tap(outflow), config)?))
+    }
+
+    /// Opens a stream that takes what an application has written when it is due. It begins when the application starts, and ends some time
+    /// after it has paused or stopped. `buffer` frames can wait to be due.
+    ///
+    /// # Errors
+    /// [`HubError::Invalid`] names a value out of range.
+    pub fn open_paced(&self, config: StreamConfig, buffer: usize) -> Result<(Paced, Stream), HubError> {
+        let config = StreamConfig { gate: None, ..config };
+        check(&config)?;
+        // The packet that is under way, and one for what an encoder has kept back.
+        let filling = Span::from_millis(i64::from(2 * config.encoding.packet_msec));
+        let parts = paced(usize::from(config.channels), config.rate, buffer, config.latency.initial(), filling);
+        let (paced, release) = parts.map_err(std::io::Error::from)?;
+        Ok((paced, self.open(Inflow::Paced(release), config)?))
+    }
+
+    fn open(&self, inflow: Inflow, config: StreamConfig) -> Result<Stream, HubError> {
+        let pump = Pump::new(inflow, config.rate, config.latency.initial(), config.gate);
         let key = StreamKey(self.next_key.fetch_add(1, Ordering::Relaxed));
         self.orders.send(Order::Open(key, Box::new((pump, config)))).map_err(|_| HubError::Ended)?;
-        Ok((tap, Stream { key, orders: self.orders.clone() }))
+        Ok(Stream { key, orders: self.orders.clone() })
+    }
+
+    /// Begins to look for players with Avahi, as if [`HubConfig::discover`] had been set.
+    pub fn discover(&self) {
+        self.order(Order::Discover);
+    }
+
+    /// Begins to keep track of a player at a fixed address, `host` or `host:port`, as if it had been in [`HubConfig::players`].
+    pub fn add_player(&self, address: &str) {
+        self.order(Order::AddPlayer(address.to_owned()));
     }
 
     /// Stops keeping track of a player that is neither announced nor connected; one that is, stays.
@@ -118,14 +154,15 @@ impl Hub {
         self.order(Order::Forget(key));
     }
 
-    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`]; changes that follow each other quickly become
-    /// one. Nothing happens while the player is not connected: the room's own state is in force when it is back.
+    /// Changes the state of a player's room. What comes of it is told as [`HubEvent::Room`], or [`HubEvent::NotSet`]; changes that follow each
+    /// other quickly become one. Nothing is set while the player is not connected: the room's own state is in force when it is back.
     pub fn set(&self, key: PlayerKey, change: RoomChange) {
         self.order(Order::Set(key, Box::new(change), None));
     }
 
     /// The same, with an answer: the state of the room with the change in it, or why it was not made. `answer` is called once, on the network
-    /// thread, unless that ends before, and must not block. How long the room takes is not bounded but by the connection.
+    /// thread, unless that ends before, and must not block. A room that does not answer is given up after
+    /// [`SET_LIMIT`](audera_wire::SET_LIMIT).
     pub fn change(
         &self,
         key: PlayerKey,
@@ -139,11 +176,6 @@ impl Hub {
     /// network thread and must not block. It takes the place of a former one.
     pub fn watch(&self, watcher: impl FnMut(&PlayerKey, PlayerStatus) + Send + 'static) {
         self.order(Order::Watch(Box::new(watcher)));
-    }
-
-    /// Keeps a connection to the player at `address`, `host` or `host:port`, as if it were in the configuration.
-    pub fn add(&self, address: String) {
-        self.order(Order::Add(address));
     }
 
     /// Gives up a player at a fixed address.
@@ -165,6 +197,12 @@ impl Hub {
     #[must_use]
     pub fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// Runs a task of the owner's on the network thread, which gives it its identity, within a `LocalSet`. It must not block. When the hub ends
+    /// it has as long as farewells may take: the owner lets it know before.
+    pub fn run<T: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Endpoint) -> T + Send + 'static) {
+        self.order(Order::Run(Box::new(move |endpoint| Box::pin(task(endpoint)))));
     }
 
     fn order(&self, order: Order) {

@@ -9,6 +9,8 @@
 //!           ─eventfd▶ one encoder per format        for each player
 //! ```
 //!
+//! An application that writes faster than it is heard has a [`Paced`] in place of the tap: the network thread takes from its buffer what is due.
+//!
 //! [`Hub::open_stream`] gives a [`Tap`] for the audio thread and a [`Stream`] to control it. A packet is encoded once for each
 //! format in use and queued for each player by reference; what is too late for its player is dropped from that player's queue
 //! and from no other. What happens is told as [`HubEvent`]s.
@@ -22,10 +24,14 @@ mod gate;
 mod glide;
 mod hub;
 mod inbound;
+mod mailbox;
+mod paced;
 mod player;
 mod pump;
+mod room;
 mod select;
 mod signals;
+mod stall;
 mod stream;
 mod tap;
 mod types;
@@ -35,6 +41,8 @@ pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomR
 pub use change::ChangeError;
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};
+pub use mailbox::Mailbox;
+pub use paced::Paced;
 pub use select::EVERYWHERE;
 pub use tap::Tap;
 pub use types::{

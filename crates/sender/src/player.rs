@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use audera_clock::SenderTime;
 use audera_link::PeerId;
-use audera_wire::{PlayerHello, RoomChange, RoomState, SenderSession, StreamId};
+use audera_wire::{CloseCode, PlayerHello, RoomState, SenderSession, StreamId};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::change::{Answer, ChangeError, Changes};
+use crate::change::Changes;
 use crate::pump::Packet;
-use crate::types::{PlayerInfo, PlayerKey, Reach};
+use crate::types::{PlayerInfo, PlayerKey};
 
 /// Packets that may wait for one player. Its connection takes nothing then, and the oldest are given up.
 const QUEUE: usize = 256;
@@ -26,6 +26,8 @@ enum Queued {
     Packet(StreamId, Rc<Packet>),
     /// The stream ends behind the packets before.
     End(StreamId),
+    /// So does the session.
+    Farewell,
 }
 
 /// How a player is reached.
@@ -48,8 +50,12 @@ pub(crate) struct Player {
     pub(crate) hello: RefCell<Option<PlayerHello>>,
     /// The state of the room, as told last on this connection.
     pub(crate) state: RefCell<Option<RoomState>>,
+    /// The hub's owner is to be told of it.
+    pub(crate) untold: Cell<bool>,
+    /// What the owner knows of it, and whether it was settled; `None`: it is told whatever it is.
+    pub(crate) told: RefCell<Option<(RoomState, bool)>>,
     /// What is asked of the room.
-    changes: RefCell<Changes>,
+    pub(crate) changes: RefCell<Changes>,
     /// The address of the connection.
     pub(crate) peer: Cell<Option<SocketAddr>>,
     /// Rings the connection's writer.
@@ -70,22 +76,14 @@ pub(crate) struct Player {
 impl Player {
     pub(crate) fn new(key: PlayerKey, room: String, route: Route, line: Option<u64>) -> Rc<Player> {
         let announced = !matches!(route, Route::Inbound);
-        let info = PlayerInfo {
-            key,
-            room,
-            groups: Vec::new(),
-            id: None,
-            address: None,
-            software: None,
-            announced,
-            reach: Reach::Searching,
-        };
         Rc::new(Player {
-            info: RefCell::new(info),
+            info: RefCell::new(PlayerInfo::new(key, room, announced)),
             route: RefCell::new(route),
             session: RefCell::default(),
             hello: RefCell::default(),
             state: RefCell::default(),
+            untold: Cell::new(false),
+            told: RefCell::default(),
             changes: RefCell::default(),
             peer: Cell::new(None),
             wake: Notify::new(),
@@ -137,6 +135,15 @@ impl Player {
         self.wake.notify_one();
     }
 
+    /// Ends the session behind what is queued. What waits to be accepted is given up.
+    pub(crate) fn enqueue_farewell(&self) {
+        let streams = |id| self.session.borrow().as_ref().is_some_and(|session| session.is_streaming(id));
+        let mut queue = self.queue.borrow_mut();
+        queue.retain(|queued| !matches!(queued, Queued::Packet(id, _) if !streams(*id)));
+        queue.push_back(Queued::Farewell);
+        self.wake.notify_one();
+    }
+
     /// Drops what is queued of a stream, for one that does not play here any more.
     pub(crate) fn purge(&self, stream: StreamId) {
         self.queue.borrow_mut().retain(|queued| !matches!(queued, Queued::Packet(id, _) if *id == stream));
@@ -148,34 +155,6 @@ impl Player {
         self.hello.replace(None);
         self.state.replace(None);
         self.queue.borrow_mut().clear();
-        self.changes.borrow_mut().lost();
-    }
-
-    /// Asks the room for a change, behind those that it was asked for before.
-    pub(crate) fn change(&self, change: RoomChange, answer: Option<Answer>) {
-        if self.state.borrow().is_none() {
-            // Its own state is in force when it is back.
-            answer.into_iter().for_each(|answer| answer(Err(ChangeError::NotConnected)));
-            return;
-        }
-        self.changes.borrow_mut().add(change, answer);
-        self.send_change();
-    }
-
-    /// The room has answered the change that was under way, if any was. Whether none is left.
-    pub(crate) fn change_answered(&self, answer: &Result<RoomState, ChangeError>) -> bool {
-        self.changes.borrow_mut().answered(answer);
-        self.send_change();
-        self.changes.borrow().is_settled()
-    }
-
-    fn send_change(&self) {
-        let next = self.changes.borrow_mut().take();
-        let sent = next.map(|change| self.with_session(|session| session.set(change)));
-        if matches!(sent, Some(None | Some(false))) {
-            // The session is over, and everybody about to be told.
-            self.changes.borrow_mut().lost();
-        }
     }
 
     /// Appends what is to be sent now: the session's own messages first, then audio that is still of use.
@@ -195,6 +174,10 @@ impl Player {
                 Queued::Packet(..) => return,
                 Queued::End(id) => {
                     session.stop(*id);
+                    session.poll_transmit(now, out);
+                }
+                Queued::Farewell => {
+                    session.close(CloseCode::Shutdown, "the sender shuts down");
                     session.poll_transmit(now, out);
                 }
             }

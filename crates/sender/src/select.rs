@@ -17,6 +17,7 @@ impl Target {
         match self {
             Target::Everywhere => true,
             Target::Player(key) => player.key == *key,
+            Target::Group(group) => player.groups.contains(group),
             Target::Named(names) => names.iter().any(|name| {
                 name == EVERYWHERE
                     || player.room == *name
@@ -67,6 +68,21 @@ mod tests {
     fn choose(codec: CodecChoice, rate: u32, channels: u8, codings: &[Coding]) -> Result<StreamFormat, String> {
         let takes = Formats { codings: codings.to_vec(), max_rate: 96_000, max_channels: 6 };
         format_for(&Encoding { codec, ..Encoding::default() }, rate, channels, &takes)
+    }
+
+    #[test]
+    fn rooms_and_groups_are_named() {
+        let player = |room: &str, groups: &[&str]| PlayerInfo {
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            ..PlayerInfo::new(PlayerKey::Discovered(room.to_owned()), room.to_owned(), true)
+        };
+        let (bath, hall) = (player("Bath", &["Up", "Hall"]), player("Hall", &[]));
+        let group = |name: &str| Target::Group(name.to_owned());
+        let named = |name: &str| Target::Named(vec![name.to_owned()]);
+        assert!(group("Up").includes(&bath) && !group("Up").includes(&hall) && !group("Bath").includes(&bath));
+        assert!(group("Hall").includes(&bath) && !group("Hall").includes(&hall));
+        assert!(named("Hall").includes(&bath) && named("Hall").includes(&hall) && named("Up").includes(&bath));
+        assert!(named(EVERYWHERE).includes(&hall) && !named("Attic").includes(&hall));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use audera_clock::Span;
 use audera_link::PeerId;
-use audera_wire::{PlayerStatus, RoomState, StreamFormat};
+use audera_wire::{Formats, PlayerStatus, RoomState, StreamFormat};
 
+use crate::change::ChangeError;
 use crate::gate::GateConfig;
 
 /// How a hub is set up, once.
@@ -100,7 +101,9 @@ pub enum Target {
     Everywhere,
     /// One player.
     Player(PlayerKey),
-    /// Rooms and groups by name, and players at fixed addresses.
+    /// The players that say they are in this group.
+    Group(String),
+    /// Rooms and groups by name, and players at fixed addresses. Where a room and a group have one name, both are meant.
     Named(Vec<String>),
 }
 
@@ -172,6 +175,8 @@ pub struct PlayerInfo {
     pub address: Option<SocketAddr>,
     /// Its program and version, once it has said hello.
     pub software: Option<String>,
+    /// What it can be sent, once connected.
+    pub takes: Option<Formats>,
     /// Whether it is announced (or configured) now.
     pub announced: bool,
     /// Whether it can be played to.
@@ -179,6 +184,27 @@ pub struct PlayerInfo {
 }
 
 impl PlayerInfo {
+    pub(crate) fn new(key: PlayerKey, room: String, announced: bool) -> Self {
+        PlayerInfo {
+            key,
+            room,
+            groups: Vec::new(),
+            id: None,
+            address: None,
+            software: None,
+            takes: None,
+            announced,
+            reach: Reach::Searching,
+        }
+    }
+
+    /// Takes the name that the player gives itself. One that was found by its announced name is bound to it; another name is not believed.
+    pub(crate) fn take_name(&mut self, name: &str) {
+        if !matches!(self.key, PlayerKey::Discovered(_)) {
+            name.clone_into(&mut self.room);
+        }
+    }
+
     /// Whether anything is known of the player now: it is announced, or connected all the same.
     #[must_use]
     pub fn is_present(&self) -> bool {
@@ -256,7 +282,7 @@ pub struct StreamStatus {
 pub enum HubEvent {
     /// A player appeared or changed.
     Player(PlayerInfo),
-    /// The state of a player's room: when it is connected, and whenever it has changed.
+    /// The state of a player's room: when it is connected, and whenever it has changed, though not more often than fifty times a second.
     Room {
         /// The player.
         key: PlayerKey,
@@ -265,6 +291,14 @@ pub enum HubEvent {
         /// Whether all that was asked of this player with [`Hub::set`](crate::Hub::set) is in it, or was refused. While it is not, the state
         /// is older than what was asked for.
         settled: bool,
+    },
+    /// What was asked of a room with [`Hub::set`](crate::Hub::set) or [`Hub::change`](crate::Hub::change) has not been done. Of a player
+    /// that is connected, [`HubEvent::Room`] follows with what is in force.
+    NotSet {
+        /// The player.
+        key: PlayerKey,
+        /// Why.
+        why: ChangeError,
     },
     /// A player is no longer kept track of.
     Forgotten(PlayerKey),

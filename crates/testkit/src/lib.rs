@@ -29,6 +29,7 @@
 //! not its source, [`measure::gaps`] and [`measure::clicks`] where it stutters, [`measure::Holes`] whose doing that is: the
 //! product's, or a machine's that was busy elsewhere. [`lateness`] watches the machine meanwhile.
 
+mod alsa_plugin;
 mod built;
 pub mod cable;
 pub mod card;

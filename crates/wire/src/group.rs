@@ -93,6 +93,10 @@ impl<K: Ord + Clone> Fader<K> {
         mute: Option<bool>,
     ) -> Vec<(K, RoomChange)> {
         let Some(shown) = GroupState::of(rooms.values()) else { return Vec::new() };
+        if !rooms.iter().all(|(key, room)| is_pinned(room) || self.left(key, room)) {
+            // Somebody else has had a hand on a room since.
+            self.release();
+        }
         let at = self.hand.map_or(shown.volume, |hand| hand.at);
         let moved = match volume.filter(|volume| !alike(*volume, at)) {
             Some(volume) => self.moved(rooms, shown.volume, volume),
@@ -121,8 +125,7 @@ impl<K: Ord + Clone> Fader<K> {
 
     /// The volumes of the rooms that take part when the fader is moved to `wanted`.
     fn moved(&mut self, rooms: &BTreeMap<K, RoomState>, shown: Volume, wanted: Volume) -> BTreeMap<K, Volume> {
-        let free = |room: &RoomState| !room.pinned.contains(&RoomKey::Volume);
-        let rooms: BTreeMap<&K, &RoomState> = rooms.iter().filter(|(_, room)| free(room)).collect();
+        let rooms: BTreeMap<&K, &RoomState> = rooms.iter().filter(|(_, room)| !is_pinned(room)).collect();
         self.look_at(&rooms, shown);
         let wanted = hundredths(wanted.percent());
         let hand = *self.hand.get_or_insert(Hand { from: shown, from_level: self.level, at: shown });
@@ -141,23 +144,25 @@ impl<K: Ord + Clone> Fader<K> {
 
     /// Notes what others have done since the fader was moved last: a room that is elsewhere, or has another limit, has another share.
     fn look_at(&mut self, rooms: &BTreeMap<&K, &RoomState>, shown: Volume) {
-        let as_left = |strip: &Strip, room: &RoomState| strip.volume == room.volume && strip.limit == room.max_volume;
-        let known = |(key, room): (&&K, &&RoomState)| self.strips.get(*key).is_some_and(|strip| as_left(strip, room));
-        let all_known = rooms.iter().all(known);
+        let all_known = rooms.iter().all(|(key, room)| self.left(key, room));
         // At nought, a room that is elsewhere has no share of it; and with nothing to be heard before, there are no proportions.
         if !all_known && (self.level <= 0.0 || self.strips.values().all(|strip| strip.volume == Volume::SILENT)) {
             self.strips.clear();
             self.level = shown.percent();
-            self.hand = None;
         }
         self.strips.retain(|key, _| rooms.contains_key(key));
         for (key, room) in rooms {
-            if !self.strips.get(*key).is_some_and(|strip| as_left(strip, room)) {
+            if !self.left(key, room) {
                 let share = if self.level > 0.0 { room.volume.percent() / self.level } else { 1.0 };
                 let strip = Strip { share, volume: room.volume, limit: room.max_volume };
                 self.strips.insert((*key).clone(), strip);
             }
         }
+    }
+
+    /// Whether a room is as the fader has left it.
+    fn left(&self, key: &K, room: &RoomState) -> bool {
+        self.strips.get(key).is_some_and(|strip| strip.volume == room.volume && strip.limit == room.max_volume)
     }
 
     /// The level for a fader that the hand has moved to `wanted`.
@@ -179,6 +184,10 @@ impl<K: Ord + Clone> Fader<K> {
         };
         in_proportion.min(least.unwrap_or_else(most))
     }
+}
+
+fn is_pinned(room: &RoomState) -> bool {
+    room.pinned.contains(&RoomKey::Volume)
 }
 
 /// Volumes are set in hundredths of a percent.
@@ -302,6 +311,11 @@ mod tests {
         house.to(80.0);
         house.one(0, &RoomChange { max_volume: Some(100.0), ..RoomChange::default() });
         assert_eq!(house.to(84.0), [23.1, 84.0]);
+        // Under one hand as well: the same place again is another movement then.
+        let mut house = House::new(&[(20.0, 100.0), (40.0, 100.0)]);
+        assert_eq!(house.set(Some(80.0), None), [40.0, 80.0]);
+        house.one(1, &RoomChange::volume(100.0));
+        assert_eq!(house.set(Some(80.0), None), [32.0, 80.0]);
         // One that is turned up out of silence.
         house.to(0.0);
         house.one(0, &RoomChange::volume(30.0));

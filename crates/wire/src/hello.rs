@@ -38,6 +38,15 @@ impl fmt::Display for Role {
     }
 }
 
+/// Rate and channels of sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sound {
+    /// Sample rate, Hz.
+    pub rate: u32,
+    /// Channels.
+    pub channels: u8,
+}
+
 /// Hello of the end that sends audio.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SenderHello {
@@ -60,6 +69,9 @@ pub struct SenderHello {
     /// peer takes its place, and the sender's clock is the same in both.
     #[serde(default)]
     pub line: Option<u64>,
+    /// What it streams, where that is the same for all its streams: a recording can be set up before one begins.
+    #[serde(default)]
+    pub sound: Option<Sound>,
 }
 
 impl SenderHello {
@@ -73,6 +85,7 @@ impl SenderHello {
             source: None,
             datagrams: false,
             line: None,
+            sound: None,
         }
     }
 }
@@ -161,6 +174,8 @@ struct SenderBody<'a> {
     datagrams: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sound: Option<Sound>,
 }
 
 #[derive(Serialize)]
@@ -204,6 +219,7 @@ impl Hello {
                     source: hello.source.as_deref().map(|name| text::clip(name, MAX_NAME)),
                     datagrams: hello.datagrams,
                     line: hello.line,
+                    sound: hello.sound,
                 };
                 write_cbor(out, &body);
             }
@@ -259,13 +275,14 @@ fn first<T>(list: &[T], count: usize) -> &[T] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hello, PlayerHello, SenderHello, common_version};
+    use super::{Hello, PlayerHello, SenderHello, Sound, common_version};
     use crate::frame::FrameReader;
 
     #[test]
-    fn a_line_is_told_and_need_not_be() {
+    fn a_line_and_the_sound_are_told_and_need_not_be() {
         for line in [None, Some(0), Some(u64::MAX)] {
-            let sender = SenderHello { line, ..SenderHello::new("desk", "test") };
+            let sound = line.map(|_| Sound { rate: 44_100, channels: 2 });
+            let sender = SenderHello { line, sound, ..SenderHello::new("desk", "test") };
             let player = PlayerHello { line, ..PlayerHello::new("Kitchen", "test") };
             for hello in [Hello::Sender(sender), Hello::Player(player)] {
                 let mut bytes = Vec::new();

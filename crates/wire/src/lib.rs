@@ -48,16 +48,20 @@ pub use close::{Bye, CloseCode};
 pub use datagram::{DATAGRAM_LEN, Datagram, DatagramError};
 pub use dnssd::{
     SERVICE_PLAYER, SERVICE_SOURCE, TXT_ACCESS, TXT_ACCESS_OPEN, TXT_ACCESS_PAIRED, TXT_GROUPS, TXT_ID, TXT_VERSION,
-    groups_from_txt, groups_to_txt,
+    groups_from_txt, groups_to_txt, label_fault,
 };
 pub use format::{Coding, FormatError, Formats, StreamFormat};
 pub use frame::{Frame, FrameError, FrameReader, FrameType, HEADER_LEN};
 pub use group::{Fader, GroupState};
-pub use hello::{Hello, PlayerHello, Role, SenderHello};
+pub use hello::{Hello, PlayerHello, Role, SenderHello, Sound};
 pub use limits::*;
 pub use message::{Message, MessageError};
-pub use room::{ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomKey, RoomRefusal, RoomState, UnknownChannelMode};
-pub use session::{Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, StartError};
+pub use room::{
+    ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomChanges, RoomKey, RoomRefusal, RoomState, UnknownChannelMode,
+};
+pub use session::{
+    Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, SetError, StartError,
+};
 pub use status::{PlayerState, PlayerStatus, TimePath};
 pub use stream::{Start, StartInvalid, StreamId};
 pub use time::{TimeReply, TimeRequest};

@@ -54,6 +54,9 @@ pub const HELLO_LIMIT: Span = Span::from_millis(5_000);
 /// Time without a byte from the peer after which a session closes.
 pub const IDLE_LIMIT: Span = Span::from_millis(8_000);
 
+/// Time within which a player that is heard answers a change of the room; then the sender goes on to the next.
+pub const SET_LIMIT: Span = Span::from_millis(10_000);
+
 /// A peer that is silent for so long while a stream is accepted has something in its way: a player tells its status once a second, and
 /// asks for the time in-band every two seconds.
 pub const MISSED_STREAMING: Span = Span::from_millis(2_500);

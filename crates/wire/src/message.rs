@@ -155,12 +155,21 @@ struct WatchBody {
 #[derive(Serialize, Deserialize)]
 struct IdentifyBody {}
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct RoomBody {
     revision: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     answers: Option<u32>,
     state: RoomState,
+}
+
+/// The same, to be written.
+#[derive(Serialize)]
+struct RoomBodyRef<'a> {
+    revision: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<u32>,
+    state: &'a RoomState,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -227,10 +236,7 @@ impl<'a> Message<'a> {
             }
             Self::Status(status) => write_frame(out, kind, |out| write_cbor(out, &status.fit_for_wire())),
             Self::Watch { on } => write_frame(out, kind, |out| write_cbor(out, &WatchBody { on: *on })),
-            Self::Room { revision, answers, state } => {
-                let body = RoomBody { revision: *revision, answers: *answers, state: state.fit_for_wire() };
-                write_frame(out, kind, |out| write_cbor(out, &body));
-            }
+            Self::Room { revision, answers, state } => encode_room(*revision, *answers, state, out),
             Self::Set { number, change } => {
                 let body = SetBody { number: *number, change: change.fit_for_wire() };
                 write_frame(out, kind, |out| write_cbor(out, &body));
@@ -308,6 +314,12 @@ impl<'a> Message<'a> {
             FrameType::Extension(byte) => Self::Extension { byte, payload },
         })
     }
+}
+
+/// Appends a [`Message::Room`] without taking the state, which is the same for all peers.
+pub(crate) fn encode_room(revision: u64, answers: Option<u32>, state: &RoomState, out: &mut Vec<u8>) {
+    let body = RoomBodyRef { revision, answers, state: &state.fit_for_wire() };
+    write_frame(out, FrameType::Room, |out| write_cbor(out, &body));
 }
 
 /// A frame whose payload cannot be understood.

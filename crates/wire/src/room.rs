@@ -1,10 +1,13 @@
 //! The state that belongs to a room, and changes to it: one definition for the player, which owns it, and for all who see and set it.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::dnssd::label_fault;
 use crate::limits::{MAX_GROUPS, MAX_NAME, MAX_REASON};
 use crate::text;
 use crate::volume::Volume;
@@ -210,7 +213,9 @@ impl RoomChange {
         *self == Self::default()
     }
 
-    /// Takes a later change in, so that both in one do what one after the other would have done.
+    /// Takes a later change in: what both mention is as the later one says, and steps add up.
+    ///
+    /// Both in one need not do what one after the other would have done, see [`follow`](Self::follow).
     pub fn merge(&mut self, later: Self) {
         if let Some(volume) = later.volume {
             (self.volume, self.volume_step) = (Some(volume), None);
@@ -227,8 +232,44 @@ impl RoomChange {
         self.startup_volume = later.startup_volume.or(self.startup_volume);
     }
 
+    /// Takes a later change in, if both in one do what one after the other would have done at any room, whatever its limits and whatever
+    /// it refuses; else gives it back.
+    ///
+    /// That is so where the later one says anew what this one says, and no more. Steps add up in one direction only: on the way forth and back there
+    /// may be a limit. A limit that is taken back would have cut the volume before.
+    #[must_use = "a later change that is given back has to stay one of its own"]
+    pub fn follow(&mut self, mut later: Self) -> Option<Self> {
+        // One that is refused takes nothing with it that would have been accepted.
+        let any = RoomState::new("any");
+        let acceptable = any.changed(self).is_ok() && any.changed(&later).is_ok();
+        let raised = matches!((self.max_volume, later.max_volume), (Some(before), Some(after)) if after > before);
+        let steps = match (self.volume_step, later.volume_step) {
+            // What is above the limit counts from the limit.
+            (Some(_), Some(_)) if self.volume.is_some() || later.volume.is_some() || self.max_volume.is_some() => None,
+            (Some(one), Some(other)) => Some(one + other).filter(|sum| one * other >= 0.0 && sum.abs() <= 100.0),
+            (None, Some(_)) if self.volume.is_some() => None,
+            _ => Some(later.volume_step.unwrap_or(0.0)),
+        };
+        let raised = raised && later.volume.is_none();
+        let limited = self.max_volume.is_some() && later.volume_step.is_some() && later.volume.is_none();
+        match steps {
+            Some(steps) if acceptable && self.keys().eq(later.keys()) && !raised && !limited => {
+                later.volume_step = later.volume_step.map(|_| steps);
+                *self = later;
+                None
+            }
+            _ => Some(later),
+        }
+    }
+
+    /// Whether it says where everything is to be, so that twice is once; steps do not.
+    #[must_use]
+    pub fn is_absolute(&self) -> bool {
+        self.volume_step.is_none() || self.volume.is_some()
+    }
+
     /// The keys that it sets.
-    fn keys(&self) -> impl Iterator<Item = RoomKey> + use<> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = RoomKey> + use<> {
         let set = [
             (RoomKey::Name, self.name.is_some()),
             (RoomKey::Volume, self.volume.is_some() || self.volume_step.is_some()),
@@ -242,7 +283,36 @@ impl RoomChange {
         set.into_iter().filter_map(|(key, set)| set.then_some(key))
     }
 
-    /// The same with texts cut so that no peer fails to read it, and with figures that are no numbers left out.
+    /// Whether the protocol has room for it: what has not would have to be cut.
+    ///
+    /// # Errors
+    /// The first key that it has no room for.
+    pub fn check_size(&self) -> Result<(), RoomRefusal> {
+        let text = |key: RoomKey, text: Option<&str>, most: usize| match text {
+            Some(text) if text.len() > most || text.chars().any(char::is_control) => {
+                Err(RoomRefusal::new(key, text, format!("at most {most} bytes without control characters")))
+            }
+            _ => Ok(()),
+        };
+        let figure = |key: RoomKey, figure: Option<f64>| match figure {
+            Some(figure) if !figure.is_finite() => Err(RoomRefusal::new(key, figure, "finite numbers")),
+            _ => Ok(()),
+        };
+        text(RoomKey::Name, self.name.as_deref(), MAX_REASON)?;
+        figure(RoomKey::Volume, self.volume)?;
+        figure(RoomKey::Volume, self.volume_step)?;
+        text(RoomKey::ChannelMode, self.channel_mode.as_deref(), MAX_NAME)?;
+        figure(RoomKey::OutputDelay, self.output_delay_ms)?;
+        if let Some(groups) = &self.groups {
+            groups.iter().try_for_each(|group| text(RoomKey::Groups, Some(group), MAX_NAME))?;
+            RoomRefusal::too_many(groups)?;
+        }
+        figure(RoomKey::MaxVolume, self.max_volume)?;
+        figure(RoomKey::StartupVolume, self.startup_volume.flatten())
+    }
+
+    /// The same with texts cut so that no peer fails to read it, and with figures that are no numbers left out. Nothing is where
+    /// [`check_size`](Self::check_size) has nothing against it.
     pub(crate) fn fit_for_wire(&self) -> Self {
         let finite = |figure: Option<f64>| figure.filter(|figure| figure.is_finite());
         Self {
@@ -252,13 +322,52 @@ impl RoomChange {
             mute: self.mute,
             channel_mode: self.channel_mode.as_deref().map(|mode| text::clip(mode, MAX_NAME)),
             output_delay_ms: finite(self.output_delay_ms),
-            groups: self
-                .groups
-                .as_ref()
-                .map(|groups| groups.iter().take(MAX_GROUPS).map(|group| text::clip(group, MAX_NAME)).collect()),
+            groups: self.groups.as_deref().map(fit_groups),
             max_volume: finite(self.max_volume),
             startup_volume: self.startup_volume.map(finite),
         }
+    }
+}
+
+/// Changes that wait, one after the other; those that can be one are. So a slider that moves leaves one, however often it does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoomChanges(VecDeque<RoomChange>);
+
+impl RoomChanges {
+    /// The most of them. Whoever piles up more has the last two merged, so that the last word on each key counts and the way to it may not.
+    const MOST: usize = 16;
+
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one behind the others.
+    pub fn push(&mut self, change: RoomChange) {
+        if change.is_empty() {
+            return;
+        }
+        let full = self.0.len() >= Self::MOST;
+        match self.0.back_mut() {
+            None => self.0.push_back(change),
+            Some(last) => match last.follow(change) {
+                None => {}
+                Some(change) if full => last.merge(change),
+                Some(change) => self.0.push_back(change),
+            },
+        }
+    }
+
+    /// Takes the first.
+    pub fn pop(&mut self) -> Option<RoomChange> {
+        self.0.pop_front()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -278,6 +387,21 @@ pub struct RoomRefusal {
 }
 
 impl RoomRefusal {
+    /// Why somebody may not make any change, this one for example.
+    #[must_use]
+    pub fn of_all(change: &RoomChange, why: impl Into<String>) -> Self {
+        let key = change.keys().next().unwrap_or(RoomKey::Name);
+        Self::new(key, "changed", why)
+    }
+
+    fn too_many(groups: &[String]) -> Result<(), Self> {
+        if groups.len() <= MAX_GROUPS {
+            return Ok(());
+        }
+        let accepted = format!("at most {MAX_GROUPS} groups");
+        Err(Self::new(RoomKey::Groups, format_args!("{} groups", groups.len()), accepted))
+    }
+
     fn new(key: RoomKey, value: impl fmt::Display, accepted: impl Into<String>) -> Self {
         Self { key: key.name().to_owned(), value: value.to_string(), accepted: accepted.into() }
     }
@@ -359,10 +483,7 @@ impl RoomState {
                 let accepted = "1 to 63 bytes without control characters and commas, and no blank at either end";
                 return Err(RoomRefusal::new(RoomKey::Groups, group, accepted));
             }
-            if groups.len() > MAX_GROUPS {
-                let accepted = format!("at most {MAX_GROUPS} groups");
-                return Err(RoomRefusal::new(RoomKey::Groups, format_args!("{} groups", groups.len()), accepted));
-            }
+            RoomRefusal::too_many(groups)?;
             new.groups.clear();
             for group in groups {
                 // The same group twice is one.
@@ -375,11 +496,20 @@ impl RoomState {
     }
 
     /// The same with texts cut to their limits, and with figures that are no numbers made nought.
-    pub(crate) fn fit_for_wire(&self) -> Self {
-        let groups = self.groups.iter().take(MAX_GROUPS).map(|group| text::clip(group, MAX_NAME)).collect();
+    pub(crate) fn fit_for_wire(&self) -> Cow<'_, Self> {
+        let fits = |text: &str| text.len() <= MAX_NAME && !text.chars().any(char::is_control);
+        let groups_fit = self.groups.len() <= MAX_GROUPS && self.groups.iter().all(|group| fits(group));
+        if fits(&self.name) && groups_fit && self.output_delay_ms.is_finite() {
+            return Cow::Borrowed(self);
+        }
         let output_delay_ms = if self.output_delay_ms.is_finite() { self.output_delay_ms } else { 0.0 };
-        Self { name: text::clip(&self.name, MAX_NAME), groups, output_delay_ms, ..self.clone() }
+        let (name, groups) = (text::clip(&self.name, MAX_NAME), fit_groups(&self.groups));
+        Cow::Owned(Self { name, groups, output_delay_ms, ..self.clone() })
     }
+}
+
+fn fit_groups(groups: &[String]) -> Vec<String> {
+    groups.iter().take(MAX_GROUPS).map(|group| text::clip(group, MAX_NAME)).collect()
 }
 
 fn percent(key: RoomKey, percent: f64) -> Result<Volume, RoomRefusal> {
@@ -388,7 +518,7 @@ fn percent(key: RoomKey, percent: f64) -> Result<Volume, RoomRefusal> {
 
 /// Whether a text can name a room, which is a label of DNS-SD.
 fn is_label(text: &str) -> bool {
-    (1..=MAX_NAME).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+    label_fault(text).is_none()
 }
 
 fn write_mode<S: Serializer>(mode: &ChannelMode, serializer: S) -> Result<S::Ok, S::Error> {
@@ -417,6 +547,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn kitchen() -> RoomState {
@@ -496,20 +628,93 @@ mod tests {
         assert!(pinned.changed(&RoomChange::mute(true)).unwrap().mute);
     }
 
+    fn step(points: f64) -> RoomChange {
+        RoomChange { volume_step: Some(points), ..RoomChange::default() }
+    }
+
     #[test]
-    fn merged_changes_do_what_they_would_do_in_turn() {
-        let step = |points| RoomChange { volume_step: Some(points), ..RoomChange::default() };
+    fn merged_changes_say_what_was_said_last() {
         let turns = [step(5.0), RoomChange::volume(20.0), step(10.0), step(-3.0), RoomChange::mute(true)];
         let mut merged = RoomChange::default();
-        let mut state = kitchen();
-        for change in turns {
-            state = state.changed(&change).unwrap();
-            merged.merge(change);
+        turns.into_iter().for_each(|change| merged.merge(change));
+        let wanted =
+            RoomChange { volume: Some(20.0), volume_step: Some(7.0), mute: Some(true), ..RoomChange::default() };
+        assert_eq!(merged, wanted);
+        assert!(merged.is_absolute() && !step(5.0).is_absolute());
+    }
+
+    #[test]
+    fn a_slider_leaves_one_change_and_steps_forth_and_back_two() {
+        let mut waiting = RoomChanges::new();
+        (0..100).for_each(|percent| waiting.push(RoomChange::volume(f64::from(percent))));
+        assert_eq!((waiting.pop(), waiting.pop()), (Some(RoomChange::volume(99.0)), None));
+        [30.0, 20.0, -50.0, 0.0, -5.0].into_iter().for_each(|points| waiting.push(step(points)));
+        assert_eq!((waiting.pop(), waiting.pop(), waiting.pop()), (Some(step(50.0)), Some(step(-55.0)), None));
+        // However much is piled up.
+        for turn in 0..1_000 {
+            waiting.push(step(if turn % 2 == 0 { 1.0 } else { -1.0 }));
         }
-        assert_eq!(kitchen().changed(&merged).unwrap(), state);
-        assert_eq!(
-            merged,
-            RoomChange { volume: Some(20.0), volume_step: Some(7.0), mute: Some(true), ..RoomChange::default() }
-        );
+        waiting.push(RoomChange::mute(true));
+        let all: Vec<_> = std::iter::from_fn(|| waiting.pop()).collect();
+        assert!(all.len() == RoomChanges::MOST && all.last().is_some_and(|last| last.mute == Some(true)), "{all:?}");
+    }
+
+    #[test]
+    fn what_the_protocol_has_no_room_for_is_refused_by_name() {
+        let groups = |groups: Vec<String>| RoomChange { groups: Some(groups), ..RoomChange::default() };
+        let cases = [
+            (groups(vec!["A".into(); MAX_GROUPS + 1]), "groups", "at most 32 groups"),
+            (groups(vec!["A".repeat(MAX_NAME + 1)]), "groups", "at most 63 bytes"),
+            (RoomChange { name: Some("B\u{7}".into()), ..RoomChange::default() }, "name", "control"),
+            (RoomChange::volume(f64::NAN), "volume", "finite"),
+            (
+                RoomChange { startup_volume: Some(Some(f64::INFINITY)), ..RoomChange::default() },
+                "startup_volume",
+                "finite",
+            ),
+        ];
+        for (change, key, why) in cases {
+            let refusal = change.check_size().unwrap_err();
+            assert!(refusal.key == key && refusal.accepted.contains(why), "{refusal}");
+        }
+        assert_eq!(groups(vec!["A".repeat(MAX_NAME); MAX_GROUPS]).check_size(), Ok(()));
+    }
+
+    fn changes() -> impl Strategy<Value = RoomChange> {
+        let percent = || prop::option::weighted(0.3, prop::sample::select(vec![0.0, 10.0, 45.0, 90.0, 100.0, 101.0]));
+        let step = prop::option::weighted(0.3, prop::sample::select(vec![-101.0, -60.0, -5.0, 0.0, 5.0, 60.0]));
+        let name = prop::option::weighted(0.2, prop::sample::select(vec!["A", "B", ""]));
+        (percent(), step, percent(), prop::option::weighted(0.3, any::<bool>()), name).prop_map(
+            |(volume, volume_step, max_volume, mute, name)| RoomChange {
+                volume,
+                volume_step,
+                max_volume,
+                mute,
+                name: name.map(str::to_owned),
+                ..RoomChange::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_follows_does_what_it_would_do_in_turn(
+            changes in prop::collection::vec(changes(), 2..6),
+            volume in 0u32..=100,
+            limit in 0u32..=100,
+            pinned in prop::option::weighted(0.2, prop::sample::select(RoomKey::ALL.to_vec())),
+        ) {
+            let (volume, max_volume) = (Volume::nearest(f64::from(volume.min(limit))), Volume::nearest(f64::from(limit)));
+            let begin = RoomState { volume, max_volume, pinned: pinned.into_iter().collect(), ..RoomState::new("Kitchen") };
+            let after = |changes: &[RoomChange]| {
+                // What is refused does nothing.
+                changes.iter().fold(begin.clone(), |state, change| state.changed(change).unwrap_or(state))
+            };
+            let mut waiting = RoomChanges::new();
+            changes.iter().cloned().for_each(|change| waiting.push(change));
+            let fewer: Vec<_> = waiting.0.into();
+            let in_turn = after(&changes);
+            prop_assert_eq!(after(&fewer), in_turn, "{:?}", fewer);
+        }
     }
 }

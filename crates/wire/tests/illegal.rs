@@ -204,7 +204,8 @@ fn changes_of_the_room_are_counted_and_answers_are_to_what_was_asked() {
     assert_eq!(player_fails(&[sender_hello(), set(1)]), protocol("peer sent change 1 of the room where 0 is next"));
     let twice = player_fails(&[sender_hello(), set(0), set(0)]);
     assert_eq!(twice, protocol("peer sent change 0 of the room where 1 is next"));
-    let reason = |kind| format!("peer sent {kind} as an answer to change 3, which is not under way");
+    let reason =
+        |kind| format!("peer sent {kind} as an answer to change 3, which was not asked for or is answered already");
     assert_eq!(sender_fails(&[player_hello(), room(None), room(Some(3))]), protocol(&reason("room")));
     assert_eq!(sender_fails(&[player_hello(), set_refused(3)]), protocol(&reason("set refused")));
 }

@@ -1,11 +1,12 @@
 //! Two sessions under a virtual clock, joined by a link with delay.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use audera_clock::{Exchange, PlayerTime, SenderTime, Span};
 use audera_wire::{
     Bye, CloseCode, Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, RoomChange, RoomState,
-    SenderEvent, SenderHello, SenderSession, SessionError, Start, StreamFormat, StreamId, encode_audio,
+    SenderEvent, SenderHello, SenderSession, SessionError, SetError, Start, StreamFormat, StreamId, encode_audio,
 };
 
 const MS: i64 = 1_000_000;
@@ -251,9 +252,17 @@ fn a_stream_is_started_played_and_stopped() {
         pair.play(StreamId(1), seq);
         pair.run_for(10 * MS);
     }
-    let status = PlayerStatus { state: PlayerState::Playing, room: "Kitchen".into(), ..PlayerStatus::default() };
-    pair.player.status(PlayerStatus::default());
-    pair.player.status(status.clone());
+    let status = PlayerStatus {
+        state: PlayerState::Playing,
+        room: "Kitchen".into(),
+        stream: Some(StreamId(1)),
+        spare_ms: Some(-20.0),
+        ..PlayerStatus::default()
+    };
+    pair.player.status(PlayerStatus { spare_ms: Some(-30.0), ..PlayerStatus::default() });
+    pair.player.status(PlayerStatus { spare_ms: Some(-20.0), ..status.clone() });
+    pair.player.status(PlayerStatus { spare_ms: Some(15.0), ..status.clone() });
+    pair.player.status(PlayerStatus { spare_ms: None, ..status.clone() });
     pair.play(StreamId(1), 20);
     pair.settle();
     pair.sender.stop(StreamId(1));
@@ -261,7 +270,11 @@ fn a_stream_is_started_played_and_stopped() {
     pair.run_for(5 * MS);
     assert_eq!(pair.audio(), (10..=20).collect::<Vec<_>>());
     assert_eq!(pair.player_said().last(), Some(&PlayerEvent::Stop(StreamId(1))));
-    assert_eq!(pair.sender_said(), [SenderEvent::Status(status)], "only the newest status is sent");
+    assert_eq!(
+        pair.sender_said(),
+        [SenderEvent::Status(status)],
+        "the newest is sent, with the least spare of the stream"
+    );
     assert_eq!(pair.player.counters().ignored_audio, 0);
 }
 
@@ -312,7 +325,7 @@ impl Household {
 
     fn tell(&mut self) {
         for pair in &mut self.pairs {
-            pair.player.room(self.revision, self.room.clone());
+            pair.player.room(self.revision, Arc::new(self.room.clone()));
         }
     }
 
@@ -352,7 +365,7 @@ impl Household {
 fn the_room_is_told_at_the_beginning_and_what_one_changes_the_other_sees() {
     let mut household = Household::new([5 * MS, 20 * MS]);
     assert_eq!([household.told(0), household.told(1)], [vec![(100.0, true)], vec![(100.0, true)]]);
-    assert!(household.pairs[0].sender.set(RoomChange::volume(40.0)));
+    household.pairs[0].sender.set(RoomChange::volume(40.0)).unwrap();
     household.run_for(40 * MS);
     assert_eq!([household.told(0), household.told(1)], [vec![(40.0, true)], vec![(40.0, true)]]);
 }
@@ -360,9 +373,12 @@ fn the_room_is_told_at_the_beginning_and_what_one_changes_the_other_sees() {
 #[test]
 fn nothing_is_set_before_the_room_is_known() {
     let mut pair = Pair::new(5 * MS);
-    assert!(!pair.sender.set(RoomChange::volume(40.0)));
+    assert_eq!(pair.sender.set(RoomChange::volume(40.0)), Err(SetError::NotReady));
     pair.run_until(100 * MS);
-    assert!(!pair.sender.set(RoomChange::volume(40.0)), "a player that has no room to tell of");
+    let set = pair.sender.set(RoomChange::volume(40.0));
+    assert_eq!(set, Err(SetError::NotReady), "a player that has no room to tell of");
+    pair.sender.close(CloseCode::Shutdown, "");
+    assert_eq!(pair.sender.set(RoomChange::volume(40.0)), Err(SetError::Closed));
 }
 
 #[test]
@@ -374,7 +390,7 @@ fn two_sliders_at_once_end_alike_and_nobody_sees_an_echo_of_itself() {
     for step in 0..100 {
         for (index, begin) in [20.0, 60.0].into_iter().enumerate() {
             let set = household.pairs[index].sender.set(RoomChange::volume(begin + f64::from(step) / 10.0));
-            assert!(set);
+            assert_eq!(set, Ok(()));
         }
         household.run_for(10 * MS);
     }
@@ -394,7 +410,7 @@ fn two_sliders_at_once_end_alike_and_nobody_sees_an_echo_of_itself() {
 fn a_flood_of_changes_becomes_few() {
     let mut household = Household::new([10 * MS, 10 * MS]);
     for change in 0..10_000 {
-        household.pairs[0].sender.set(RoomChange::volume(f64::from(change % 100)));
+        household.pairs[0].sender.set(RoomChange::volume(f64::from(change % 100))).unwrap();
     }
     household.run_for(100 * MS);
     assert_eq!((household.revision, household.room.volume.percent()), (1, 99.0));
@@ -404,15 +420,43 @@ fn a_flood_of_changes_becomes_few() {
 fn a_refusal_comes_back_and_changes_nothing() {
     let mut household = Household::new([5 * MS, 5 * MS]);
     household.told(0);
-    household.pairs[0].sender.set(RoomChange { mute: Some(true), volume: Some(101.0), ..RoomChange::default() });
+    let too_loud = RoomChange { mute: Some(true), volume: Some(101.0), ..RoomChange::default() };
+    household.pairs[0].sender.set(too_loud).unwrap();
     household.run_for(20 * MS);
     let said = household.pairs[0].sender_said();
     let refused = |event: &SenderEvent| matches!(event, SenderEvent::SetRefused(refusal) if refusal.key == "volume");
     assert!(said.iter().any(refused), "{said:?}");
     assert_eq!((household.revision, household.room.mute), (0, false));
-    household.pairs[0].sender.set(RoomChange::mute(true));
+    household.pairs[0].sender.set(RoomChange::mute(true)).unwrap();
     household.run_for(20 * MS);
     assert!(household.room.mute, "the next one is made");
+    // What would have to be cut does not leave at all.
+    let many = RoomChange { groups: Some((0..40).map(|group| group.to_string()).collect()), ..RoomChange::default() };
+    let refused = household.pairs[0].sender.set(many).unwrap_err();
+    assert!(matches!(&refused, SetError::Refused(refusal) if refusal.accepted == "at most 32 groups"), "{refused}");
+}
+
+#[test]
+fn a_player_that_does_not_answer_is_not_waited_for_for_ever() {
+    let mut pair = Pair::new(5 * MS);
+    pair.player.room(0, Arc::new(RoomState::new("Kitchen")));
+    pair.run_until(100 * MS);
+    pair.sender.set(RoomChange::volume(40.0)).unwrap();
+    pair.run_for(MS);
+    pair.sender.set(RoomChange::mute(true)).unwrap();
+    let unanswered = |event: &SenderEvent| matches!(event, SenderEvent::SetUnanswered(_));
+    pair.run_for(9_900 * MS);
+    assert!(!pair.sender_said().iter().any(unanswered) && !pair.sender.is_settled());
+    pair.run_for(200 * MS);
+    let said = pair.sender_said();
+    assert!(said.contains(&SenderEvent::SetUnanswered(RoomChange::volume(40.0))), "{said:?}");
+    let sets = |event: &PlayerEvent| matches!(event, PlayerEvent::Set { .. });
+    assert_eq!(pair.player_said().iter().filter(|event| sets(event)).count(), 2, "the next one is on its way");
+    // Both are answered in the end.
+    pair.player.changed(0);
+    pair.player.changed(1);
+    pair.run_for(20 * MS);
+    assert!(pair.sender.is_settled() && !pair.sender.is_closed());
 }
 
 #[test]

@@ -73,8 +73,9 @@ impl Jobs {
         // Late answers have no job any more.
         let Some(job) = self.waiting.get_mut(&id) else { return };
         job.left.retain(|left| left != key);
-        let named = |error| match error {
+        let named = |error: ChangeError| match error {
             ChangeError::Refused(refusal) => Error::InvalidValue(format!("{name}: {refusal}")),
+            ChangeError::Unanswered => Error::Unreachable(format!("{name}: {error}")),
             ChangeError::NotConnected => {
                 Error::Unreachable(format!("{name} was lost before it answered: see what it is set to when it is back"))
             }

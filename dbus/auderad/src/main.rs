@@ -127,8 +127,8 @@ fn hear(desk: &mut Desk, first: News, more: &mut UnboundedReceiver<News>) {
             }
             News::Hub(HubEvent::Forgotten(key)) => desk.house.forgotten(&key),
             News::Hub(HubEvent::Trouble(trouble)) => tracing::error!("{trouble}"),
-            // There are none.
-            News::Hub(HubEvent::Stream(_)) => {}
+            // Whoever has asked is answered, and streams there are none.
+            News::Hub(HubEvent::NotSet { .. } | HubEvent::Stream(_)) => {}
             News::Status(key, status) => desk.house.told_status(&key, *status),
         }
         next = more.try_recv().ok();

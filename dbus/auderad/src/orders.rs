@@ -151,7 +151,7 @@ impl Desk {
                 if new {
                     self.keep_addresses()?;
                 }
-                self.hub.add(address.clone());
+                self.hub.add_player(&address);
                 Ok(Plan::new(Vec::new(), Outcome::RoomAt(PlayerKey::Address(address))))
             }
             manager::Order::RemoveAddress(address) => {

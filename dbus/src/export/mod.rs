@@ -76,14 +76,14 @@ impl Exporter {
     /// The bus does not give the name to us at all.
     pub async fn own(&self, name: &str, queue: bool) -> zbus::Result<bool> {
         const DO_NOT_QUEUE: u32 = 4;
-        const PRIMARY_OWNER: u32 = 1;
+        const OURS: [u32; 2] = [1, 4];
         let flags = if queue { 0 } else { DO_NOT_QUEUE };
         let bus = "org.freedesktop.DBus";
         let answer = self
             .connection
             .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &(name, flags))
             .await?;
-        Ok(answer.body().deserialize::<u32>()? == PRIMARY_OWNER)
+        Ok(OURS.contains(&answer.body().deserialize::<u32>()?))
     }
 
     /// Shows the values of an object's interface, which appears if it is new. All its properties are to be among them.

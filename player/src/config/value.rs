@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use audera_wire::{ChannelMode, RoomKey};
+use audera_receiver::{Source, SourceError};
+use audera_wire::{ChannelMode, RoomKey, label_fault};
 use thiserror::Error;
 
 /// A value that can be written as text, and which can say what it accepts.
@@ -27,24 +28,6 @@ pub struct Refused {
 impl Refused {
     fn new<T: Accepts>(why: impl Into<String>) -> Self {
         Self { why: why.into(), accepted: T::ACCEPTED }
-    }
-}
-
-/// The longest label DNS-SD carries, in bytes.
-const LABEL_BYTES: usize = 63;
-
-/// Says what makes `text` unfit for a DNS-SD label, if anything does.
-fn label_fault(text: &str) -> Option<String> {
-    if text.trim().is_empty() {
-        Some("it is empty".into())
-    } else if text.len() > LABEL_BYTES {
-        Some(format!("it has {} bytes", text.len()))
-    } else if text.chars().any(char::is_control) {
-        Some("it holds a control character".into())
-    } else if text.trim() != text {
-        Some("it begins or ends with a blank".into())
-    } else {
-        None
     }
 }
 
@@ -191,60 +174,23 @@ impl fmt::Display for OutputChoice {
 
 /// What to subscribe to: a source the player dials by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subscription {
-    /// The source announced under this DNS-SD instance name.
-    Named(String),
-    /// The source at a fixed address; works without Avahi.
-    Address {
-        /// Host name or address, without brackets.
-        host: String,
-        /// TCP port, not 0.
-        port: u16,
-    },
-}
+pub struct Subscription(pub Source);
 
 impl Accepts for Subscription {
-    const ACCEPTED: &'static str = "the name of a source, \"host:port\" or \"[address]:port\"";
+    const ACCEPTED: &'static str = Source::ACCEPTED;
 }
 
 impl FromStr for Subscription {
     type Err = Refused;
 
-    /// A text that ends in a colon and digits, with nothing but the characters of a host name before, is an address;
-    /// any other text is a name.
     fn from_str(text: &str) -> Result<Self, Refused> {
-        if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            return Err(Refused::new::<Self>(format!("it has no port (did you mean \"[{text}]:{}\"?)", super::PORT)));
-        }
-        if let Some((host, digits)) = text.rsplit_once(':') {
-            let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-            let named = || host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
-            let host = match bracketed {
-                Some(inner) => Some(inner),
-                None if !host.is_empty() && named() => Some(host),
-                None => None,
-            };
-            if let (Some(host), true) = (host, !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())) {
-                return match digits.parse::<u16>() {
-                    Ok(port) if port != 0 => Ok(Self::Address { host: host.to_owned(), port }),
-                    _ => Err(Refused::new::<Self>(format!("port {digits} is not in 1 to 65535"))),
-                };
-            }
-        }
-        match label_fault(text) {
-            None => Ok(Self::Named(text.to_owned())),
-            Some(why) => Err(Refused::new::<Self>(why)),
-        }
+        text.parse().map(Self).map_err(|SourceError(why)| Refused::new::<Self>(why))
     }
 }
 
 impl fmt::Display for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(name) => f.write_str(name),
-            Self::Address { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Address { host, port } => write!(f, "{host}:{port}"),
-        }
+        self.0.fmt(f)
     }
 }
 

@@ -12,13 +12,12 @@ mod negotiate;
 mod sample;
 mod server;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 
 use audera_clock::Span;
 
 use super::priority::promote_this_thread;
+use super::thread::OwnThread;
 use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
 use crate::config::AlsaConfig;
 use card::PcmCard;
@@ -89,45 +88,23 @@ impl OpenAlsa {
         let format = self.format();
         let Self { name, claimed, .. } = self;
         let health = Arc::new(Health::default());
-        let stop = Arc::new(AtomicBool::new(false));
         let (granted, scheduling) = mpsc::sync_channel(1);
         let card = PcmCard::new(claimed.pcm, format.rate);
         let mut feed = Feed::new(card, pull, claimed.sample, format, claimed.buffer, health.clone());
-        let thread = std::thread::Builder::new().name("audera-alsa".into()).spawn({
-            let (health, stop) = (health.clone(), stop.clone());
-            move || {
+        let running = OwnThread::start(&name, "audera-alsa", {
+            let health = health.clone();
+            move |stop| {
                 // The receiver waits for exactly this; if it has gone, the sound has nobody to play for.
                 let _ = granted.send(promote_this_thread());
-                if let Err(failure) = feed.run(&stop) {
+                if let Err(failure) = feed.run(stop) {
                     health.fail(failure.to_string());
                 }
             }
-        });
-        let thread = thread.map_err(|error| OutputError::Device {
-            output: name.clone(),
-            action: "starting a thread",
-            detail: error.to_string(),
         })?;
-        let running = Running { stop, thread: Some(thread) };
         if let Ok(scheduling) = scheduling.recv() {
             scheduling.log(&name);
         }
         Ok(Playing::new(format, health, running))
-    }
-}
-
-/// The audio thread, which owns the PCM; dropping it stops both.
-struct Running {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the audio thread of the ALSA output has panicked");
-        }
     }
 }
 

@@ -8,14 +8,14 @@ mod pace;
 mod recording;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
 
 use audera_clock::Span;
 use rtrb::RingBuffer;
 
 use super::priority::promote_this_thread;
+use super::thread::OwnThread;
 use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
 use crate::monotonic;
 use pace::Pace;
@@ -88,28 +88,17 @@ impl OpenFile {
         let health = Arc::new(Health::default());
         let capacity = RING_SECONDS * format.rate as usize * usize::from(format.channels);
         let (to_disk, from_pace) = RingBuffer::new(capacity);
-        let refused = |error: std::io::Error| OutputError::Device {
-            output: name.clone(),
-            action: "starting a thread",
-            detail: error.to_string(),
-        };
-
-        let stop_writing = Arc::new(AtomicBool::new(false));
-        let writer = std::thread::Builder::new().name("audera-file-disk".into()).spawn({
-            let (stop, health) = (stop_writing.clone(), health.clone());
-            move || {
-                if let Err(error) = take.write(from_pace, &stop) {
+        let writer = OwnThread::start(&name, "audera-file-disk", {
+            let health = health.clone();
+            move |stop| {
+                if let Err(error) = take.write(from_pace, stop) {
                     health.fail(format!("writing the file failed: {error}; make room or choose another path"));
                 }
             }
-        });
-        let mut running =
-            Running { stop_pulling: Arc::default(), pacer: None, stop_writing, writer: Some(writer.map_err(refused)?) };
-
+        })?;
         let mut pace = Pace::new(pull, to_disk, format, health.clone());
-        let stop = running.stop_pulling.clone();
         let (granted, scheduling) = mpsc::sync_channel(1);
-        let pacer = std::thread::Builder::new().name("audera-file".into()).spawn(move || {
+        let pacer = OwnThread::start(&name, "audera-file", move |stop| {
             // The receiver waits for exactly this; if it has gone, the sound has nobody to play for.
             let _ = granted.send(promote_this_thread());
             pace.begin(monotonic::now());
@@ -117,34 +106,12 @@ impl OpenFile {
                 monotonic::sleep_until(pace.next());
                 pace.turn();
             }
-        });
-        running.pacer = Some(pacer.map_err(refused)?);
+        })?;
         if let Ok(scheduling) = scheduling.recv() {
             scheduling.log(&name);
         }
-        Ok(Playing::new(format, health, running))
-    }
-}
-
-/// Both threads; dropping it stops the pace, then lets the disk finish.
-struct Running {
-    stop_pulling: Arc<AtomicBool>,
-    pacer: Option<JoinHandle<()>>,
-    stop_writing: Arc<AtomicBool>,
-    writer: Option<JoinHandle<()>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for (stop, thread) in [(&self.stop_pulling, self.pacer.take()), (&self.stop_writing, self.writer.take())] {
-            stop.store(true, Ordering::Release);
-            if let Some(thread) = thread {
-                thread.thread().unpark();
-                if thread.join().is_err() {
-                    tracing::error!("a thread of the file output has panicked");
-                }
-            }
-        }
+        // Dropped in this order: the pace stops, then the disk finishes.
+        Ok(Playing::new(format, health, (pacer, writer)))
     }
 }
 

@@ -11,6 +11,7 @@ mod health;
 pub mod null;
 pub mod pipewire;
 mod priority;
+mod thread;
 
 use audera_clock::{PlayerTime, Span};
 use audera_playout::Puller;

@@ -3,11 +3,11 @@
 //! For measuring, and for many players on one machine: what it costs is what receiving, decoding and timing cost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 
 use audera_clock::{PlayerTime, Span};
 
+use super::thread::OwnThread;
 use super::{DeviceFormat, OpenDevice, Output, OutputError, Playing, Pull};
 use crate::monotonic;
 
@@ -44,23 +44,14 @@ impl OpenDevice for OpenNull {
 
     fn start(self: Box<Self>, puller: Box<dyn Pull>) -> Result<Playing, OutputError> {
         let format = self.format;
-        let stop = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::Builder::new().name("audera-null".into()).spawn({
-            let stop = stop.clone();
-            move || {
-                let mut pace = Pace::new(puller, format, monotonic::now());
-                while !stop.load(Ordering::Acquire) {
-                    monotonic::sleep_until(pace.next());
-                    pace.turn();
-                }
+        let thread = OwnThread::start(&NullOutput.name(), "audera-null", move |stop| {
+            let mut pace = Pace::new(puller, format, monotonic::now());
+            while !stop.load(Ordering::Acquire) {
+                monotonic::sleep_until(pace.next());
+                pace.turn();
             }
-        });
-        let thread = thread.map_err(|error| OutputError::Device {
-            output: NullOutput.name(),
-            action: "starting a thread",
-            detail: error.to_string(),
         })?;
-        Ok(Playing::new(format, Arc::default(), Running { stop, thread: Some(thread) }))
+        Ok(Playing::new(format, Arc::default(), thread))
     }
 }
 
@@ -93,21 +84,6 @@ impl<P: Pull> Pace<P> {
         let at = self.next();
         self.pull.pull(at, &mut self.block);
         self.taken += self.frames as u64;
-    }
-}
-
-/// The thread; dropping it ends the sound.
-struct Running {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the audio thread of the null output has panicked");
-        }
     }
 }
 

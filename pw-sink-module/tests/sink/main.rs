@@ -2,6 +2,7 @@
 
 mod desk;
 mod fixed;
+mod groups;
 mod host;
 mod latency;
 mod lifetime;

@@ -15,7 +15,7 @@ use crate::desk::*;
 const PEAK: f32 = 0.5;
 
 /// Minutes of a tone, which has the same level in each second.
-fn tone(session: &Session) -> PathBuf {
+pub fn tone(session: &Session) -> PathBuf {
     let file = session.dir().join("tone.wav");
     let wave: Vec<f32> =
         (0..48_000 * 180).map(|n| PEAK * (TAU * 440.0 * (n % 48_000) as f32 / 48_000.0).sin()).collect();
@@ -24,7 +24,7 @@ fn tone(session: &Session) -> PathBuf {
 }
 
 /// Asks the player, as `audera-player set` does, to set this and to tell how the room is then.
-fn set(product: &Product, session: &Session, port: u16, settings: &[&str]) -> String {
+pub fn set(product: &Product, session: &Session, port: u16, settings: &[&str]) -> String {
     let mut command = product.command(session);
     command.arg("set").arg(format!("127.0.0.1:{port}")).args(settings);
     command.arg("--state-dir").arg(session.dir().join("state/remote"));
@@ -35,7 +35,7 @@ fn set(product: &Product, session: &Session, port: u16, settings: &[&str]) -> St
 }
 
 /// Waits until the player, `wpctl` and `pactl` tell this volume in percent.
-fn agree(product: &Product, session: &Session, sink: &str, port: u16, percent: u32) {
+pub fn agree(product: &Product, session: &Session, sink: &str, port: u16, percent: u32) {
     let id = node(session, sink).unwrap()["id"].to_string();
     let mut told = String::new();
     let all = || {
@@ -58,7 +58,7 @@ fn agree(product: &Product, session: &Session, sink: &str, port: u16, percent: u
 }
 
 /// Waits until the last second of a room is at this volume.
-fn heard(session: &Session, recorder: &Recorder, room: usize, percent: f64) {
+pub fn heard(session: &Session, recorder: &Recorder, room: usize, percent: f64) {
     let wanted = 20.0 * (f64::from(PEAK) / 2f64.sqrt()).log10() + 60.0 * (percent / 100.0).log10();
     let mut level = f64::NAN;
     let outcome = session.poll("the level", || {

@@ -95,7 +95,11 @@ struct Listed {
 impl Listed {
     fn new(element: Element) -> Option<Self> {
         let name = CString::new(element.name.as_str()).ok()?;
-        (1..=MOST_CHANNELS).contains(&element.channels).then_some(Self { element, name })
+        let fits = match &element.kind {
+            Kind::Volume { most, decibels: Some(decibels) } => decibels.fits(*most),
+            Kind::Volume { decibels: None, .. } | Kind::Switch => true,
+        };
+        (fits && (1..=MOST_CHANNELS).contains(&element.channels)).then_some(Self { element, name })
     }
 }
 
@@ -356,7 +360,7 @@ unsafe extern "C" fn tlv<M: Mixer>(
         with::<M, _>(ext, |inner| match &inner.element(key)?.kind {
             Kind::Volume { decibels: Some(decibels), .. } if operation == 0 => {
                 let words = decibels.to_tlv();
-                if (bytes as usize) < size_of_val(&words) {
+                if (bytes as usize) < size_of_val(&words[..]) {
                     return Err(Errno::NOMEM);
                 }
                 std::ptr::copy_nonoverlapping(words.as_ptr(), table, words.len());

@@ -17,7 +17,7 @@ use std::{ffi::CStr, os::fd::BorrowedFd};
 
 use crate::{Errno, OpenError, Options};
 
-pub use decibels::Decibels;
+pub use decibels::{Decibels, MOST_POINTS};
 pub use entry::open;
 
 /// What an application asks for when it opens a mixer.

@@ -11,7 +11,7 @@ use libc::pollfd;
 use super::{
     Pcm, Setup, State, Stream, Tuning, chmap,
     constraints::check,
-    entry::{FRESH, Look, Plugin, set_state, widened, with},
+    entry::{FRESH, Look, Plugin, set_state, widened, with, with_locked},
 };
 use crate::{
     Errno, Format,
@@ -57,7 +57,7 @@ fn number(outcome: Result<(), Errno>) -> c_int {
 unsafe extern "C" fn start<P: Pcm>(io: *mut Ioplug) -> c_int {
     // SAFETY: called by alsa-lib with the PCM that this callback was given for; so are all below.
     number(unsafe {
-        with::<P, _>(io, |inner, view| {
+        with_locked::<P, _>(io, |inner, view| {
             let io = inner.io(view);
             inner.pcm.start(&io)?;
             inner.tell_again(State::Running);
@@ -69,7 +69,7 @@ unsafe extern "C" fn start<P: Pcm>(io: *mut Ioplug) -> c_int {
 unsafe extern "C" fn stop<P: Pcm>(io: *mut Ioplug) -> c_int {
     // SAFETY: as in `start`.
     number(unsafe {
-        with::<P, _>(io, |inner, view| {
+        with_locked::<P, _>(io, |inner, view| {
             let io = inner.io(view);
             inner.pcm.stop(&io);
             inner.tell_again(State::Setup);
@@ -80,12 +80,17 @@ unsafe extern "C" fn stop<P: Pcm>(io: *mut Ioplug) -> c_int {
 
 unsafe extern "C" fn pointer<P: Pcm>(io: *mut Ioplug) -> snd_pcm_sframes_t {
     // SAFETY: as in `start`.
-    let looked = unsafe { with::<P, _>(io, |inner, view| Ok((inner.look(view), inner.progress.wrapped()))) };
+    let looked = unsafe {
+        with_locked::<P, _>(io, |inner, view| {
+            let found = inner.look(view);
+            Ok((found, if found == Look::At { inner.progress.show() } else { 0 }))
+        })
+    };
     let state = match looked {
         Ok((Look::At, at)) => return at as snd_pcm_sframes_t,
         Ok((Look::Xrun, _)) => return Errno::PIPE.negative().into(),
-        Ok((Look::Suspended, _)) => alsa_sys::SND_PCM_STATE_SUSPENDED,
-        Ok((Look::Gone, _)) | Err(_) => alsa_sys::SND_PCM_STATE_DISCONNECTED,
+        Ok((Look::Suspended, _)) => State::Suspended,
+        Ok((Look::Gone, _)) | Err(_) => State::Disconnected,
     };
     // SAFETY: as in `start`. A negative number would be an xrun; the position is alsa-lib's own, which so stays as it is.
     unsafe {
@@ -102,7 +107,14 @@ unsafe extern "C" fn transfer<P: Pcm>(
 ) -> snd_pcm_sframes_t {
     // SAFETY: as in `start`.
     let outcome = unsafe {
-        with::<P, _>(io, |inner, view| {
+        with_locked::<P, _>(io, |inner, view| {
+            // alsa-lib asks for the position first, and does not look at the state that comes of it.
+            match view.state {
+                State::Xrun => return Err(Errno::PIPE),
+                State::Suspended => return Err(Errno::STRPIPE),
+                State::Disconnected => return Err(Errno::NODEV),
+                _ => {}
+            }
             let setup = inner.setup.ok_or(Errno::BADFD)?;
             let first = interleaved(areas, &setup).ok_or(Errno::INVAL)?.add(offset as usize * setup.frame_bytes());
             let length = frames as usize * setup.frame_bytes();
@@ -110,7 +122,8 @@ unsafe extern "C" fn transfer<P: Pcm>(
             match inner.stream {
                 Stream::Playback => {
                     inner.pcm.play(&io, std::slice::from_raw_parts(first, length))?;
-                    inner.tell(view.state, widened(frames));
+                    inner.progress.give(widened(frames));
+                    inner.tell(view.state);
                 }
                 // Counted when alsa-lib has done so: with mmap the application may take fewer.
                 Stream::Capture => inner.pcm.record(&io, std::slice::from_raw_parts_mut(first, length))?,
@@ -216,7 +229,7 @@ unsafe extern "C" fn prepare<P: Pcm>(io: *mut Ioplug) -> c_int {
 unsafe extern "C" fn pause<P: Pcm>(io: *mut Ioplug, hold: c_int) -> c_int {
     // SAFETY: as in `start`.
     number(unsafe {
-        with::<P, _>(io, |inner, view| {
+        with_locked::<P, _>(io, |inner, view| {
             let io = inner.io(view);
             inner.pcm.pause(&io, hold != 0)?;
             inner.tell_again(if hold != 0 { State::Paused } else { State::Running });
@@ -235,11 +248,14 @@ unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
             Ok(())
         })
     };
-    if resumed.is_ok() {
-        // alsa-lib leaves it to the plugin to say that it runs again.
-        // SAFETY: as in `start`.
-        unsafe { set_state(io, alsa_sys::SND_PCM_STATE_RUNNING) };
-    }
+    // alsa-lib leaves it to the plugin to say that it runs again, and does not tell the application if it does not.
+    let state = match resumed {
+        Ok(()) => State::Running,
+        Err(Errno::AGAIN | Errno::NODEV) => return number(resumed),
+        Err(_) => State::Xrun,
+    };
+    // SAFETY: as in `start`.
+    unsafe { set_state(io, state) };
     number(resumed)
 }
 
@@ -274,9 +290,7 @@ unsafe extern "C" fn poll_revents<P: Pcm>(
                     (0, None)
                 }
                 // Nobody else would notice before the next transfer, and a waiting application asks for the state.
-                Look::Xrun => (broken, Some(alsa_sys::SND_PCM_STATE_XRUN)),
-                Look::Suspended => (broken, Some(alsa_sys::SND_PCM_STATE_SUSPENDED)),
-                Look::Gone => (broken, Some(alsa_sys::SND_PCM_STATE_DISCONNECTED)),
+                found => (broken, found.state()),
             })
         });
         let (events, state) = meant.unwrap_or((libc::POLLERR, None));
@@ -306,24 +320,34 @@ unsafe extern "C" fn dump<P: Pcm>(io: *mut Ioplug, out: *mut snd_output_t) {
 unsafe extern "C" fn delay<P: Pcm>(io: *mut Ioplug, delay: *mut snd_pcm_sframes_t) -> c_int {
     // SAFETY: as in `start`.
     let told = unsafe {
-        with::<P, _>(io, |inner, view| {
+        with_locked::<P, _>(io, |inner, view| {
             if inner.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
-                match inner.look(view) {
-                    Look::At => {}
-                    Look::Xrun => return Err(Errno::PIPE),
-                    Look::Suspended => return Err(Errno::STRPIPE),
-                    Look::Gone => return Err(Errno::NODEV),
+                let found = inner.look(view);
+                if found != Look::At {
+                    return Ok(Err(found));
                 }
             }
             let (io, stream) = (inner.io(view), inner.stream);
-            Ok(inner.pcm.delay(&io, stream))
+            Ok(Ok(inner.pcm.delay(&io, stream)))
         })
     };
     match told {
-        Ok(frames) => {
+        Ok(Ok(frames)) => {
             // SAFETY: alsa-lib gives a place for it.
             unsafe { *delay = frames as snd_pcm_sframes_t };
             0
+        }
+        Ok(Err(found)) => {
+            if let Some(state) = found.state() {
+                // SAFETY: as in `start`. The plugin is stopped, and an application asks for the state.
+                unsafe { set_state(io, state) };
+            }
+            let errno = match found {
+                Look::Suspended => Errno::STRPIPE,
+                Look::Gone => Errno::NODEV,
+                Look::At | Look::Xrun => Errno::PIPE,
+            };
+            errno.negative()
         }
         Err(errno) => errno.negative(),
     }

@@ -54,6 +54,25 @@ pub unsafe fn open<P: Pcm>(
     }
 }
 
+/// The same for a plugin whose two directions are two things.
+///
+/// # Safety
+/// As [`open`].
+pub unsafe fn open_either<P: Pcm, C: Pcm>(
+    pcm: *mut *mut RawPcm,
+    name: *const c_char,
+    definition: *mut RawConfig,
+    stream: c_uint,
+    mode: c_int,
+) -> c_int {
+    let open = match stream_of_alsa(stream) {
+        Stream::Playback => open::<P>,
+        Stream::Capture => open::<C>,
+    };
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { open(pcm, name, definition, stream, mode) }
+}
+
 /// # Safety
 /// As [`open`].
 unsafe fn create<P: Pcm>(
@@ -119,7 +138,9 @@ pub(super) struct Inner<P> {
 pub(super) struct View {
     pub state: State,
     nonblocking: bool,
+    /// The counts of alsa-lib, which hold still only while it holds its lock.
     applied: u64,
+    shown: u64,
 }
 
 impl View {
@@ -132,6 +153,7 @@ impl View {
                 state: State::of_alsa((&raw const (*io).state).read_volatile()),
                 nonblocking: (&raw const (*io).nonblock).read_volatile() != 0,
                 applied: widened((&raw const (*io).appl_ptr).read_volatile()),
+                shown: widened((&raw const (*io).hw_ptr).read_volatile()),
             }
         }
     }
@@ -143,11 +165,24 @@ pub(super) fn widened(frames: snd_pcm_uframes_t) -> u64 {
 }
 
 /// What a look at the position has shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     At,
     Xrun,
     Suspended,
     Gone,
+}
+
+impl Look {
+    /// The state in which the PCM is from now on, if it does not go on.
+    pub fn state(self) -> Option<State> {
+        match self {
+            Self::At => None,
+            Self::Xrun => Some(State::Xrun),
+            Self::Suspended => Some(State::Suspended),
+            Self::Gone => Some(State::Disconnected),
+        }
+    }
 }
 
 impl<P: Pcm> Plugin<P> {
@@ -200,27 +235,23 @@ impl<P: Pcm> Inner<P> {
                 self.progress.move_to(position, view.state);
                 if self.progress.has_xrun(view.state) { Look::Xrun } else { Look::At }
             }
-            Position::Xrun => Look::Xrun,
-            Position::Suspended => Look::Suspended,
+            Position::Suspended if P::CAN_RESUME => Look::Suspended,
+            // Of a plugin without that, alsa-lib tells an application that it has resumed, in whatever state it is then: it
+            // would write and resume by turns for ever. After an xrun it prepares.
+            Position::Suspended | Position::Xrun => Look::Xrun,
             Position::Gone => Look::Gone,
         };
-        let state = match found {
-            Look::At => view.state,
-            Look::Xrun => State::Xrun,
-            Look::Suspended => State::Suspended,
-            Look::Gone => State::Disconnected,
-        };
-        if !matches!(found, Look::At) {
+        if found != Look::At {
             let io = self.io(view);
             self.pcm.stop(&io);
         }
-        self.tell(state, 0);
+        self.tell(found.state().unwrap_or(view.state));
         found
     }
 
     /// Tells the plugin when to wake the application, if that has changed.
-    pub fn tell(&mut self, state: State, more: u64) {
-        let at = self.progress.wake_at(state, more);
+    pub fn tell(&mut self, state: State) {
+        let at = self.progress.wake_at(state);
         if self.told != Some(at) {
             self.told = Some(at);
             self.pcm.wake_at(at);
@@ -230,11 +261,12 @@ impl<P: Pcm> Inner<P> {
     /// The same, also if it has not changed: the plugin runs now, or does not any more, or was early.
     pub fn tell_again(&mut self, state: State) {
         self.told = None;
-        self.tell(state, 0);
+        self.tell(state);
     }
 }
 
-/// Calls into the plugin behind `io`.
+/// Calls into the plugin behind `io` from an entry for which alsa-lib does not hold its lock: what it counts may be about
+/// to change, and is not asked for.
 ///
 /// # Safety
 /// `io` is a live PCM that [`create`] has made for `P`.
@@ -247,20 +279,40 @@ pub(super) unsafe fn with<P: Pcm, T>(
     let outcome = plugin.inner.call(|inner| {
         // SAFETY: as above.
         let view = unsafe { View::read(io) };
-        inner.progress.follow(view.applied);
         call(inner, view)
     });
     if matches!(outcome, Err(Errno::NODEV)) {
         // It says so itself, or has panicked, or this process was forked off: it does not come back.
         // SAFETY: as above.
-        unsafe { set_state(io, alsa_sys::SND_PCM_STATE_DISCONNECTED) };
+        unsafe { set_state(io, State::Disconnected) };
     }
     outcome
 }
 
+/// The same from an entry for which alsa-lib holds its lock: first follows what it has counted, and tells the plugin if the
+/// application has moved by itself.
+///
+/// # Safety
+/// As [`with`].
+pub(super) unsafe fn with_locked<P: Pcm, T>(
+    io: *mut Ioplug,
+    call: impl FnOnce(&mut Inner<P>, View) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let followed = |inner: &mut Inner<P>, view: View| {
+        if inner.progress.follow(view.applied, view.shown) {
+            let io = inner.io(view);
+            inner.pcm.moved(&io);
+            inner.tell(view.state);
+        }
+        call(inner, view)
+    };
+    // SAFETY: the caller vouches for it.
+    unsafe { with(io, followed) }
+}
+
 /// # Safety
 /// `io` is a live PCM.
-pub(super) unsafe fn set_state(io: *mut Ioplug, state: c_uint) {
+pub(super) unsafe fn set_state(io: *mut Ioplug, state: State) {
     // SAFETY: the caller vouches for it; it only stores the state, and always succeeds.
-    unsafe { sys::snd_pcm_ioplug_set_state(io, state) };
+    unsafe { sys::snd_pcm_ioplug_set_state(io, state.to_alsa()) };
 }

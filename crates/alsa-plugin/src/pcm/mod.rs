@@ -13,7 +13,8 @@
 //!
 //! # Threads
 //! alsa-lib calls from any thread of the application, and some entries without holding its own lock. The layer has one
-//! lock for each PCM and calls every method under it. As no method waits, none waits for another for long.
+//! lock for each PCM and calls every method under it. As no method waits, none waits for another for long. Nor is a
+//! thread cancelled (`pthread_cancel`) within a method.
 
 mod callbacks;
 mod chmap;
@@ -30,7 +31,7 @@ use crate::{Errno, Format, OpenError, Options};
 
 pub use chmap::{ChannelMap, ChannelMapKind};
 pub use constraints::{Allowed, Constraints};
-pub use entry::open;
+pub use entry::{open, open_either};
 
 /// Direction of a PCM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,20 @@ impl State {
             alsa_sys::SND_PCM_STATE_PAUSED => Self::Paused,
             alsa_sys::SND_PCM_STATE_SUSPENDED => Self::Suspended,
             _ => Self::Disconnected,
+        }
+    }
+
+    fn to_alsa(self) -> c_uint {
+        match self {
+            Self::Open => alsa_sys::SND_PCM_STATE_OPEN,
+            Self::Setup => alsa_sys::SND_PCM_STATE_SETUP,
+            Self::Prepared => alsa_sys::SND_PCM_STATE_PREPARED,
+            Self::Running => alsa_sys::SND_PCM_STATE_RUNNING,
+            Self::Xrun => alsa_sys::SND_PCM_STATE_XRUN,
+            Self::Draining => alsa_sys::SND_PCM_STATE_DRAINING,
+            Self::Paused => alsa_sys::SND_PCM_STATE_PAUSED,
+            Self::Suspended => alsa_sys::SND_PCM_STATE_SUSPENDED,
+            Self::Disconnected => alsa_sys::SND_PCM_STATE_DISCONNECTED,
         }
     }
 
@@ -140,8 +155,8 @@ pub struct Io {
     pub state: State,
     /// Whether the application does not want to wait.
     pub nonblocking: bool,
-    /// Frames that the application has given or taken since the PCM was prepared. It may take some back
-    /// (`snd_pcm_rewind`).
+    /// Frames that the application has given or taken since the PCM was prepared. It may move by itself
+    /// ([`Pcm::moved`]).
     pub applied: u64,
     /// Frames that the plugin has told to be played or recorded.
     pub position: u64,
@@ -167,7 +182,8 @@ pub enum Position {
     At(u64),
     /// The device has stumbled: an xrun, whatever is in the buffer. The application prepares the PCM anew and goes on.
     Xrun,
-    /// The machine has been suspended, and what was in the buffer is lost.
+    /// The machine has been suspended, and what was in the buffer is lost. Of a plugin that cannot resume
+    /// ([`Pcm::CAN_RESUME`]) the application is told of an xrun.
     Suspended,
     /// The device is gone for good: the application gets `-ENODEV`.
     Gone,
@@ -180,7 +196,7 @@ pub trait Pcm: Sized + Send + 'static {
     const NAME: &'static CStr;
     /// Whether an application may pause it.
     const CAN_PAUSE: bool = false;
-    /// Whether it goes on by itself after the machine was suspended. Applications prepare anew what cannot.
+    /// Whether it can go on where it was after the machine was suspended. Applications prepare anew what cannot.
     const CAN_RESUME: bool = false;
 
     /// Opens it; tells what it can do.
@@ -239,6 +255,13 @@ pub trait Pcm: Sized + Send + 'static {
     /// When it cannot.
     fn play(&mut self, io: &Io, frames: &[u8]) -> Result<(), Errno>;
 
+    /// The application that plays has taken frames back, has skipped some, or has had the counts set to nought, which leaves
+    /// nothing to be played (`snd_pcm_rewind`, `snd_pcm_forward`, `snd_pcm_reset`). What was given from
+    /// [`io.applied`](Io::applied) on is not to be heard, and the next frames are given from there; what was skipped was
+    /// never given. alsa-lib tells nobody, so this comes with the next call that it makes under its lock, which it does
+    /// before it takes frames. The plugin's own count goes on as it was.
+    fn moved(&mut self, _io: &Io) {}
+
     /// Fills in frames that were recorded, [`io.applied`](Io::applied) being the count of the first one; never more than
     /// there are by the last position. May be asked for the same ones again.
     ///
@@ -270,7 +293,7 @@ pub trait Pcm: Sized + Send + 'static {
     /// Goes on after the machine was suspended. Called only where [`CAN_RESUME`](Self::CAN_RESUME).
     ///
     /// # Errors
-    /// `-EAGAIN` when it is too early.
+    /// `-EAGAIN` when it is too early: the application tries again. After anything else it is told of an xrun.
     fn resume(&mut self, _io: &Io) -> Result<(), Errno> {
         Err(Errno::NOSYS)
     }
@@ -303,9 +326,17 @@ pub trait Pcm: Sized + Send + 'static {
 ///     version: "__snd_pcm_NAME_open_dlsym_pcm_001",
 /// );
 /// ```
+///
+/// Where playing and recording are two things, each is a type of its own: `playback: Player, capture: Recorder,` instead of `Card,`.
 #[macro_export]
 macro_rules! pcm_plugin {
+    (playback: $playback:ty, capture: $capture:ty, entry: $entry:literal, version: $version:literal $(,)?) => {
+        $crate::pcm_plugin!(@export $crate::pcm::open_either::<$playback, $capture>, $entry, $version);
+    };
     ($pcm:ty, entry: $entry:literal, version: $version:literal $(,)?) => {
+        $crate::pcm_plugin!(@export $crate::pcm::open::<$pcm>, $entry, $version);
+    };
+    (@export $open:expr, $entry:literal, $version:literal) => {
         const _: () = {
             /// # Safety
             /// As alsa-lib calls it: a place for the PCM, a name or null, and live configuration.
@@ -319,7 +350,7 @@ macro_rules! pcm_plugin {
                 mode: ::std::ffi::c_int,
             ) -> ::std::ffi::c_int {
                 // SAFETY: the caller vouches for the arguments.
-                unsafe { $crate::pcm::open::<$pcm>(pcm, name, definition, stream, mode) }
+                unsafe { $open(pcm, name, definition, stream, mode) }
             }
 
             /// Its presence says for which version of alsa-lib's interface the plugin was made.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::session::{PATIENCE, Session};
 use audera_pw::{
-    Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, Offer, Properties, Registry,
-    RegistryEvent, State, Stream, StreamEvent, Thread, Timing,
+    Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, MonotonicTime, NodeVolume, Offer, Properties,
+    Registry, RegistryEvent, State, Stream, StreamEvent, Thread, Timing,
 };
 
 fn remote(session: &Session) -> Properties {
@@ -219,6 +219,52 @@ fn a_sink_may_change_its_latency_and_its_name_leave_and_come_back() {
     session.until("it is gone", || session.node("audera.test").is_none().then_some(()));
     thread.run(move |sink| sink.connect(&latency(90))).expect("runs").expect("comes back");
     reported(90_000_000);
+}
+
+#[test]
+fn the_volume_of_a_node_is_what_either_end_has_set_last() {
+    let session = Session::start("");
+    let remote = remote(&session);
+    let (told, events) = mpsc::channel();
+    let thread = Thread::spawn("pw-sink", Properties::new(), move |context| {
+        let core = context.connect(&remote, |_| {})?;
+        let properties = Properties::new().with("media.class", "Audio/Sink").with("node.name", "audera.test");
+        let stream = Stream::new(
+            &core,
+            "test",
+            Direction::Input,
+            &properties,
+            |_: Cycle<'_>| {},
+            move |event| {
+                let _gone = told.send(event).is_err();
+            },
+        )?;
+        stream.connect(&Connect { unscaled: true, ..Connect::new(Offer::stereo(48_000)) })?;
+        Ok(stream)
+    })
+    .expect("starts");
+    wait(&events, "its controls", |event| matches!(event, StreamEvent::State { new: State::Paused, .. }).then_some(()));
+    let volume = |gain: f32, mute| NodeVolume { channels: vec![gain; 2], mute: Some(mute) };
+    let said = || thread.run(|sink| sink.volume()).expect("runs");
+    let set = |volume: NodeVolume| thread.run(move |sink| sink.set_volume(&volume)).expect("runs").expect("sets");
+
+    set(volume(0.5, false));
+    assert_eq!(said(), volume(0.5, false));
+    let id = session.until("its node", || Some(session.node("audera.test")?["id"].to_string()));
+    let other_end = |gain: f32| {
+        session.run("pw-cli", &["set-param", &id, "Props", &format!("{{ channelVolumes: [ {gain}, {gain} ] }}")]);
+        wait(&events, "its volume", |event| match event {
+            StreamEvent::Volume(volume) if volume.channels == [gain; 2] => Some(()),
+            _ => None,
+        });
+    };
+    other_end(0.25);
+    assert_eq!(said(), volume(0.25, false));
+    // What was set from here is not told, and counts all the same.
+    set(volume(0.125, true));
+    assert_eq!(said(), volume(0.125, true));
+    other_end(0.0625);
+    assert_eq!(said(), volume(0.0625, true));
 }
 
 #[test]

@@ -187,6 +187,11 @@ impl Pcm for Card {
         Ok(())
     }
 
+    fn moved(&mut self, io: &Io) {
+        let recording = &mut self.recording;
+        self.ring.move_to(TrueTime::now(), io.applied, |frame, samples| recording.play(frame, samples));
+    }
+
     fn wake_at(&mut self, position: u64) {
         self.wake_at = position;
         self.arm(TrueTime::now());

@@ -4,8 +4,8 @@
 //! is recorded to one folder, by whoever has it open: as with hardware, one program at a time. Its crystal never stops.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs::File,
+    io,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     thread,
@@ -53,7 +53,6 @@ impl Session {
         let lock = folder.join(LOCK_FILE);
         File::create(&lock).map_err(|source| file(&lock, source))?;
         let pcm = pcm_name(&card.name);
-        let asoundrc = self.config_dir().join("alsa").join("asoundrc");
         let definition = format!(
             "pcm_type.audera_card {{ lib \"{}\" }}\n\
              pcm.{pcm} {{\n    type audera_card\n    folder \"{}\"\n    step {}\n    \
@@ -63,11 +62,7 @@ impl Session {
             card.pointer_step,
             card.name
         );
-        let written = asoundrc.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-            let mut asoundrc = File::options().create(true).append(true).open(&asoundrc)?;
-            asoundrc.write_all(definition.as_bytes())
-        });
-        written.map_err(|source| file(&asoundrc, source))?;
+        self.alsa_definitions(&definition)?;
         Ok(RunningAlsaCard { pcm, folder })
     }
 }

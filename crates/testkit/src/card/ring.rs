@@ -160,6 +160,13 @@ impl Ring {
         self.written = at + frames;
     }
 
+    /// The application has moved by itself to frame `at`: what was written from there on is not heard any more, and what it
+    /// has skipped is what is in the buffer, as with any card.
+    pub fn move_to(&mut self, now: TrueTime, at: u64, heard: impl FnMut(u64, &[f32])) {
+        self.advance(now, heard);
+        self.written = at;
+    }
+
     /// Takes out what has been heard up to now: frames of the crystal, and what sounded in them.
     pub fn advance(&mut self, now: TrueTime, mut heard: impl FnMut(u64, &[f32])) {
         let Course::Runs { first } = self.course else { return };
@@ -191,6 +198,22 @@ mod tests {
         let mut ring = Ring::new(SampleClock::new(48_000, START, ppm), 1, Counts::default());
         ring.set_up(1000, 250, step);
         ring
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_heard() {
+        let (mut ring, mut ear) = (ring(0.0, 1), Ear::default());
+        ring.write(at(0), 0, &sound(0, 1000), ear.listen());
+        ring.start(at(0));
+        let time = |frame: f64| ring.clock().time_of(frame);
+        let (early, late, last) = (time(200.5), time(600.5), time(990.5));
+        ring.move_to(early, 500, ear.listen());
+        ring.hold(late, ear.listen());
+        assert_eq!(ear.0.len(), 500);
+        ring.start(late);
+        ring.write(late, 700, &sound(5000, 10), ear.listen());
+        ring.hold(last, ear.listen());
+        assert_eq!(ear.0.last().unwrap().1, 5010.0);
     }
 
     /// Numbered samples.

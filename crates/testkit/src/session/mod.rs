@@ -211,7 +211,8 @@ impl Session {
         // What the user's own session has set would lead out of this one.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let foreign = ["PIPEWIRE_", "PULSE_", "WIREPLUMBER_", "DBUS_", "XDG_"].iter().any(|p| text.starts_with(p));
+            let foreign =
+                ["PIPEWIRE_", "PULSE_", "WIREPLUMBER_", "ALSA_", "DBUS_", "XDG_"].iter().any(|p| text.starts_with(p));
             if foreign || text == "DISPLAY" || text == "WAYLAND_DISPLAY" {
                 command.env_remove(&name);
             }

@@ -8,6 +8,7 @@ use crate::frame::{FrameError, FrameType};
 use crate::hello::Role;
 use crate::limits::{HELLO_LIMIT, IDLE_LIMIT, MAX_STREAMS};
 use crate::message::MessageError;
+use crate::room::RoomRefusal;
 use crate::stream::{StartInvalid, StreamId};
 
 /// Why a session gave up. It has closed already: what is left is to write its last bytes and to end the connection.
@@ -112,7 +113,7 @@ pub enum SessionError {
         number: u32,
     },
     /// An answer to a change of the room that was never sent.
-    #[error("peer sent {kind} as an answer to change {number}, which is not under way")]
+    #[error("peer sent {kind} as an answer to change {number}, which was not asked for or is answered already")]
     SetNumber {
         /// What it sent.
         kind: FrameType,
@@ -185,4 +186,18 @@ pub enum StartError {
     /// Too many streams at once: stop one first.
     #[error("{MAX_STREAMS} streams are started already: stop one first")]
     TooMany,
+}
+
+/// Why a room cannot be changed on a connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// The player has not told its room's state yet: wait for [`SenderEvent::Room`](crate::SenderEvent::Room).
+    #[error("the player has not told its room's state yet")]
+    NotReady,
+    /// The session is over.
+    #[error("the session is closed")]
+    Closed,
+    /// The protocol has no room for the change.
+    #[error(transparent)]
+    Refused(#[from] RoomRefusal),
 }

@@ -8,7 +8,7 @@ mod player;
 mod requests;
 mod sender;
 
-pub use error::{SessionError, StartError};
+pub use error::{SessionError, SetError, StartError};
 pub use player::{PlayerEvent, PlayerSession};
 pub use sender::{SenderEvent, SenderSession};
 

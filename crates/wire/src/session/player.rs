@@ -1,6 +1,7 @@
 //! Session of the end that plays.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use audera_clock::{Exchange, Player, PlayerTime, SenderTime, Span};
 
@@ -11,7 +12,7 @@ use crate::format::{Formats, StreamFormat};
 use crate::frame::FrameReader;
 use crate::hello::{Hello, PlayerHello, Role, SenderHello};
 use crate::limits::{MAX_REASON, MAX_STREAMS};
-use crate::message::Message;
+use crate::message::{Message, encode_room};
 use crate::room::{RoomChange, RoomRefusal, RoomState};
 use crate::session::Counters;
 use crate::session::error::SessionError;
@@ -94,7 +95,7 @@ struct Core {
     /// The newest status that is not written yet; older ones are of no use.
     status: Option<PlayerStatus>,
     /// The state of the room, with its revision, and whether it is still to be told.
-    room: Option<(u64, RoomState)>,
+    room: Option<(u64, Arc<RoomState>)>,
     room_due: bool,
     /// Number of the next change that the sender asks for, and of the last that is done.
     next_set: u32,
@@ -183,7 +184,7 @@ impl PlayerSession {
             any = true;
         }
         if let Some((revision, state)) = self.core.room.as_ref().filter(|_| self.core.room_due) {
-            Message::Room { revision: *revision, answers: self.core.answers, state: state.clone() }.encode(out);
+            encode_room(*revision, self.core.answers, state, out);
             self.core.room_due = false;
             any = true;
         }
@@ -289,13 +290,16 @@ impl PlayerSession {
     /// Tells how the player fares; once a second is usual. It replaces a status that is not written yet.
     pub fn status(&mut self, status: PlayerStatus) {
         if !self.core.life.is_closed() {
-            self.core.status = Some(status);
+            let unsent = self.core.status.take().filter(|unsent| unsent.stream == status.stream);
+            let spares = [status.spare_ms, unsent.and_then(|unsent| unsent.spare_ms)];
+            let spare_ms = spares.into_iter().flatten().min_by(f64::total_cmp);
+            self.core.status = Some(PlayerStatus { spare_ms, ..status });
         }
     }
 
     /// Tells the state of the room, from the beginning and at each change; `revision` counts the changes. It replaces one that is not
-    /// written yet.
-    pub fn room(&mut self, revision: u64, state: RoomState) {
+    /// written yet. All sessions of a player share the one state.
+    pub fn room(&mut self, revision: u64, state: Arc<RoomState>) {
         self.core.room_due = true;
         self.core.room = Some((revision, state));
     }

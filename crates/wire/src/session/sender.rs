@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::room::{RoomChange, RoomRefusal, RoomState};
 use crate::session::Counters;
 use crate::session::answers::Answers;
-use crate::session::error::{SessionError, StartError};
+use crate::session::error::{SessionError, SetError, StartError};
 use crate::session::life::Life;
 use crate::session::orders::Orders;
 use crate::status::PlayerStatus;
@@ -56,6 +56,9 @@ pub enum SenderEvent {
     },
     /// The player has not made a change that was asked for with [`SenderSession::set`].
     SetRefused(RoomRefusal),
+    /// The player has not answered this change within [`SET_LIMIT`](crate::SET_LIMIT): whether it has made it is not known, unless
+    /// it still answers.
+    SetUnanswered(RoomChange),
     /// The session is over; always the last event. The code is the peer's if it said bye, else the own one.
     Closed {
         /// Why.
@@ -159,7 +162,7 @@ impl SenderSession {
     /// Time replies are stamped with `now`: call it when the transport can take the bytes at once.
     pub fn poll_transmit(&mut self, now: SenderTime, out: &mut Vec<u8>) -> bool {
         let mut any = self.core.life.transmit(out);
-        if let Some((number, change)) = self.core.take_order() {
+        if let Some((number, change)) = self.core.take_order(now) {
             Message::Set { number, change }.encode(out);
             any = true;
         }
@@ -195,7 +198,7 @@ impl SenderSession {
     pub fn next_timeout(&self) -> Option<SenderTime> {
         let deadline = self.core.life.deadline()?;
         let sign = self.core.answers.as_ref().and_then(Answers::timeout);
-        Some(sign.map_or(deadline, |sign| sign.min(deadline)))
+        [sign, self.core.orders.deadline()].into_iter().flatten().chain([deadline]).min()
     }
 
     /// When the player is to have been heard again if all is well. From then on something is in the way, and a new connection may be
@@ -214,6 +217,7 @@ impl SenderSession {
         if let Some(answers) = &mut self.core.answers {
             answers.handle_timeout(now);
         }
+        self.core.events.extend(self.core.orders.expire(now).map(SenderEvent::SetUnanswered));
         Ok(())
     }
 
@@ -254,14 +258,27 @@ impl SenderSession {
         ready
     }
 
-    /// Changes the state of the room. What is asked for while a change is under way waits and becomes one with it: the last one is never
-    /// lost, those before it may be. False before the player has told its state, and after the end.
-    pub fn set(&mut self, change: RoomChange) -> bool {
-        let ready = self.core.room_known && self.core.life.is_ready();
-        if ready {
-            self.core.orders.add(change);
+    /// Changes the state of the room. What is asked for while a change is under way waits, see [`RoomChanges`](crate::RoomChanges): the last
+    /// word on each key is never lost.
+    ///
+    /// # Errors
+    /// It cannot be asked for here and now; nothing is sent.
+    pub fn set(&mut self, change: RoomChange) -> Result<(), SetError> {
+        if self.core.life.is_closed() {
+            return Err(SetError::Closed);
         }
-        ready
+        if !self.core.room_known {
+            return Err(SetError::NotReady);
+        }
+        change.check_size()?;
+        self.core.orders.add(change);
+        Ok(())
+    }
+
+    /// Whether all own changes of the room are done, refused, or given up.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.core.orders.is_settled()
     }
 
     /// Says bye. The session is over, its last bytes wait in [`poll_transmit`](Self::poll_transmit). Nothing happens when it is over already.
@@ -415,8 +432,8 @@ impl Core {
         Ok(())
     }
 
-    fn take_order(&mut self) -> Option<(u32, RoomChange)> {
-        if self.life.is_ready() { self.orders.take() } else { None }
+    fn take_order(&mut self, now: SenderTime) -> Option<(u32, RoomChange)> {
+        if self.life.is_ready() { self.orders.take(now) } else { None }
     }
 
     fn send(&mut self, message: &Message<'_>) {

@@ -2,6 +2,7 @@
 //! fail, and once the link is quiet both ends agree.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use audera_clock::{PlayerTime, SenderTime, Span};
 use audera_wire::{
@@ -70,7 +71,7 @@ pub fn pair(bytes: &[u8]) {
         sender_closed: None,
         player_closed: None,
     };
-    pair.player.room(0, pair.room.1.clone());
+    pair.player.room(0, Arc::new(pair.room.1.clone()));
     while !script.is_over() {
         pair.step(&mut script);
     }
@@ -136,7 +137,8 @@ impl Pair {
             14 => self.player.status(script.status()),
             _ => match script.below(33) {
                 16..=27 => {
-                    self.sender.set(script.change());
+                    // What would have to be cut is refused at once.
+                    let _ = self.sender.set(script.change());
                 }
                 28..=31 => {
                     // Somebody else has changed it.
@@ -163,7 +165,7 @@ impl Pair {
     /// Changes the room as its player does; whether that was possible.
     fn change(&mut self, change: &RoomChange) -> Result<(), RoomRefusal> {
         self.room = (self.room.0 + 1, self.room.1.changed(change)?);
-        self.player.room(self.room.0, self.room.1.clone());
+        self.player.room(self.room.0, Arc::new(self.room.1.clone()));
         Ok(())
     }
 

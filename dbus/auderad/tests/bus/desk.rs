@@ -24,6 +24,11 @@ pub struct Room {
 }
 
 impl Room {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Stops it, as a debugger would.
     pub fn freeze(&self) {
         self.process.signal(libc::SIGSTOP);
@@ -42,10 +47,14 @@ pub fn alone() -> Alone {
 impl Desk {
     /// With the buses and Avahi only; `None` where sessions are not possible.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[Daemon::SystemBus, Daemon::SessionBus, Daemon::Avahi])
+    }
+
+    /// With these daemons only.
+    pub fn start_with(daemons: &[Daemon]) -> Option<Self> {
         let alone = alone();
         let product = Product::find().unwrap();
-        let daemons = [Daemon::SystemBus, Daemon::SessionBus, Daemon::Avahi];
-        let session = or_skip(product.session("desk").daemons(&daemons).start())?;
+        let session = or_skip(product.session("desk").daemons(daemons).start())?;
         Some(Desk { session, product, _alone: alone })
     }
 

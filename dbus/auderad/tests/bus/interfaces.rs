@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::desk::*;
 
-fn file(below: &str) -> String {
+pub fn file(below: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(below)).unwrap()
 }
 
@@ -50,7 +50,7 @@ fn elements(xml: &str) -> BTreeSet<String> {
 }
 
 /// Those of one interface.
-fn of_interface(xml: &str, interface: &str) -> BTreeSet<String> {
+pub fn of_interface(xml: &str, interface: &str) -> BTreeSet<String> {
     let all = elements(xml).into_iter().map(|element| element.trim_start_matches([' ', '/']).to_owned());
     all.filter(|element| element.contains(&format!("interface name=\"{interface}\""))).collect()
 }

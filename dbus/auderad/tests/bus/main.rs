@@ -1,6 +1,7 @@
 //! `auderad` on a real bus with real players: what is set is there, what is asked is answered, and nothing harms it.
 
 mod desk;
+mod exporters;
 mod groups;
 mod hostile;
 mod interfaces;

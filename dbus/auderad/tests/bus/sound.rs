@@ -24,7 +24,7 @@ const SETTLING: f64 = 2.0;
 
 /// Changes in a second, and for how long.
 const RATE_OF_CHANGES: u32 = 1_000;
-const SECONDS: u32 = 4;
+const SECONDS: u32 = 3;
 
 #[tokio::test]
 async fn sound_goes_on_through_a_thousand_changes_a_second_and_the_death_of_auderad() {

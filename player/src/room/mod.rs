@@ -1,4 +1,10 @@
-//! What plays in the room: which stream has the device, what becomes of the others, and how it goes.
+//! What plays in the room: which stream has the device, and what becomes of the others. The state that belongs to the room is in `settings`.
+
+mod keep;
+mod packets;
+mod settings;
+mod status;
+mod store;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,29 +14,24 @@ use std::time::Duration;
 use audera_clock::{SenderTime, Span};
 use audera_codec::Decoder;
 use audera_playout::{Config as PlayoutConfig, Feeder, Puller, State, playout};
-use audera_wire::{PlayerHello, PlayerState, PlayerStatus, Start, StreamFormat, StreamId};
-use audera_wire::{RoomChange, RoomState};
+use audera_wire::{PlayerHello, RoomChange, RoomRefusal, RoomState, Start, StreamFormat, StreamId};
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::level::Level;
-use crate::memory;
-use crate::monotonic;
 use crate::speaker::Speaker;
-use crate::state::{self, RoomStore};
+pub use packets::Arrived;
+use packets::Last;
+use settings::Settings;
+pub use store::RoomStore;
 
 /// Audio that fits between network and device: the longest latency, to which that of any stream may grow, and what comes early. All of it is
 /// written to in turn, so more would be memory in use.
 const CAPACITY: Span = Span::from_millis(2500);
 /// The most frames a device pulls at once; the largest quantum of PipeWire.
 const MAX_PULL: usize = 8192;
-/// Losses up to this many packets are shown to the decoder one by one; more is a gap.
-const MAX_CONCEALED: u32 = 5;
-/// Between two statuses while nothing changes.
-const STATUS_PERIOD: Duration = Duration::from_secs(1);
 /// The least time between two statuses, when the latency does not suffice and the sender is to know at once.
 const URGENT_PERIOD: Duration = Duration::from_millis(100);
 /// What is buffered has played out by then, or never will.
@@ -38,11 +39,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Between attempts to open a device that failed while a stream plays.
 const RETRY_DEVICE: Duration = Duration::from_secs(1);
-
-/// Between two writings of the room's state, while a slider moves.
-const KEEP_PAUSE: Duration = Duration::from_secs(1);
-/// Before the next attempt to write it where it could not be.
-const KEEP_RETRY: Duration = Duration::from_secs(10);
 
 /// What a stream needs besides a device.
 struct Prepared {
@@ -89,17 +85,7 @@ struct NowPlaying {
 pub struct Room {
     config: RefCell<Config>,
     speaker: Speaker,
-    store: RefCell<RoomStore>,
-    /// The part of the state that the audio thread applies.
-    level: Arc<Level>,
-    /// All peers: they are told the state.
-    peers: RefCell<Vec<Rc<Connection>>>,
-    /// Rung when the state is to be kept.
-    unkept: Notify,
-    /// Whether the file says less than the state.
-    is_unkept: Cell<bool>,
-    /// Name and groups, for those who announce them.
-    announced: watch::Sender<(String, Vec<String>)>,
+    settings: Settings,
     now: RefCell<Option<NowPlaying>>,
     /// Who wants to be told how the room fares, whoever plays.
     watchers: RefCell<Vec<Rc<Connection>>>,
@@ -108,6 +94,8 @@ pub struct Room {
     told: Cell<Option<(u64, State)>>,
     /// Rung when they have changed.
     changed: Notify,
+    /// Rung when there is something new to show.
+    news: Notify,
     /// Rung when the stream has been finished: what is buffered plays out.
     finishing: Notify,
 }
@@ -115,15 +103,8 @@ pub struct Room {
 impl Room {
     /// A silent room.
     pub fn new(config: Config, store: RoomStore, level: Arc<Level>, speaker: Speaker) -> Rc<Self> {
-        let announced = watch::channel(announced_of(store.state())).0;
-        level.set(store.state());
         Rc::new(Room {
-            store: RefCell::new(store),
-            level,
-            peers: RefCell::default(),
-            unkept: Notify::new(),
-            is_unkept: Cell::new(false),
-            announced,
+            settings: Settings::new(store, level),
             config: RefCell::new(config),
             speaker,
             now: RefCell::default(),
@@ -131,6 +112,7 @@ impl Room {
             attempts: Cell::new(0),
             told: Cell::new(None),
             changed: Notify::new(),
+            news: Notify::new(),
             finishing: Notify::new(),
         })
     }
@@ -138,131 +120,83 @@ impl Room {
     /// Tells how the stream fares, frees the device from what has played out, and asks anew for one that failed, for as long as
     /// the player runs.
     pub async fn live(self: Rc<Self>) {
-        tokio::join!(
-            self.clone().report(),
-            self.clone().release_drained(),
-            self.clone().keep_state(),
-            self.mind_device()
-        );
+        let room = self.clone();
+        tokio::join!(self.clone().report(), self.clone().release_drained(), room.settings.keep(), self.mind_device());
     }
 
     /// What the room says of itself to a sender.
     pub fn hello(&self) -> PlayerHello {
-        let store = self.store.borrow();
-        let mut hello = PlayerHello::new(&store.state().name, SOFTWARE);
-        hello.groups.clone_from(&store.state().groups);
+        let state = self.settings.state();
+        let mut hello = PlayerHello::new(&state.name, SOFTWARE);
+        hello.groups.clone_from(&state.groups);
         hello
     }
 
     /// Takes a new configuration; what plays goes on.
     pub fn reconfigure(&self, config: Config) {
         self.speaker.set_idle_release(config.idle_release);
-        let changed = self.store.borrow_mut().reconfigure(&config);
+        let changed = self.settings.reconfigure(&config);
         self.config.replace(config);
         if changed {
-            self.state_changed();
+            self.follow_settings();
         }
     }
 
     /// A peer has come: it is told the state of the room, now and whenever it changes.
     pub fn joined(&self, connection: &Rc<Connection>) {
-        self.peers.borrow_mut().push(connection.clone());
-        self.tell_state_to(connection);
+        self.settings.joined(connection);
     }
 
     /// A peer wants the state of the room changed.
     pub fn set(&self, connection: &Rc<Connection>, number: u32, change: &RoomChange) {
-        let outcome = self.store.borrow_mut().set(change);
-        match outcome {
-            Ok(changes) => {
-                tracing::debug!(sender = %connection.name.borrow(), ?change, "sets the room");
-                connection.speak(|session| session.changed(number));
-                if changes {
-                    self.state_changed();
-                }
-            }
-            Err(refusal) => {
-                tracing::debug!(sender = %connection.name.borrow(), "refused: {refusal}");
-                connection.speak(|session| session.not_changed(number, refusal));
-            }
+        if self.settings.set(connection, number, change) {
+            self.follow_settings();
         }
     }
 
-    /// Brings everything in line with the state that has changed.
-    fn state_changed(&self) {
-        let store = self.store.borrow();
-        self.level.set(store.state());
+    /// Somebody on this machine wants the state of the room changed.
+    ///
+    /// # Errors
+    /// Why it stays as it is.
+    pub fn change(&self, change: &RoomChange) -> Result<(), RoomRefusal> {
+        if self.settings.change(change)? {
+            self.follow_settings();
+        }
+        Ok(())
+    }
+
+    /// The state of the room.
+    pub fn state(&self) -> Arc<RoomState> {
+        self.settings.state()
+    }
+
+    /// Waits for a change of the room's state, or of how it fares. For one who waits.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Lets what plays follow the state that was set.
+    fn follow_settings(&self) {
+        self.news.notify_one();
         if let Some(now) = &mut *self.now.borrow_mut() {
-            now.feeder.set_output_delay(output_delay(store.state()));
+            now.feeder.set_output_delay(output_delay(&self.settings.state()));
         }
-        self.announced.send_if_modified(|before| {
-            let now = announced_of(store.state());
-            *before != now && {
-                *before = now;
-                true
-            }
-        });
-        drop(store);
-        self.is_unkept.set(true);
-        self.unkept.notify_one();
-        for peer in self.peers.borrow().iter() {
-            self.tell_state_to(peer);
-        }
-    }
-
-    fn tell_state_to(&self, connection: &Connection) {
-        let store = self.store.borrow();
-        connection.speak(|session| session.room(store.revision(), store.state().clone()));
     }
 
     /// Name and groups as they are to be announced, and each time that they have changed.
     pub fn announced(&self) -> watch::Receiver<(String, Vec<String>)> {
-        self.announced.subscribe()
-    }
-
-    /// Keeps the state: at once, but not more often than once a second.
-    async fn keep_state(self: Rc<Self>) {
-        let mut trouble = String::new();
-        loop {
-            self.unkept.notified().await;
-            self.is_unkept.set(false);
-            let (file, text) = self.store.borrow().to_keep();
-            let kept = spawn_blocking({
-                let file = file.clone();
-                move || state::keep(&file, &text)
-            });
-            match kept.await.unwrap_or_else(|error| Err(error.into())) {
-                Ok(()) => {
-                    trouble.clear();
-                    tokio::time::sleep(KEEP_PAUSE).await;
-                }
-                Err(error) => {
-                    let now = error.to_string();
-                    if now != trouble {
-                        tracing::error!(
-                            "what is set is in force, but would be lost at the next start: {} cannot be written: {now}; tried again every {} s",
-                            file.display(),
-                            KEEP_RETRY.as_secs()
-                        );
-                        trouble = now;
-                    }
-                    self.is_unkept.set(true);
-                    tokio::time::sleep(KEEP_RETRY).await;
-                    self.unkept.notify_one();
-                }
-            }
-        }
+        self.settings.announced()
     }
 
     /// The configuration in force, with the name and the groups that the room has now.
     pub fn config(&self) -> Config {
         let mut config = self.config.borrow().clone();
-        let store = self.store.borrow();
+        let state = self.settings.state();
         // What is in force would also be taken as configuration.
-        if let Ok(name) = store.state().name.parse() {
+        if let Ok(name) = state.name.parse() {
             config.name = name;
         }
-        config.groups = store.state().groups.iter().filter_map(|group| group.parse().ok()).collect();
+        config.groups = state.groups.iter().filter_map(|group| group.parse().ok()).collect();
         config
     }
 
@@ -316,7 +250,7 @@ impl Room {
         let StreamFormat { rate, channels, .. } = start.format;
         let latency = start.latency;
         let Prepared { decoder, mut feeder, puller } = prepared;
-        feeder.set_output_delay(output_delay(self.store.borrow().state()));
+        feeder.set_output_delay(output_delay(&self.settings.state()));
         if let Some(estimate) = connection.clock.borrow().estimate() {
             feeder.set_estimate(estimate);
         }
@@ -344,7 +278,6 @@ impl Room {
         let room = self.clone();
         tokio::task::spawn_local(async move {
             let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
-            memory::give_back();
             let Err(reason) = played else { return };
             if again.is_some() {
                 tracing::debug!("cannot play yet: {reason}");
@@ -425,7 +358,7 @@ impl Room {
 
     /// The clocks were compared.
     pub fn exchange(&self, connection: &Rc<Connection>, exchange: audera_clock::Exchange) {
-        connection.compare(exchange);
+        connection.clock.borrow_mut().compare(exchange);
         let clock = connection.clock.borrow();
         let mut now = self.now.borrow_mut();
         let Some(now) = now.as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) else { return };
@@ -433,151 +366,34 @@ impl Room {
             now.feeder.set_estimate(estimate);
         }
         let age = i64::try_from(now.begun.elapsed().as_nanos()).map_or(Span::from_secs(60), Span::from_nanos);
-        connection.session.borrow_mut().set_pace(clock.pace(age));
-    }
-
-    /// A peer wants to be told how the room fares, whoever plays; or no longer.
-    pub fn watch(&self, connection: &Rc<Connection>, on: bool) {
-        self.watchers.borrow_mut().retain(|watcher| !Rc::ptr_eq(watcher, connection));
-        if on {
-            self.watchers.borrow_mut().push(connection.clone());
-            let status = self.status_for(connection);
-            connection.speak(|session| session.status(status));
-        }
+        connection.session.borrow_mut().set_pace(clock.filter().pace(age));
     }
 
     /// A peer wants to hear which room this is.
-    pub fn identify(&self, connection: &Connection) {
-        tracing::debug!(sender = %connection.name.borrow(), "wants to hear the room");
-        self.speaker.chime(self.store.borrow().state());
+    pub fn identify(&self, by: &str) {
+        tracing::debug!(%by, "is to be heard");
+        self.speaker.chime(&self.settings.state());
     }
 
     /// A connection is gone: what it has sent plays out.
     pub fn gone(&self, connection: &Rc<Connection>) {
         self.watch(connection, false);
-        self.peers.borrow_mut().retain(|peer| !Rc::ptr_eq(peer, connection));
+        self.settings.gone(connection);
         if let Some(now) = self.now.borrow_mut().as_mut().filter(|now| Rc::ptr_eq(&now.connection, connection)) {
             now.finish();
             self.finishing.notify_one();
         }
     }
 
+    /// Accepts no more changes and has those that it has accepted on the disk.
+    pub async fn keep(&self) {
+        self.settings.close().await;
+    }
+
     /// Falls silent and gives the device back.
     pub async fn close(&self) {
         self.now.replace(None);
-        if self.is_unkept.get() {
-            let (file, text) = self.store.borrow().to_keep();
-            if let Ok(Err(error)) = spawn_blocking(move || state::keep(&file, &text)).await {
-                tracing::error!("what was set last is lost: the state of the room cannot be written: {error}");
-            }
-        }
         self.speaker.release().await;
-    }
-
-    /// How the room fares.
-    pub fn status(&self) -> PlayerStatus {
-        let device = self.speaker.state().borrow().clone();
-        let mut status = PlayerStatus {
-            room: self.store.borrow().state().name.clone(),
-            output: device.name,
-            xruns: device.xruns,
-            ..PlayerStatus::default()
-        };
-        let now = self.now.borrow();
-        let Some(now) = now.as_ref() else { return status };
-        let stats = now.feeder.stats();
-        status.state = match stats.state {
-            State::Playing => PlayerState::Playing,
-            State::Draining => PlayerState::Draining,
-            State::Waiting | State::Drained => PlayerState::Waiting,
-        };
-        let micros = |span: Span| span.as_nanos() as f64 / 1e3;
-        status.stream = Some(now.start.id);
-        status.codec = Some(now.start.format.coding);
-        let sounds = matches!(stats.state, State::Playing | State::Draining);
-        status.sync_error_us = sounds.then(|| micros(stats.sync_error));
-        status.sync_p99_us = stats.sync_p99.map(micros);
-        status.ratio_ppm = Some(stats.ratio_ppm);
-        if stats.card_deviation_ppm > 0.0 {
-            status.card_ppm = Some(stats.card_ppm);
-            status.card_deviation_ppm = Some(stats.card_deviation_ppm);
-        }
-        status.output_delay_ms = Some(self.store.borrow().state().output_delay_ms);
-        status.buffered_ms = (stats.buffered.as_nanos() / 1_000_000).max(0) as u32;
-        status.played_frames = stats.played_frames;
-        status.late_frames = stats.late_frames;
-        status.lost_frames = stats.lost_frames;
-        status.late_packets = stats.late_packets;
-        status.lost_packets = now.lost_packets;
-        status.underruns = stats.underruns;
-        status.spare_ms = now.spare.map(|spare| spare.as_secs_f64() * 1e3);
-        status.resyncs = stats.resyncs;
-        status.time_path = Some(now.connection.session.borrow().time_path());
-        if let Some(estimate) = now.connection.clock.borrow().estimate() {
-            let here = monotonic::now();
-            let there = estimate.map.to_sender(here);
-            status.clock_offset_us = Some((there.as_nanos() - here.as_nanos()) as f64 / 1e3);
-            status.clock_bound_us = Some(micros(estimate.bound));
-            status.round_trip_us = Some(micros(estimate.round_trip));
-            status.skew_ppm = Some(estimate.skew_ppm);
-        }
-        status
-    }
-
-    /// The status as a peer is told it: whose stream plays is news to the others only, and what the stream is called among the two
-    /// concerns nobody else.
-    fn status_for(&self, connection: &Rc<Connection>) -> PlayerStatus {
-        let mut status = self.status();
-        let now = self.now.borrow();
-        if let Some(now) = now.as_ref().filter(|now| !Rc::ptr_eq(&now.connection, connection)) {
-            status.stream = None;
-            status.sender = Some(now.connection.name.borrow().clone());
-            status.title = Some(now.start.title.clone());
-        }
-        status
-    }
-
-    /// Tells the sender, and who watches, how the room fares: once a second, and when its state or its stream has changed.
-    async fn report(self: Rc<Self>) {
-        let mut second = tokio::time::interval(STATUS_PERIOD);
-        loop {
-            tokio::select! {
-                _ = second.tick() => {
-                    if let Some(now) = &mut *self.now.borrow_mut() {
-                        now.feeder.close_second();
-                    }
-                }
-                () = self.changed.notified() => {}
-            }
-            self.tell();
-        }
-    }
-
-    /// Has it told when the stream or its state is another than was told last. Nobody wakes for that: it is looked at when something
-    /// else has to be done, and something is with every packet.
-    fn look(&self) {
-        let present = self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state()));
-        if present != self.told.get() {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Tells everybody who is to know how the room fares.
-    fn tell(&self) {
-        self.told.set(self.now.borrow().as_ref().map(|now| (now.attempt, now.feeder.state())));
-        let sender = self.now.borrow_mut().as_mut().map(|now| {
-            now.told = Instant::now();
-            now.spare = now.feeder.take_spare();
-            now.connection.clone()
-        });
-        let mut peers = self.watchers.borrow().clone();
-        let watches = |sender: &Rc<Connection>| peers.iter().any(|watcher| Rc::ptr_eq(watcher, sender));
-        let sender = sender.filter(|sender| !watches(sender));
-        peers.extend(sender);
-        for peer in peers {
-            let status = self.status_for(&peer);
-            peer.speak(|session| session.status(status));
-        }
     }
 
     /// Frees the device from streams that have played out.
@@ -648,84 +464,9 @@ impl NowPlaying {
     }
 }
 
-/// What is announced of a state.
-fn announced_of(state: &RoomState) -> (String, Vec<String>) {
-    (state.name.clone(), state.groups.clone())
-}
-
 fn output_delay(state: &RoomState) -> Span {
     Span::from_secs_f64(state.output_delay_ms / 1e3)
 }
 
-/// A packet of audio that came.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrived<'a> {
-    /// Number of the packet.
-    pub seq: u32,
-    /// When its first frame is to be heard.
-    pub stamp: SenderTime,
-    /// By how much its frames together last longer than nominal.
-    pub glide: Span,
-    /// Coded audio.
-    pub payload: &'a [u8],
-}
-
-/// What a packet leaves behind for the next one to be compared with.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    seq: u32,
-    stamp: SenderTime,
-    glide: Span,
-}
-
-impl Last {
-    /// Stamps and glides of the packets that were lost between this one and `next`, each `length` long: where both sides glide the same way,
-    /// so do they. Nothing where too many are missing to stand in for.
-    fn lost_before(self, next: &Arrived<'_>, length: Span) -> impl Iterator<Item = (SenderTime, Span)> + use<> {
-        let missing = next.seq.wrapping_sub(self.seq).wrapping_sub(1);
-        let missing = i64::from(if missing <= MAX_CONCEALED { missing } else { 0 });
-        let between = (next.stamp - self.stamp) - length * (missing + 1) - self.glide;
-        let (least, most) = (self.glide.min(next.glide), self.glide.max(next.glide));
-        let glide = (between / missing.max(1)).clamp(least, most);
-        let stamp = next.stamp;
-        (1..=missing).rev().map(move |before| (stamp - (length + glide) * before, glide))
-    }
-}
-
 /// Program and version, as senders are told.
 pub const SOFTWARE: &str = concat!("audera-player ", env!("CARGO_PKG_VERSION"));
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LENGTH: Span = Span::from_millis(10);
-
-    fn at(us: i64) -> SenderTime {
-        SenderTime::from_nanos(1_000_000_000) + Span::from_micros(us)
-    }
-
-    fn lost(before: (u32, i64, i64), after: (u32, i64, i64)) -> Vec<(SenderTime, Span)> {
-        let last = Last { seq: before.0, stamp: at(before.1), glide: Span::from_micros(before.2) };
-        let (stamp, glide) = (at(after.1), Span::from_micros(after.2));
-        last.lost_before(&Arrived { seq: after.0, stamp, glide, payload: &[] }, LENGTH).collect()
-    }
-
-    #[test]
-    fn lost_packets_glide_as_those_around_them() {
-        assert_eq!(lost((7, 0, 0), (8, 10_000, 0)), []);
-        assert_eq!(lost((7, 0, 0), (9, 20_000, 0)), [(at(10_000), Span::ZERO)]);
-        let glide = Span::from_micros(200);
-        assert_eq!(lost((u32::MAX, 0, 200), (2, 30_600, 200)), [(at(10_200), glide), (at(20_400), glide)]);
-        // The glide ends in between: they share what is missing.
-        let half = Span::from_micros(100);
-        assert_eq!(lost((7, 0, 200), (10, 30_400, 0)), [(at(10_200), half), (at(20_300), half)]);
-    }
-
-    #[test]
-    fn a_gap_is_no_glide_and_many_lost_packets_are_a_gap() {
-        assert_eq!(lost((7, 0, 0), (9, 45_000, 0)), [(at(35_000), Span::ZERO)]);
-        assert_eq!(lost((7, 0, 0), (7 + 7, 70_000, 0)), []);
-        assert_eq!(lost((7, 0, 0), (7 + 6, 60_000, 0)).len(), 5);
-    }
-}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use audera_wire::{RoomChange, RoomKey, RoomRefusal, RoomState};
 use toml::{Table, Value};
@@ -18,7 +19,8 @@ use crate::config::Config;
 #[derive(Debug)]
 pub struct RoomStore {
     configured: RoomState,
-    state: RoomState,
+    /// All peers are told the same.
+    state: Arc<RoomState>,
     /// Counts the changes.
     revision: u64,
     kept: BTreeMap<RoomKey, Kept>,
@@ -50,18 +52,18 @@ impl RoomStore {
             }
         };
         let configured = configured(config);
-        let mut store = RoomStore { state: configured.clone(), configured, revision: 0, kept, file };
+        let mut store = RoomStore { state: Arc::new(configured.clone()), configured, revision: 0, kept, file };
         store.settle();
         if let Some(volume) = store.state.startup_volume.filter(|_| !store.state.pinned.contains(&RoomKey::Volume)) {
             let volume = volume.min(store.state.max_volume);
-            store.take_over(RoomState { volume, ..store.state.clone() });
+            store.take_over(RoomState { volume, ..(*store.state).clone() });
         }
         store
     }
 
     /// The state in force.
     #[must_use]
-    pub fn state(&self) -> &RoomState {
+    pub fn state(&self) -> &Arc<RoomState> {
         &self.state
     }
 
@@ -77,7 +79,7 @@ impl RoomStore {
     /// What is refused; nothing has changed then.
     pub fn set(&mut self, change: &RoomChange) -> Result<bool, RoomRefusal> {
         let new = self.state.changed(change)?;
-        let changes = new != self.state;
+        let changes = new != *self.state;
         if changes {
             self.take_over(new);
         }
@@ -102,7 +104,7 @@ impl RoomStore {
                 self.kept.insert(key, Kept { value, configured: self::value(&self.configured, key) });
             }
         }
-        self.state = new;
+        self.state = Arc::new(new);
         self.revision += 1;
     }
 
@@ -127,12 +129,18 @@ impl RoomStore {
         if let Some(kept) = self.kept.get_mut(&RoomKey::Volume) {
             kept.value = in_force;
         }
-        self.state = RoomState { pinned: pinned.clone(), ..state };
+        self.state = Arc::new(RoomState { pinned: pinned.clone(), ..state });
     }
 
-    /// What is to be in the file, and where that is.
+    /// Where it is kept.
     #[must_use]
-    pub fn to_keep(&self) -> (PathBuf, String) {
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What is to be in the file.
+    #[must_use]
+    pub fn to_keep(&self) -> String {
         let mut text =
             "# Kept by audera-player: what was set at run time, and what the configuration said then. A key that is \
                         edited in the configuration wins.\n"
@@ -140,7 +148,7 @@ impl RoomStore {
         for (key, Kept { value, configured }) in &self.kept {
             text += &format!("\n[{key}]\nvalue = {value}\nconfigured = {configured}\n");
         }
-        (self.file.clone(), text)
+        text
     }
 }
 
@@ -265,8 +273,7 @@ mod tests {
         }
 
         fn save(&self, store: &RoomStore) {
-            let (file, text) = store.to_keep();
-            keep(&file, &text).unwrap();
+            keep(store.file(), &store.to_keep()).unwrap();
         }
     }
 
@@ -274,7 +281,7 @@ mod tests {
     fn what_was_set_is_there_after_a_restart() {
         let home = Home::new();
         let mut store = home.start("");
-        assert_eq!(*store.state(), RoomState::new("box"));
+        assert_eq!(**store.state(), RoomState::new("box"));
         let change = RoomChange {
             name: Some("Kitchen \"1\"".into()),
             volume: Some(33.3),
@@ -373,7 +380,7 @@ mod tests {
         fs::write(&file, &text[..text.len() / 2]).unwrap();
         let _ = home.start("");
         fs::write(&file, [0xff, 0xfe]).unwrap();
-        assert_eq!(*home.start("").state(), RoomState::new("box"));
+        assert_eq!(**home.start("").state(), RoomState::new("box"));
     }
 
     #[test]

@@ -1,0 +1,178 @@
+//! The mixer of a room, or of several: "Master Playback Volume" and "Master Playback Switch", which are the room's own volume and mute.
+//!
+//! The slider is in percent, as everywhere in Audera. Its decibels are those of the cubic law in steps of ten, with straight lines in between:
+//! alsa-lib reads no more of a curve. From 30 % on they are right to 0.3 dB, from 60 % on to 0.1 dB.
+
+mod desk;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use audera_alsa_plugin::{CardInfo, Decibels, Element, Errno, Kind, Mixer, OpenError, ctl};
+use audera_sender::Volume;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::house::{House, Subscription};
+use crate::options::Settings;
+use crate::rooms;
+use desk::{Control, Desk, MOST};
+
+/// An open fails within three seconds; most of it is for finding the rooms.
+const LIMIT: Duration = Duration::from_millis(2_950);
+/// Between two looks where nothing changes.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How loud value 0 would be if it were not silence, in hundredths of a dB: so that the line up to 10 % is close to the curve where
+/// there is something to be heard.
+const LEAST: i32 = -10_000;
+
+/// A mixer that an application has open.
+pub(crate) struct Room {
+    // Ends before the house is left.
+    _events: Subscription,
+    shared: Arc<Shared>,
+    house: Arc<House>,
+}
+
+/// What the network thread writes to.
+struct Shared {
+    desk: Mutex<Desk>,
+    /// Readable while there is news.
+    event: OwnedFd,
+}
+
+impl Shared {
+    /// Works with the desk, and has the application woken if there is news then, and not if there is none.
+    fn with_desk<T>(&self, work: impl FnOnce(&mut Desk) -> T) -> T {
+        let mut desk = self.lock();
+        let had_news = desk.has_news();
+        let outcome = work(&mut desk);
+        match (had_news, desk.has_news()) {
+            // Neither blocks; and whether it is readable is all that counts.
+            (false, true) => drop(rustix::io::write(&self.event, &1_u64.to_ne_bytes())),
+            (true, false) => drop(rustix::io::read(&self.event, &mut [0_u8; 8])),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// What a panic has left behind are maps and numbers: whole, at worst without the last change.
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mixer for Room {
+    const NAME: &'static CStr = c"Audera";
+
+    fn open(request: &mut ctl::Request) -> Result<(Self, CardInfo, Vec<Element>), OpenError> {
+        let begun = Instant::now();
+        let settings = Settings::read(&mut request.options)?;
+        let house = House::enter(&settings.network)?;
+        let meant = rooms::find(&house, settings.player.as_deref())?;
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| OpenError::refused(std::io::Error::from(error).into(), "there is no eventfd to be had"))?;
+        let shared = Arc::new(Shared { desk: Mutex::new(Desk::new(meant.target)), event });
+        let events = {
+            let shared = shared.clone();
+            house.subscribe(Box::new(move |event| shared.with_desk(|desk| desk.hear(event))))
+        };
+        // The subscription is there before what was told earlier is looked at, so that nothing is missed in between.
+        let known = house.wait(begun + LIMIT, PAUSE, |seen| {
+            let mut desk = shared.lock();
+            desk.catch_up(seen.players.values(), seen.rooms.iter().map(|(key, (state, _))| (key, state)));
+            desk.is_known().then_some(())
+        });
+        if known.is_none() {
+            let reason = format!("\"{}\" does not tell its volume: is its audera-player older than this?", meant.name);
+            return Err(OpenError::refused(Errno::NODEV, reason));
+        }
+        let info = CardInfo {
+            id: "Audera".to_owned(),
+            driver: "Audera".to_owned(),
+            long_name: format!("{} (Audera)", meant.name),
+            name: meant.name,
+            mixer: "Audera".to_owned(),
+        };
+        Ok((Self { _events: events, shared, house }, info, elements()))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.shared.event.as_fd()
+    }
+
+    fn read(&mut self, element: usize, values: &mut [i64]) -> Result<(), Errno> {
+        let value = self.shared.lock().value(control(element)?);
+        values.fill(value);
+        Ok(())
+    }
+
+    fn write(&mut self, element: usize, values: &[i64]) -> Result<bool, Errno> {
+        let (control, value) = (control(element)?, *values.first().ok_or(Errno::INVAL)?);
+        let changes = self.shared.with_desk(|desk| desk.set(control, value));
+        let changes = changes.map_err(|_away| Errno::new(libc::EHOSTUNREACH))?;
+        let changed = !changes.is_empty();
+        for (key, change) in changes {
+            self.house.hub().set(key, change);
+        }
+        Ok(changed)
+    }
+
+    fn subscribe(&mut self, wanted: bool) {
+        self.shared.with_desk(|desk| desk.listen(wanted));
+    }
+
+    fn event(&mut self) -> Option<usize> {
+        self.shared.with_desk(Desk::news).map(|control| control as usize)
+    }
+}
+
+fn control(element: usize) -> Result<Control, Errno> {
+    Control::ALL.get(element).copied().ok_or(Errno::NOENT)
+}
+
+/// Slider and switch, by the names that make one control "Master" of them; in the order of [`Control::ALL`].
+fn elements() -> Vec<Element> {
+    let element = |name: &str, kind| Element { name: name.to_owned(), index: 0, kind, channels: 1, writable: true };
+    let volume = Kind::Volume { most: MOST as u32, decibels: Some(decibels()) };
+    vec![element("Master Playback Volume", volume), element("Master Playback Switch", Kind::Switch)]
+}
+
+/// The cubic law, every ten percent.
+fn decibels() -> Decibels {
+    let louder = (10..=MOST as u32).step_by(10).map(|percent| {
+        let decibels = Volume::nearest(f64::from(percent)).decibels();
+        (percent, (decibels * 100.0).round() as i32)
+    });
+    Decibels::Curve { points: [(0, LEAST)].into_iter().chain(louder).collect(), mutes: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// alsamixer takes the decibels to draw its bar, 60 dB to a factor of ten, which is the same law: what it draws is what others show.
+    #[test]
+    fn the_scale_is_close_to_the_law() {
+        let Decibels::Curve { points, .. } = decibels() else { panic!("a curve") };
+        assert_eq!((points.len(), points.last()), (ctl::MOST_POINTS, Some(&(100, 0))));
+        for percent in 1..=100_u32 {
+            let pair = points.windows(2).find(|pair| percent <= pair[1].0).unwrap();
+            let share = f64::from(percent - pair[0].0) / f64::from(pair[1].0 - pair[0].0);
+            let told = (f64::from(pair[0].1) + share * f64::from(pair[1].1 - pair[0].1)) / 100.0;
+            let law = Volume::nearest(f64::from(percent)).decibels();
+            let bound = match percent {
+                60.. => 0.1,
+                30.. => 0.3,
+                20.. => 0.6,
+                10.. => 1.6,
+                _ => 25.0,
+            };
+            assert!((told - law).abs() <= bound, "{percent} %: {told} dB told, {law} dB by the law");
+            let drawn = 10_f64.powf(told / 60.0) * 100.0;
+            assert!((drawn - f64::from(percent)).abs() < 1.6, "{percent} % is drawn as {drawn} %");
+        }
+    }
+}

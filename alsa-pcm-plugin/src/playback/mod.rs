@@ -1,0 +1,233 @@
+//! Playing to rooms: a PCM whose clock is that of the rooms.
+//!
+//! What the application writes waits in the buffer of an [`audera_sender::Paced`] until it is due; rooms play at exactly the nominal rate by
+//! the monotonic clock of this host, so how far the PCM is follows from the time alone. A pause, a drop or a rewind acts on all that has not left
+//! the buffer. What has left it is heard the latency later, which `snd_pcm_delay` includes, and which a drain waits for.
+//!
+//! The clock goes on when a room is gone, so that an application never hangs: it plays to nobody, for as long as the option `patience` says, and
+//! the room comes in again by itself. It stands still while the machine is suspended; the application does not notice, and what was in the
+//! buffer is heard afterwards.
+
+mod presence;
+mod sample;
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use audera_alsa_plugin::{
+    ChannelMap, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup, State, Stream as Direction,
+};
+use audera_clock::{SenderTime, Span};
+use audera_sender::{HubError, Paced, Stream, StreamConfig};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::alarm::Alarm;
+use crate::channels;
+use crate::house::{House, Subscription, program};
+use crate::options::Settings;
+use crate::rooms::{self, Meant};
+use presence::Presence;
+
+/// What the protocol carries.
+const RATES: std::ops::RangeInclusive<u32> = 44_100..=192_000;
+const MOST_CHANNELS: u8 = 8;
+
+/// Bytes in a period: some milliseconds of anything, but not so few that the application does nothing but wake up.
+const PERIOD_BYTES: std::ops::RangeInclusive<u32> = 128..=1 << 20;
+/// Bytes in the buffer: five seconds of a CD at most, a third of a second of 7.1 at 192 kHz.
+const BUFFER_BYTES: std::ops::RangeInclusive<u32> = 256..=2 << 20;
+
+/// A PCM that plays to rooms.
+pub(crate) struct Playback {
+    // Streams close before the house is left.
+    playing: Option<Playing>,
+    alarm: Alarm,
+    settings: Settings,
+    meant: Meant,
+    house: Arc<House>,
+}
+
+/// What there is once format and buffer are settled.
+struct Playing {
+    paced: Paced,
+    presence: Arc<Presence>,
+    format: Format,
+    rate: u32,
+    /// What the application's channels are, and where each of the stream's is among them.
+    map: channels::Map,
+    /// What is left is played, and its end is when it is heard.
+    draining: bool,
+    /// The position at which the application is to be woken.
+    wake_at: u64,
+    _events: Subscription,
+    _stream: Stream,
+}
+
+/// The clock by which the rooms play.
+fn now() -> SenderTime {
+    let now = clock_gettime(ClockId::Monotonic);
+    SenderTime::from_nanos(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+}
+
+impl Pcm for Playback {
+    const NAME: &'static CStr = c"Audera";
+    const CAN_PAUSE: bool = true;
+
+    fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
+        let settings = Settings::read(&mut request.options)?;
+        let house = House::enter(&settings.network)?;
+        let meant = rooms::find(&house, settings.player.as_deref())?;
+        let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
+        if max_rate < *RATES.start() || max_channels == 0 {
+            let reason = format!("\"{}\" takes nothing that can be sent: {max_rate} Hz at most", meant.name);
+            return Err(OpenError::refused(Errno::INVAL, reason));
+        }
+        let constraints = Constraints {
+            formats: Format::ALL.to_vec(),
+            channels: (1..=u32::from(max_channels)).into(),
+            rates: (*RATES.start()..=max_rate).into(),
+            period_bytes: PERIOD_BYTES.into(),
+            buffer_bytes: BUFFER_BYTES.into(),
+            periods: None,
+        };
+        let alarm = Alarm::new().map_err(|error| OpenError::refused(error.into(), "there is no timer to be had"))?;
+        Ok((Playback { playing: None, alarm, settings, meant, house }, constraints))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.alarm.descriptor()
+    }
+
+    fn describe(&self) -> String {
+        format!("Audera to \"{}\"", self.meant.name)
+    }
+
+    fn set_up(&mut self, setup: &Setup) -> Result<(), Errno> {
+        self.playing = None;
+        let invalid = |_| Errno::INVAL;
+        let config = StreamConfig {
+            title: program(),
+            rate: setup.rate,
+            channels: u8::try_from(setup.channels).map_err(invalid)?,
+            latency: self.settings.latency,
+            encoding: self.settings.encoding,
+            target: self.meant.target.clone(),
+            gate: None,
+        };
+        let buffer = usize::try_from(setup.buffer).map_err(invalid)?;
+        let (paced, stream) = self.house.hub().open_paced(config, buffer).map_err(|error| {
+            audera_alsa_plugin::log::error(&format!("{}: {error}", self.describe()));
+            if matches!(error, HubError::Invalid { .. }) { Errno::INVAL } else { Errno::IO }
+        })?;
+        let presence = Arc::new(Presence::default());
+        let events = self.house.subscribe(presence.listener(stream.key(), now));
+        self.playing = Some(Playing {
+            paced,
+            presence,
+            format: setup.format,
+            rate: setup.rate,
+            map: channels::Map::usual(setup.channels),
+            draining: false,
+            wake_at: 0,
+            _events: events,
+            _stream: stream,
+        });
+        Ok(())
+    }
+
+    fn free(&mut self) {
+        self.playing = None;
+        self.alarm.disarm();
+    }
+
+    fn prepare(&mut self) -> Result<(), Errno> {
+        let playing = self.playing.as_mut().ok_or(Errno::BADFD)?;
+        playing.draining = false;
+        playing.paced.reset(now());
+        Ok(())
+    }
+
+    fn start(&mut self, _io: &Io) -> Result<(), Errno> {
+        self.playing.as_mut().ok_or(Errno::BADFD)?.paced.start(now());
+        Ok(())
+    }
+
+    fn stop(&mut self, _io: &Io) {
+        if let Some(playing) = &mut self.playing {
+            playing.draining = false;
+            playing.paced.hold(now());
+        }
+    }
+
+    fn position(&mut self, io: &Io) -> Position {
+        let Some(playing) = &mut self.playing else { return Position::At(0) };
+        let now = now();
+        if playing.presence.is_lost(now, self.settings.patience) {
+            let why = playing.presence.why(&self.house, &self.meant);
+            audera_alsa_plugin::log::error(&format!("\"{}\" has been away for too long: {why}", self.meant.name));
+            return Position::Gone;
+        }
+        playing.draining = io.state == State::Draining;
+        Position::At(if playing.draining { playing.paced.heard(now) } else { playing.paced.position(now) })
+    }
+
+    fn play(&mut self, io: &Io, frames: &[u8]) -> Result<(), Errno> {
+        let playing = self.playing.as_mut().ok_or(Errno::BADFD)?;
+        let Playing { paced, format, map, .. } = playing;
+        sample::read(*format, frames, map.order(), |samples| paced.write(io.applied, samples));
+        Ok(())
+    }
+
+    fn delay(&mut self, io: &Io, direction: Direction) -> i64 {
+        let waiting = io.waiting(direction);
+        let Some(playing) = &mut self.playing else { return waiting };
+        let (paced, rate) = (&mut playing.paced, playing.rate);
+        if io.state == State::Draining {
+            return io.applied.saturating_sub(paced.heard(now())) as i64;
+        }
+        // Before the first frame leaves there may be time that the rooms need to open their devices.
+        let lead = paced.leaves_at(io.position).map_or(Span::ZERO, |leaves| (leaves - now()).max(Span::ZERO));
+        waiting + (lead + paced.latency_of(io.applied)).as_frames(rate).round() as i64
+    }
+
+    fn wake_at(&mut self, position: u64) {
+        let Some(playing) = &mut self.playing else { return self.alarm.disarm() };
+        playing.wake_at = position;
+        let now = now();
+        let (reached, due) = match playing.draining {
+            true => (playing.paced.heard(now), playing.paced.heard_at(position)),
+            false => (playing.paced.position(now), playing.paced.leaves_at(position)),
+        };
+        match due {
+            _ if reached >= position => self.alarm.ring(),
+            Some(due) => self.alarm.ring_in(due - now),
+            // It stands still.
+            None => self.alarm.disarm(),
+        }
+    }
+
+    fn pause(&mut self, _io: &Io, hold: bool) -> Result<(), Errno> {
+        let paced = &mut self.playing.as_mut().ok_or(Errno::BADFD)?.paced;
+        if hold {
+            paced.hold(now())
+        } else {
+            paced.start(now())
+        }
+        Ok(())
+    }
+
+    fn channel_maps(&self) -> Vec<ChannelMap> {
+        channels::all(usize::from(self.meant.max_channels.min(MOST_CHANNELS)))
+    }
+
+    fn channel_map(&self) -> Option<Vec<u32>> {
+        self.playing.as_ref().map(|playing| playing.map.positions().to_vec())
+    }
+
+    fn set_channel_map(&mut self, positions: &[u32]) -> Result<(), Errno> {
+        let playing = self.playing.as_mut().ok_or(Errno::BADFD)?;
+        playing.map = channels::Map::new(positions, playing.map.positions().len()).ok_or(Errno::INVAL)?;
+        Ok(())
+    }
+}

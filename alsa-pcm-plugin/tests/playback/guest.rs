@@ -1,0 +1,149 @@
+//! The plugin as a guest: what it leaves behind in a process, and what a process may do to it.
+
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use alsa_sys as raw;
+
+use crate::alsa::{Pcm, Wish};
+use crate::house::{House, clip, is_program};
+
+/// Threads, descriptors and resident memory in KiB of this process.
+fn usage() -> (usize, usize, u64) {
+    let entries = |path: &str| fs::read_dir(path).unwrap().count();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident = resident.split_whitespace().next().unwrap().parse().unwrap();
+    (entries("/proc/self/task"), entries("/proc/self/fd"), resident)
+}
+
+/// The same once threads and descriptors are what they were `before`, or a while has passed: streams close behind the application's back.
+fn settled(before: (usize, usize, u64)) -> (usize, usize, u64) {
+    let limit = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < limit && (usage().0, usage().1) != (before.0, before.1) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    usage()
+}
+
+/// The threads that are ours, and the signals that each has blocked.
+fn our_threads() -> Vec<(String, u64)> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let read = |path: &std::path::Path, what: &str| fs::read_to_string(path.join(what)).unwrap_or_default();
+    tasks
+        .map(|task| task.path())
+        .map(|path| {
+            let status = read(&path, "status");
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0").trim();
+            (read(&path, "comm").trim().to_owned(), u64::from_str_radix(blocked, 16).unwrap())
+        })
+        .filter(|(name, _)| name.starts_with("audera"))
+        .collect()
+}
+
+/// The program: everything in one process that a guest must survive.
+#[test]
+#[ignore = "run by the test below, on the session's host"]
+fn program() {
+    if !is_program() {
+        return;
+    }
+    let begun = Instant::now();
+    drop(Pcm::new("raw:Kitchen", Wish::USUAL));
+    println!("the first open and close take {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    let nothing = usage();
+    assert_eq!(our_threads(), [], "none is left when nothing is open");
+
+    // Whole lives of the network thread.
+    let begun = Instant::now();
+    for _ in 0..20 {
+        drop(Pcm::new("raw:Kitchen", Wish::USUAL));
+    }
+    let after = settled(nothing);
+    println!("20 in {:.2} s: {nothing:?} before, {after:?} after", begun.elapsed().as_secs_f64());
+    assert_eq!((nothing.0, nothing.1), (after.0, after.1), "threads, descriptors");
+    assert!(after.2 < nothing.2 + 4_096, "memory");
+
+    // Many opens beside one that stays: they share its thread.
+    let stays = Pcm::new("raw:Kitchen", Wish::USUAL);
+    let threads = our_threads();
+    assert_eq!(threads.len(), 1, "{threads:?}");
+    // All but SIGKILL and SIGSTOP, which cannot be, and the two that the C library keeps for itself.
+    let must = u64::MAX & !(1 << (libc::SIGKILL - 1)) & !(1 << (libc::SIGSTOP - 1)) & !(0b11 << 31);
+    assert_eq!(threads[0].1 & must, must, "{:x}", threads[0].1);
+    let before = usage();
+    let begun = Instant::now();
+    for n in 0..1_000 {
+        let pcm = Pcm::new("raw:Kitchen", Wish::USUAL);
+        if n % 100 == 0 {
+            pcm.write(&[vec![0.1; 480], vec![0.1; 480]]).unwrap();
+            pcm.start().unwrap();
+        }
+    }
+    let after = settled(before);
+    println!(
+        "1000 opens beside one that stays in {:.2} s: {before:?} before, {after:?} after",
+        begun.elapsed().as_secs_f64()
+    );
+    assert_eq!((before.0, before.1), (after.0, after.1), "threads, descriptors");
+    assert!(after.2 < before.2 + 8_192, "memory");
+
+    // Many at once. What they take is given back, or at least taken again.
+    let at_once = || {
+        let many: Vec<Pcm> = (0..32).map(|_| Pcm::new("raw:Kitchen", Wish::USUAL)).collect();
+        assert_eq!(our_threads().len(), 1);
+        drop(many);
+        settled(before)
+    };
+    let (first, second) = (at_once(), at_once());
+    println!("32 at once: {first:?} after, {second:?} after they were there again");
+    assert_eq!((first.0, first.1), (second.0, second.1), "threads, descriptors");
+    assert!(second.2 < first.2 + 4_096, "memory");
+
+    // Configuration that is freed takes nothing away that still runs.
+    // SAFETY: takes nothing; alsa-lib loads the configuration again when it needs it.
+    unsafe { assert_eq!(raw::snd_config_update_free_global(), 0) };
+    stays.write(&clip(51, 48_000, 2, 0.3)).unwrap();
+    fork(&stays);
+    stays.drain().unwrap();
+    // In place of a panic that leaves the plugin.
+    drop(stays);
+    // SAFETY: as above.
+    unsafe { raw::snd_config_update_free_global() };
+    assert_eq!(our_threads(), []);
+}
+
+/// A child has its parent's PCM, and nothing of what is behind it; its own it may open.
+fn fork(parents: &Pcm) {
+    // SAFETY: the child does what is said below and leaves without unwinding.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let written = parents.write(&[vec![0.0; 480], vec![0.0; 480]]);
+        let (drained, state) = (parents.drain(), parents.state());
+        let own = Pcm::open("raw:Kitchen", 0).is_ok();
+        let threads = our_threads();
+        println!(
+            "a child is told {written:?}, {drained:?}, state {state}; opens its own: {own}, and then has {threads:?}"
+        );
+        let refused = written == Err(-libc::ENODEV) && drained.is_err() && state == raw::SND_PCM_STATE_DISCONNECTED;
+        let good = refused && own && threads.is_empty();
+        // SAFETY: ends this process and nothing else.
+        unsafe { libc::_exit(if good { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the child's number and a place for how it ended.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child");
+}
+
+#[test]
+fn nothing_is_left_behind_and_nothing_is_in_the_way() {
+    let Some(house) = House::start("codec pcm latency 300") else { return };
+    let _room = house.room("Kitchen", &[]);
+    let said = house.run(house.program("guest::program", &[]));
+    println!("{said}");
+    // Standard output and error are one log: the test harness's own lines and those of the program are all there is.
+    let foreign: Vec<&str> = said.lines().filter(|line| line.contains("ALSA") || line.contains("audera:")).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}

@@ -1,0 +1,143 @@
+//! Rooms by name, by address and in groups; rooms that are not there, leave, and come back.
+
+use std::time::{Duration, Instant};
+
+use alsa_sys as raw;
+use audera_testkit::home::player_port;
+
+use crate::alsa::{Pcm, Wish};
+use crate::house::{House, Room, clip, heard, is_program, sounds};
+
+const RATE: u32 = 48_000;
+
+/// Starts the program `name` of this module on one PCM.
+fn program(house: &House, name: &str, pcm: &str) -> audera_testkit::Process {
+    house.session.spawn(house.program(&format!("rooms::{name}"), &[("AUDERA_TEST_PCM", pcm)])).unwrap()
+}
+
+fn pcm_name() -> Option<String> {
+    is_program().then(|| std::env::var("AUDERA_TEST_PCM").unwrap())
+}
+
+/// Waits for the end of a program; what it has said.
+fn end(mut program: audera_testkit::Process) -> String {
+    let ended = program.wait(Duration::from_secs(60)).unwrap();
+    assert!(ended.is_some_and(|ended| ended.success()), "{ended:?}\n{}", program.output());
+    program.output()
+}
+
+#[test]
+#[ignore = "run by the tests below, on the session's host"]
+fn opens_in_vain() {
+    let Some(name) = pcm_name() else { return };
+    let begun = Instant::now();
+    let refused = Pcm::open(&name, 0).err();
+    println!("refused {refused:?} after {:.3}", begun.elapsed().as_secs_f64());
+}
+
+#[test]
+#[ignore = "run by the tests below, on the session's host"]
+fn plays_a_clip() {
+    let Some(name) = pcm_name() else { return };
+    let pcm = Pcm::new(&name, Wish::USUAL);
+    pcm.write(&clip(31, RATE, 2, 0.5)).unwrap();
+    pcm.drain().unwrap();
+}
+
+#[test]
+#[ignore = "run by the tests below, on the session's host"]
+fn plays_until_it_is_told_to_stop() {
+    let Some(name) = pcm_name() else { return };
+    let pcm = Pcm::new(&name, Wish { period: 2_400, buffer: 24_000, ..Wish::USUAL });
+    let noise = clip(32, RATE, 2, 1.0);
+    let begun = Instant::now();
+    loop {
+        match pcm.write(&noise) {
+            Ok(()) => println!("wrote"),
+            // The machine may hold it up.
+            Err(errno) if errno == -libc::EPIPE => drop(pcm.prepare().unwrap()),
+            Err(errno) => {
+                println!("{errno} after {:.3}, state {}", begun.elapsed().as_secs_f64(), pcm.state());
+                println!("drain {:?} prepare {:?}", pcm.drain(), pcm.prepare());
+                assert_eq!((errno, pcm.state()), (-libc::ENODEV, raw::SND_PCM_STATE_DISCONNECTED));
+                return;
+            }
+        }
+    }
+}
+
+/// Everything that a room has heard of the clip.
+fn hears(room: Room) -> bool {
+    let recordings = room.finish();
+    let source = clip(31, RATE, 2, 0.5);
+    recordings.first().is_some_and(|sound| {
+        sound.channels.iter().zip(&source).all(|(channel, source)| {
+            let heard = heard(channel, source, RATE);
+            println!("{heard:?}");
+            heard.is_some_and(|heard| heard.is_whole())
+        })
+    })
+}
+
+#[test]
+fn a_name_means_a_room_a_group_or_all_and_nothing_else_is_accepted() {
+    let Some(house) = House::start("codec pcm latency 500") else { return };
+    let config = house.session.dir().join("downstairs.toml");
+    std::fs::write(&config, "groups = [\"Downstairs\"]\n").unwrap();
+    let downstairs = ["--config", config.to_str().unwrap()];
+    let (kitchen, hall) = (house.room("Kitchen", &downstairs), house.room("Hall", &downstairs));
+    let attic = house.room("Attic", &[]);
+
+    let said = end(program(&house, "opens_in_vain", "raw:Cellar"));
+    println!("{said}");
+    let list = "there is no room or group \"Cellar\": there are \"Attic\", \"Downstairs\", \"Everywhere\", \"Hall\", \"Kitchen\"";
+    assert!(said.contains(list), "{said}");
+    let after = said.split(" after ").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    println!("refused after {after:?} s");
+    assert!(said.contains(&format!("refused Some({})", -libc::ENODEV)), "{said}");
+
+    // The group's rooms hear it, another does not.
+    end(program(&house, "plays_a_clip", "raw:Downstairs"));
+    assert!(hears(kitchen) && hears(hall));
+    // By its address.
+    let address = format!("127.0.0.1:{}", player_port(&attic.process).unwrap());
+    end(program(&house, "plays_a_clip", &format!("raw:\"{address}\"")));
+    let recording = attic.finish().remove(0).channels.remove(0);
+    let runs = sounds(&recording, RATE);
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    // And everything is an error once nobody is there.
+    let said = end(program(&house, "opens_in_vain", "raw:Everywhere"));
+    assert!(said.contains("no room was found") || said.contains("cannot be played to"), "{said}");
+}
+
+#[test]
+fn a_room_that_leaves_is_waited_for_and_plays_again_when_it_is_back() {
+    let Some(house) = House::start("codec pcm latency 500 patience 4") else { return };
+    let kitchen = house.room("Kitchen", &[]);
+    let mut application = program(&house, "plays_until_it_is_told_to_stop", "raw:Kitchen");
+    let written = |application: &audera_testkit::Process| application.output().matches("wrote").count();
+    let wait = |application: &mut audera_testkit::Process, count: usize| {
+        let log = application.log().to_owned();
+        let enough =
+            || std::fs::read_to_string(&log).ok().filter(|log| log.matches("wrote").count() >= count).map(drop);
+        application.wait_until("the application writing on", enough).unwrap();
+    };
+    wait(&mut application, 2);
+    let before = kitchen.finish();
+    assert!(!sounds(&before[0].channels[0], RATE).is_empty());
+    // It leaves for a second or so.
+    let count = written(&application);
+    wait(&mut application, count + 1);
+    let again = house.room("Kitchen", &[]);
+    let mut process = again.process;
+    let log = process.log().to_owned();
+    let plays = || std::fs::read_to_string(&log).ok().filter(|log| log.contains("starts to play")).map(drop);
+    process.wait_until("the room playing again", plays).unwrap();
+    let count = written(&application);
+    wait(&mut application, count + 1);
+    // And for good.
+    process.stop().unwrap();
+    let said = end(application);
+    assert!(said.contains("has been away for too long"), "{said}");
+    println!("{}", said.lines().filter(|line| !line.contains("wrote")).collect::<Vec<_>>().join("\n"));
+}

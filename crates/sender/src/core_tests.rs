@@ -1,0 +1,184 @@
+//! What becomes of audio around the begin and the end of a stream: the network thread by hand, with one player and no network.
+
+use std::path::Path;
+
+use audera_clock::{PlayerTime, Span};
+use audera_wire::{PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession};
+
+use super::*;
+use crate::pump::Pump;
+use crate::tap::{Tap, tap};
+use crate::types::{CodecChoice, Encoding, Latency, StreamConfig, Target};
+
+const RATE: u32 = 48_000;
+const KEY: StreamKey = StreamKey(1);
+/// Frames of a packet of 10 ms, and of what is handed over at once.
+const PACKET: usize = 480;
+const BLOCK: usize = 48;
+
+/// A hub with one stream and one player, which takes everything at once.
+struct House {
+    core: Rc<Core>,
+    tap: Tap,
+    player: Rc<Player>,
+    far: PlayerSession,
+    /// When the next block passes the graph.
+    at: SenderTime,
+    came: Vec<Came>,
+}
+
+/// What the player was sent.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Came {
+    /// A packet, and how many of its frames are sound.
+    Sound(usize),
+    Stop,
+    Farewell,
+}
+
+impl House {
+    fn new(state_dir: &Path) -> House {
+        let config = HubConfig {
+            name: "sender".to_owned(),
+            software: "test".to_owned(),
+            state_dir: state_dir.to_owned(),
+            discover: false,
+            players: Vec::new(),
+            listen: None,
+        };
+        let core = Core::new(Prepared::new(config).unwrap(), Box::new(|_| {}));
+        let (tap, outflow) = tap(1, RATE as usize).unwrap();
+        let config = StreamConfig {
+            title: String::new(),
+            rate: RATE,
+            channels: 1,
+            latency: Latency::Fixed(Span::from_secs(2)),
+            encoding: Encoding { codec: CodecChoice::Pcm, packet_msec: 10, ..Encoding::default() },
+            target: Target::Everywhere,
+            gate: None,
+        };
+        let pump = Pump::new(crate::pump::Inflow::Tap(outflow), RATE, config.latency.initial(), None);
+        core.obey(Order::Open(KEY, Box::new((pump, config))));
+        let key = PlayerKey::Address("kitchen".to_owned());
+        let player = core.add_player(key, "Kitchen".to_owned(), Route::Inbound);
+        player.session.replace(Some(SenderSession::new(SenderHello::new("sender", "test"), now())));
+        let far = PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0));
+        let mut house = House { core, tap, player, far, at: now(), came: Vec::new() };
+        house.talk();
+        house
+    }
+
+    fn order(&mut self, order: Order) {
+        self.core.obey(order);
+        self.talk();
+    }
+
+    /// Begins to play, and takes what has waited so far out of the network thread's way.
+    fn begin(&mut self) {
+        self.order(Order::Begin(KEY));
+        self.came.clear();
+    }
+
+    /// How much sound came in packets, and what came behind them.
+    fn came(&self) -> (usize, Vec<Came>) {
+        let sound = self.came.iter().map(|came| if let Came::Sound(frames) = came { *frames } else { 0 }).sum();
+        let last = self.came.iter().rposition(|came| matches!(came, Came::Sound(_))).map_or(0, |last| last + 1);
+        (sound, self.came[last..].to_vec())
+    }
+
+    /// Hands over so many frames of sound, of which the network thread is not told.
+    fn push(&mut self, frames: usize) {
+        for _ in 0..frames / BLOCK {
+            self.tap.push(self.at, &[0.5; BLOCK]);
+            self.at += Span::from_frames(BLOCK as i64, RATE);
+        }
+    }
+
+    /// Carries everything between the two ends.
+    fn talk(&mut self) {
+        for _ in 0..6 {
+            let (mut down, mut up) = (Vec::new(), Vec::new());
+            self.player.transmit(now(), &mut down);
+            self.far.receive(PlayerTime::from_nanos(0), &down).unwrap();
+            while let Some(event) = self.far.poll_event() {
+                match event {
+                    PlayerEvent::Start(start) => assert!(self.far.accept(start.id)),
+                    PlayerEvent::Audio { payload, .. } => {
+                        self.came.push(Came::Sound(payload.chunks_exact(3).filter(|frame| *frame != [0; 3]).count()));
+                    }
+                    PlayerEvent::Stop(_) => self.came.push(Came::Stop),
+                    PlayerEvent::Closed { .. } => self.came.push(Came::Farewell),
+                    _ => {}
+                }
+            }
+            self.far.poll_transmit(PlayerTime::from_nanos(0), &mut up);
+            let hear = |session: &mut SenderSession| {
+                session.receive(now(), &up).unwrap();
+                std::iter::from_fn(|| session.poll_event()).collect::<Vec<_>>()
+            };
+            let events = self.player.with_session(hear).unwrap();
+            for event in events {
+                self.core.heard(&self.player, event);
+            }
+        }
+    }
+}
+
+/// Runs something on a thread that can have a network thread's tasks. They never get to run: nothing is awaited.
+fn by_hand(test: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async { test(folder.path()) });
+}
+
+#[test]
+fn whatever_ends_a_stream_ends_it_behind_what_was_handed_over() {
+    let orders: [fn() -> Order; 3] =
+        [|| Order::End(KEY), || Order::Forbid(KEY, Some("it hears itself".to_owned())), || Order::Close(KEY)];
+    for (number, order) in orders.into_iter().enumerate() {
+        by_hand(|state_dir| {
+            let mut house = House::new(state_dir);
+            house.begin();
+            // Ten packets and a half, all of which still waits.
+            house.push(PACKET * 10 + PACKET / 2);
+            house.order(order());
+            assert_eq!(house.came(), (PACKET * 10 + PACKET / 2, vec![Came::Stop]), "order {number}");
+        });
+    }
+}
+
+#[test]
+fn a_farewell_comes_behind_what_was_handed_over() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        house.begin();
+        house.push(PACKET * 10 + PACKET / 2);
+        let (core, mut context) = (house.core.clone(), std::task::Context::from_waker(std::task::Waker::noop()));
+        // It waits for the connection to end.
+        assert!(std::pin::pin!(core.say_farewell()).poll(&mut context).is_pending());
+        house.talk();
+        assert_eq!(house.came(), (PACKET * 10 + PACKET / 2, vec![Came::Stop, Came::Farewell]));
+    });
+}
+
+#[test]
+fn a_stream_begins_with_what_comes_from_then_on() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        // The tail of what was played before.
+        house.push(PACKET * 3);
+        house.begin();
+        house.push(PACKET * 4);
+        house.order(Order::End(KEY));
+        assert_eq!(house.came(), (PACKET * 4, vec![Came::Stop]));
+        // The same where it was not allowed to begin when it was asked to.
+        house.order(Order::Forbid(KEY, Some("it hears itself".to_owned())));
+        house.order(Order::Begin(KEY));
+        house.push(PACKET * 3);
+        house.came.clear();
+        house.order(Order::Forbid(KEY, None));
+        house.push(PACKET * 2);
+        house.order(Order::End(KEY));
+        assert_eq!(house.came(), (PACKET * 2, vec![Came::Stop]));
+    });
+}
