@@ -48,9 +48,9 @@ impl Room {
         matches!(self.state.as_str(), "idle" | "waiting" | "playing" | "draining")
     }
 
-    /// Whether it is not known yet whether it is there, or how it is: its state and output are told right behind the connection.
+    /// Whether it is not known yet whether it is there, and how it is.
     pub fn is_searched(&self) -> bool {
-        self.state == "searching" || (self.is_there() && self.output.is_empty())
+        self.state == "searching"
     }
 
     /// Whether its volume and so on are known, from now or from when it was there.
