@@ -47,6 +47,7 @@ lint: programs ## check style, lints, documentation, licences and every shipped 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	tools/check-licences
 	shellcheck .ci/run tools/setup tools/check-purity tools/check-shipped-files
+	shellcheck --shell=bash cli/completions/audera.bash
 	tools/check-shipped-files $(TARGET_DIR)/debug
 
 install: build ## install for every user of this machine: [PREFIX=/usr/local] [DESTDIR=...]

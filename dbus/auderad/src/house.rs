@@ -59,6 +59,8 @@ impl Room {
             Reach::Searching => Presence::Searching,
             Reach::Away(reason) => Presence::Away(reason.clone()),
             Reach::Refused(reason) => Presence::Refused(reason.clone()),
+            // What it is set to comes right behind the connection; before that it is neither known nor to be changed.
+            Reach::Ready if self.state.is_none() => Presence::Searching,
             Reach::Ready => Presence::There,
         };
         Player {

@@ -1,0 +1,104 @@
+//! Volumes and times as people write them.
+
+use std::str::FromStr;
+
+/// A volume, or a change of one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Amount {
+    /// Percent, 0 to 100.
+    Percent(f64),
+    /// Percentage points to be added, -100 to 100.
+    Step(f64),
+    /// dB to be added.
+    Decibels(f64),
+}
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || "a volume is 40% or 40, or a step: +5%, -5%, +3dB, -3dB".to_owned();
+        let text = text.trim();
+        let relative = text.starts_with(['+', '-']);
+        let decibels = text.strip_suffix("dB").or_else(|| text.strip_suffix("db"));
+        if let Some(decibels) = decibels {
+            let decibels = number(decibels).ok_or_else(wrong)?;
+            return if relative {
+                Ok(Self::Decibels(decibels))
+            } else {
+                Err("dB are added or taken away: +3dB or -3dB".to_owned())
+            };
+        }
+        let percent = number(text.strip_suffix('%').unwrap_or(text)).ok_or_else(wrong)?;
+        match relative {
+            false if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
+            true if (-100.0..=100.0).contains(&percent) => Ok(Self::Step(percent)),
+            false => Err("a volume is 0 to 100 %".to_owned()),
+            true => Err("a step is -100 to +100 %".to_owned()),
+        }
+    }
+}
+
+/// The volume that is so many dB above another one, percent: the scale has 60 dB for each factor of ten (docs/volume.md).
+pub fn louder(percent: f64, decibels: f64) -> f64 {
+    let louder = (percent * 10f64.powf(decibels / 60.0)).clamp(0.0, 100.0);
+    (louder * 100.0).round() / 100.0
+}
+
+/// Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Milliseconds(pub f64);
+
+impl FromStr for Milliseconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let delay = number(text.strip_suffix("ms").unwrap_or(text)).filter(|ms| (-500.0..=500.0).contains(ms));
+        delay.map(Self).ok_or_else(|| "a delay is -500 to 500 (ms)".to_owned())
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_read_as_people_write_them() {
+        for (text, amount) in [
+            ("40%", Amount::Percent(40.0)),
+            ("40", Amount::Percent(40.0)),
+            ("12.5 %", Amount::Percent(12.5)),
+            ("+5%", Amount::Step(5.0)),
+            ("-5", Amount::Step(-5.0)),
+            ("+3dB", Amount::Decibels(3.0)),
+            ("-0.5 dB", Amount::Decibels(-0.5)),
+        ] {
+            assert_eq!(text.parse(), Ok(amount), "{text}");
+        }
+        for text in ["", "%", "loud", "101%", "-101", "nan", "inf", "3dB", "+dB", "4 0"] {
+            assert!(text.parse::<Amount>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn decibels_are_those_of_the_scale() {
+        // 50 % is -18.06 dB, 10 % is -60 dB (docs/volume.md).
+        assert_eq!(louder(100.0, -60.0), 10.0);
+        assert_eq!(louder(100.0, -18.06), 50.0);
+        assert_eq!(louder(50.0, 18.07), 100.0);
+        assert_eq!(louder(90.0, 30.0), 100.0);
+        assert_eq!(louder(0.0, 30.0), 0.0);
+    }
+
+    #[test]
+    fn delays_have_a_unit_or_none() {
+        assert_eq!("-12.5ms".parse(), Ok(Milliseconds(-12.5)));
+        assert_eq!("120".parse(), Ok(Milliseconds(120.0)));
+        assert!("501".parse::<Milliseconds>().is_err() && "1s".parse::<Milliseconds>().is_err());
+    }
+}
