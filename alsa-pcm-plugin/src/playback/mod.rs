@@ -170,6 +170,11 @@ impl Pcm for Playback {
             audera_alsa_plugin::log::error(&format!("\"{}\" has been away for too long: {why}", self.meant.name));
             return Position::Gone;
         }
+        if playing.paced.is_abandoned() {
+            let why = "the network thread has stopped: restart this program";
+            audera_alsa_plugin::log::error(&format!("\"{}\" is not played to any more: {why}", self.meant.name));
+            return Position::Gone;
+        }
         playing.draining = io.state == State::Draining;
         Position::At(if playing.draining { playing.paced.heard(now) } else { playing.paced.position(now) })
     }

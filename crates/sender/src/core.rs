@@ -189,8 +189,13 @@ impl Core {
             Order::Open(key, parts) => {
                 let (pump, config) = *parts;
                 let stream = Rc::new(Stream::new(key, config, pump));
-                let pump = pump_blocks(self.clone(), stream.clone());
-                let task = spawn_local(self.watched("a stream", pump)).abort_handle();
+                let pump = self.watched("a stream", pump_blocks(self.clone(), stream.clone()));
+                let core = self.clone();
+                let served = async move {
+                    pump.await;
+                    core.lose(key);
+                };
+                let task = spawn_local(served).abort_handle();
                 self.streams.borrow_mut().insert(key, (stream, task));
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
@@ -523,6 +528,12 @@ impl Core {
             }
         }
         self.tell_stream(stream);
+    }
+
+    /// Closes a stream that is not served any more, so that its owner can see that.
+    fn lose(&self, key: StreamKey) {
+        self.with_stream(key, |stream| self.end_here(stream));
+        self.streams.borrow_mut().remove(&key);
     }
 
     /// Lets a player that one of our streams has left go on with the one that it took the player from.
