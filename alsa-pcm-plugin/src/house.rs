@@ -81,7 +81,8 @@ impl House {
     /// As those.
     pub(crate) fn enter_quietly(network: &Network) -> Result<Arc<House>, OpenError> {
         let mut houses = lock(&registry().houses);
-        houses.retain(|(_, house)| house.strong_count() > 0);
+        // One whose network thread has ended is of no use to whoever comes.
+        houses.retain(|(_, house)| house.upgrade().is_some_and(|house| !house.hub.has_ended()));
         let known = houses.iter().find(|(known, _)| known == network);
         if let Some(house) = known.and_then(|(_, house)| house.upgrade()) {
             return Ok(house);

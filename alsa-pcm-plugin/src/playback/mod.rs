@@ -5,8 +5,8 @@
 //! the buffer. What has left it is heard the latency later, which `snd_pcm_delay` includes, and which a drain waits for.
 //!
 //! The clock goes on when a room is gone, so that an application never hangs: it plays to nobody, for as long as the option `patience` says, and
-//! the room comes in again by itself. It stands still while the machine is suspended; the application does not notice, and what was in the
-//! buffer is heard afterwards.
+//! the room comes in again by itself. It stands still while the machine is suspended, and the application does not notice. What was in the buffer
+//! leaves it afterwards, when connections are likely to be dead: it is heard from when the room is connected again.
 
 mod presence;
 mod sample;
@@ -165,6 +165,11 @@ impl Pcm for Playback {
         if playing.presence.is_lost(now, self.settings.patience) {
             let why = playing.presence.why(&self.house, &self.meant);
             audera_alsa_plugin::log::error(&format!("\"{}\" has been away for too long: {why}", self.meant.name));
+            return Position::Gone;
+        }
+        if playing.paced.is_abandoned() {
+            let why = "the network thread has stopped: restart this program";
+            audera_alsa_plugin::log::error(&format!("\"{}\" is not played to any more: {why}", self.meant.name));
             return Position::Gone;
         }
         playing.draining = io.state == State::Draining;

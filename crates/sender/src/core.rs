@@ -183,8 +183,13 @@ impl Core {
             Order::Open(key, parts) => {
                 let (pump, config) = *parts;
                 let stream = Rc::new(Stream::new(key, config, pump));
-                let pump = pump_blocks(self.clone(), stream.clone());
-                let task = spawn_local(self.watched("a stream", pump)).abort_handle();
+                let pump = self.watched("a stream", pump_blocks(self.clone(), stream.clone()));
+                let core = self.clone();
+                let served = async move {
+                    pump.await;
+                    core.lose(key);
+                };
+                let task = spawn_local(served).abort_handle();
                 self.streams.borrow_mut().insert(key, (stream, task));
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
@@ -241,6 +246,12 @@ impl Core {
             }
             Order::Discover | Order::Run(_) | Order::Shutdown => {}
         }
+    }
+
+    /// Closes a stream that is not served any more, so that its owner can see that.
+    fn lose(&self, key: StreamKey) {
+        self.with_stream(key, |stream| self.end_here(stream));
+        self.streams.borrow_mut().remove(&key);
     }
 
     fn with_stream(&self, key: StreamKey, act: impl FnOnce(&Rc<Stream>)) {

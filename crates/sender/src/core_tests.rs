@@ -262,3 +262,17 @@ fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() 
         assert_eq!(application.lead(begun + hour + hour), LEAD);
     });
 }
+
+#[test]
+fn a_stream_that_is_not_served_any_more_is_let_go_and_its_players_with_it() {
+    by_hand(|state_dir| {
+        let (mut house, mut application) = House::paced(state_dir);
+        application.start(now());
+        house.core.pump(&house.core.all_streams().remove(0));
+        house.talk();
+        house.core.lose(KEY);
+        house.talk();
+        assert!(house.core.all_streams().is_empty());
+        assert_eq!(house.came(), (0, vec![Came::Stop]));
+    });
+}

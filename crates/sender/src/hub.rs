@@ -209,6 +209,12 @@ impl Hub {
         self.order(Order::Run(Box::new(move |endpoint| Box::pin(task(endpoint)))));
     }
 
+    /// Whether the network thread has ended, which it does by itself only after a defect, or where the system refuses what it needs.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     fn order(&self, order: Order) {
         // A network thread that has ended has nothing left to change.
         let _ = self.orders.send(order);

@@ -291,6 +291,12 @@ impl Paced {
         self.latency
     }
 
+    /// Whether nobody takes what is written any more, and nobody ever will: the stream is closed, or the network thread has ended.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.orders.is_abandoned()
+    }
+
     fn order(&mut self, order: Order) {
         // A full ring means that the network thread has been dead for hundreds of orders.
         let _ = self.orders.push(order);
@@ -751,6 +757,15 @@ mod tests {
         bench.release.set_ready(Some(at(200)));
         bench.paced.hold(at(1000));
         assert_eq!([1000, 1010, 1040, 1500].map(|now| bench.paced.lead(at(now))), [ms(40), ms(30), ms(0), ms(0)]);
+    }
+
+    #[test]
+    fn a_network_thread_that_has_ended_is_noticed() {
+        let Bench { mut paced, release, .. } = Bench::new();
+        paced.start(at(0));
+        assert!(!paced.is_abandoned());
+        drop(release);
+        assert!(paced.is_abandoned());
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// Ends the stream behind what was sent.
-    fn end_here(&self, stream: &Stream) {
+    pub(crate) fn end_here(&self, stream: &Stream) {
         let Some(run) = stream.run.take() else { return };
         stream.pump.borrow_mut().end();
         for (key, member) in &run.members {
