@@ -9,14 +9,16 @@ mod dispatch;
 mod outbox;
 mod tree;
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until, timeout};
 use zbus::connection::Builder;
-use zbus::message::Type;
+use zbus::message::{Message, Type};
 use zbus::zvariant::OwnedObjectPath;
 use zbus::{Connection, MatchRule, MessageStream};
 
@@ -25,12 +27,15 @@ pub use self::call::{Arguments, Call, Reply, Request};
 use self::outbox::Outbox;
 use self::tree::Tree;
 use crate::definition::Definition;
+use crate::error::Error;
 use crate::values::Values;
 
 /// How long the bus may take to let us in, and to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls that wait to be looked at; the bus keeps the others.
 const INBOX: usize = 16;
+/// Calls that may come before a name is ours: a bus that has started us for them hands them over first.
+const BACKLOG: usize = 256;
 
 /// A bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub enum Bus {
 pub struct Exporter {
     connection: Connection,
     calls: MessageStream,
+    /// Calls that came while the bus was asked for a name.
+    backlog: VecDeque<Message>,
     outbox: Outbox,
     tree: Tree,
     places: Places,
@@ -67,23 +74,47 @@ impl Exporter {
         let calls = MatchRule::builder().msg_type(Type::MethodCall).build();
         let calls = MessageStream::for_match_rule(calls, &connection, Some(INBOX)).await?;
         let outbox = Outbox::new(connection.clone());
-        Ok(Exporter { connection, calls, outbox, tree: Tree::default(), places: Places::default() })
+        Ok(Exporter {
+            connection,
+            calls,
+            backlog: VecDeque::new(),
+            outbox,
+            tree: Tree::default(),
+            places: Places::default(),
+        })
     }
 
     /// Asks for a name; whether it is ours now. If it is not and `queue`, it will be when all before us have given it up.
     ///
     /// # Errors
     /// The bus does not give the name to us at all.
-    pub async fn own(&self, name: &str, queue: bool) -> zbus::Result<bool> {
+    pub async fn own(&mut self, name: &str, queue: bool) -> zbus::Result<bool> {
         const DO_NOT_QUEUE: u32 = 4;
         const OURS: [u32; 2] = [1, 4];
         let flags = if queue { 0 } else { DO_NOT_QUEUE };
         let bus = "org.freedesktop.DBus";
-        let answer = self
-            .connection
-            .call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &(name, flags))
-            .await?;
+        let connection = self.connection.clone();
+        let arguments = (name, flags);
+        let request = connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "RequestName", &arguments);
+        let mut request = pin!(request);
+        // Nothing is read from the connection while its calls are left lying, the bus's answer neither.
+        let answer = loop {
+            tokio::select! {
+                answer = &mut request => break answer?,
+                Some(Ok(message)) = self.calls.next() => self.put_off(message),
+            }
+        };
         Ok(OURS.contains(&answer.body().deserialize::<u32>()?))
+    }
+
+    /// Keeps a call for [`next`](Self::next), or says that there are too many.
+    fn put_off(&mut self, message: Message) {
+        if self.backlog.len() < BACKLOG {
+            self.backlog.push_back(message);
+        } else {
+            let error = Error::Busy("too many calls at once: try again".to_owned());
+            self.outbox.answer::<()>(&message, Err(error));
+        }
     }
 
     /// Shows the values of an object's interface, which appears if it is new. All its properties are to be among them.
@@ -104,6 +135,12 @@ impl Exporter {
     pub async fn next(&mut self) -> Option<Call> {
         loop {
             self.outbox.room().await;
+            if let Some(message) = self.backlog.pop_front() {
+                match self.dispatch(message) {
+                    Some(call) => return Some(call),
+                    None => continue,
+                }
+            }
             while let Some(change) = self.outbox.has_room().then(|| self.tree.take_change(Instant::now())).flatten() {
                 self.outbox.send(change);
             }

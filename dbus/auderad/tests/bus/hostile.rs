@@ -54,6 +54,19 @@ async fn answers(stream: &mut MessageStream, count: usize) -> HashMap<String, us
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_auderad_to_be_started_are_all_answered() {
+    let Some(desk) = Desk::start() else { return };
+    activate(&desk.session);
+    let client = connect(&desk).await;
+    let mut stream = MessageStream::from(&client);
+    const CALLS: usize = 100;
+    for _ in 0..CALLS {
+        send(&client, ROOT, "org.freedesktop.DBus.Peer", "Ping", &()).await;
+    }
+    assert_eq!(answers(&mut stream, CALLS).await, HashMap::from([(String::new(), CALLS)]));
+}
+
+#[tokio::test]
 async fn a_hostile_client_changes_nothing_and_takes_no_memory() {
     let Some(desk) = Desk::start() else { return };
     let kitchen = desk.room("Kitchen", &[]);
