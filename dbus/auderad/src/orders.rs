@@ -149,7 +149,10 @@ impl Desk {
             manager::Order::AddAddress(address) => {
                 let new = self.addresses.add(&address).map_err(|error| Error::InvalidValue(error.to_string()))?;
                 if new {
-                    self.keep_addresses()?;
+                    if let Err(error) = self.keep_addresses() {
+                        self.addresses.remove(&address);
+                        return Err(error);
+                    }
                 }
                 self.hub.add_player(&address);
                 Ok(Plan::new(Vec::new(), Outcome::RoomAt(PlayerKey::Address(address))))
@@ -158,7 +161,11 @@ impl Desk {
                 if !self.addresses.remove(&address) {
                     return Err(Error::NotFound(format!("\"{address}\" was not added: see Addresses")));
                 }
-                self.keep_addresses()?;
+                if let Err(error) = self.keep_addresses() {
+                    // It was there, so it is no nonsense and not one too many.
+                    let _ = self.addresses.add(&address);
+                    return Err(error);
+                }
                 self.hub.remove(address);
                 Ok(Plan::done())
             }
