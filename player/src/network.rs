@@ -320,7 +320,11 @@ impl Conversation for Socket {
             }
             PlayerEvent::Stop(id) => self.network.room.stop(&self.connection, id),
             PlayerEvent::Set { number, change } => self.set(number, &change),
-            PlayerEvent::Watch(on) => self.network.room.watch(&self.connection, on),
+            PlayerEvent::Watch(on) if !on || self.network.is_welcome(&self.connection) => {
+                self.network.room.watch(&self.connection, on);
+            }
+            // Nor who else plays here; and see `set`.
+            PlayerEvent::Watch(_) => {}
             PlayerEvent::Identify if self.network.is_welcome(&self.connection) => {
                 self.network.room.identify(&self.connection.name.borrow());
             }
