@@ -80,7 +80,7 @@ unsafe extern "C" fn unmap_code(library: *mut libc::dl_phdr_info, _: usize, _: *
         let first = start / page * page;
         let length = start + header.p_memsz as usize - first;
         // SAFETY: a segment that the loader has mapped from a file, for this process alone, and has never written to: what is read afterwards is what
-        // was there before. Where the kernel refuses (the vDSO is no file), all stays as it is.
+        // was there before. The pages of the vDSO, which is no file, come back as they were, too.
         unsafe { libc::madvise(first as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     }
     0

@@ -19,6 +19,8 @@ use crate::level::{Level, Leveller};
 use crate::memory;
 use crate::output::{DeviceFormat, Output, Playing};
 
+/// A device is not released for so long after a chime was asked for: it lasts 1.2 s, and the device may take a while to begin.
+const CHIME: Duration = Duration::from_secs(2);
 /// Between two looks at how the device fares: often enough for a status each second.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -84,6 +86,7 @@ impl Speaker {
             past_xruns: 0,
             idle_release,
             idle_since: None,
+            chimes_until: Instant::now(),
             tell,
             rung: rung.clone(),
         };
@@ -160,6 +163,8 @@ struct Device {
     past_xruns: u64,
     idle_release: Duration,
     idle_since: Option<Instant>,
+    /// Until then a chime sounds, and the device stays open.
+    chimes_until: Instant,
     tell: watch::Sender<DeviceState>,
     rung: Arc<AtomicBool>,
 }
@@ -192,7 +197,7 @@ impl Device {
     async fn wait(&self, inbox: &mut mpsc::UnboundedReceiver<Order>, housekeeping: &mut Interval) -> Happening {
         let idle = async {
             match self.idle_since {
-                Some(since) => sleep_until(since + self.idle_release).await,
+                Some(since) => sleep_until((since + self.idle_release).max(self.chimes_until)).await,
                 None => std::future::pending().await,
             }
         };
@@ -244,6 +249,7 @@ impl Device {
             }
             self.idle_since = Some(Instant::now());
         }
+        self.chimes_until = Instant::now() + CHIME;
         self.level.ring(state);
     }
 
