@@ -168,7 +168,7 @@ impl Pcm for Playback {
             return Position::Gone;
         }
         if playing.paced.is_abandoned() {
-            let why = "the network thread has stopped: restart this program";
+            let why = "its stream is not served any more: open it again";
             audera_alsa_plugin::log::error(&format!("\"{}\" is not played to any more: {why}", self.meant.name));
             return Position::Gone;
         }
