@@ -20,11 +20,6 @@ const WAIT: Duration = Duration::from_secs(3);
 /// that are connected have been told farewell.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
-const SHORT: Span = Span::from_millis(60);
-/// From this latency on, which `auto` begins with, packets are 20 ms long: they cost all sides half as much.
-const LONG: Span = Span::from_millis(80);
-
 /// What is meant by a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -152,11 +147,7 @@ impl Layer {
 
     fn complete(self) -> Result<Settings, OpenError> {
         let latency = self.latency.unwrap_or_default();
-        let usual = match latency {
-            Latency::Fixed(fixed) if fixed < SHORT => 5,
-            Latency::Fixed(fixed) if fixed < LONG => 10,
-            Latency::Fixed(_) | Latency::Auto => 20,
-        };
+        let usual = latency.usual_packet_msec();
         let encoding = Encoding {
             codec: self.codec.unwrap_or_default(),
             opus_kbps: self.bitrate.unwrap_or(Encoding::default().opus_kbps),

@@ -18,11 +18,6 @@ pub const COMMON_KEYS: &[&str] = &[
     "stream.props",
 ];
 
-/// Packets are 5 ms long below this latency if nothing else is said, and 10 ms long below the next: their length counts there.
-const SHORT: Span = Span::from_millis(60);
-/// From this latency on, which `auto` begins with, packets are 20 ms long if nothing else is said: they cost all sides half as much.
-const LONG: Span = Span::from_millis(80);
-
 /// What every sender is told.
 #[derive(Debug, Clone)]
 pub struct SenderArguments {
@@ -50,11 +45,7 @@ impl SenderArguments {
     pub fn read(args: &Args) -> Result<Self, Error> {
         let codecs = [("auto", CodecChoice::Auto), ("pcm", CodecChoice::Pcm), ("opus", CodecChoice::Opus)];
         let latency = latency(args)?;
-        let packet_msec = match latency {
-            Latency::Fixed(fixed) if fixed < SHORT => 5,
-            Latency::Fixed(fixed) if fixed < LONG => 10,
-            Latency::Fixed(_) | Latency::Auto => 20,
-        };
+        let packet_msec = latency.usual_packet_msec();
         let usual = Encoding { packet_msec, ..Encoding::default() };
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),

@@ -1,11 +1,9 @@
 //! A hub inside a PipeWire process: its events reach the host's main loop, its log lines the host's log.
 
-use std::sync::Arc;
-
 use audera_pw::{Error, ModuleHost, WakeSource};
 use audera_sender::{Hub, HubConfig, HubError, HubEvent, Mailbox};
 
-use crate::log::ToHost;
+use crate::log::to_host;
 
 /// Program and version, as players are told.
 pub const SOFTWARE: &str = concat!("audera-pipewire ", env!("CARGO_PKG_VERSION"));
@@ -34,7 +32,7 @@ impl Hosted {
             // No more at once than there are players, rooms and streams, whatever comes meanwhile.
             move || mailbox.take().into_iter().for_each(&mut handler)
         })?;
-        let log = tracing::Dispatch::from(Arc::new(ToHost(host.log())) as Arc<dyn tracing::Subscriber + Send + Sync>);
+        let log = to_host(host.log());
         let tell = move |event| {
             if mailbox.post(event) {
                 waker.wake();

@@ -24,6 +24,7 @@ mod gate;
 mod glide;
 mod hub;
 mod inbound;
+mod log;
 mod mailbox;
 mod paced;
 mod player;
@@ -42,6 +43,7 @@ pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomR
 pub use change::ChangeError;
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};
+pub use log::log_lines;
 pub use mailbox::Mailbox;
 pub use paced::Paced;
 pub use select::EVERYWHERE;

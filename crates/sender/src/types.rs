@@ -84,6 +84,17 @@ impl Latency {
     /// What [`Auto`](Self::Auto) begins with, and the least it comes to: enough for wired networks and the usual devices.
     pub const AUTO_LEAST: Span = Span::from_millis(80);
 
+    /// How long packets are if nothing else is said, ms. Below 60 ms their length counts; from 80 ms on, which [`Auto`](Self::Auto) begins with,
+    /// long ones cost all sides half as much.
+    #[must_use]
+    pub fn usual_packet_msec(self) -> u16 {
+        match self {
+            Latency::Fixed(fixed) if fixed < Span::from_millis(60) => 5,
+            Latency::Fixed(fixed) if fixed < Self::AUTO_LEAST => 10,
+            Latency::Fixed(_) | Latency::Auto => 20,
+        }
+    }
+
     /// What a stream begins with.
     #[must_use]
     pub fn initial(self) -> Span {
