@@ -60,6 +60,8 @@ pub(crate) struct Seen {
     pub(crate) players: BTreeMap<PlayerKey, PlayerInfo>,
     /// The state of the rooms that are connected, as last told, and whether all that was asked for is in it.
     pub(crate) rooms: BTreeMap<PlayerKey, (RoomState, bool)>,
+    /// What the user has to be told, as last heard.
+    pub(crate) trouble: Option<String>,
     /// The addresses that the user has added.
     pub(crate) added: Vec<String>,
     /// When a player appeared or changed last; `None` before the first.
@@ -197,7 +199,10 @@ impl Shared {
             HubEvent::Room { key, state, settled } => {
                 seen.rooms.insert(key.clone(), (state.clone(), *settled));
             }
-            HubEvent::Trouble(trouble) => tracing::error!("{trouble}"),
+            HubEvent::Trouble(trouble) => {
+                tracing::error!("{trouble}");
+                seen.trouble = Some(trouble.clone());
+            }
             HubEvent::NotSet { key, why } => tracing::warn!("{key} stays as it is: {why}"),
             HubEvent::Stream(_) => {}
         }

@@ -141,6 +141,8 @@ fn unknown(seen: &Seen, wish: &str) -> OpenError {
     let anyone = seen.players.values().any(is_named);
     let reason = if anyone {
         format!("there is no room or group \"{wish}\": there are {}", all.join(", "))
+    } else if let Some(trouble) = &seen.trouble {
+        format!("no room was found, so there is no \"{wish}\" either: {trouble}")
     } else {
         format!(
             "no room was found, so there is no \"{wish}\" either: start audera-player in a room, and Avahi on both machines; or give its address, host:port"
@@ -280,6 +282,20 @@ mod tests {
         drop(house.visit(CONFIGURED));
         drop(house.visit("localhost:1"));
         wait_for(&house, &[CONFIGURED]);
+    }
+
+    #[test]
+    fn where_nobody_is_looked_for_the_reason_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("rooms.toml"), "adresses = []").unwrap();
+        let network = Network { discover: true, players: Vec::new(), state_dir: dir.path().to_owned() };
+        let house = House::enter(&network).unwrap();
+        house.wait(Instant::now() + Duration::from_secs(60), PAUSE, |seen| seen.trouble.clone()).unwrap();
+        let refusal = find(&house, Some("Kitchen"), Instant::now()).unwrap_err().to_string();
+        assert!(
+            refusal.contains("no \"Kitchen\"") && refusal.contains("rooms.toml") && refusal.contains("adresses"),
+            "{refusal}"
+        );
     }
 
     #[test]
