@@ -144,14 +144,14 @@ impl Inner {
         match event {
             HubEvent::Player(player) => {
                 self.players.insert(player.key.clone(), player);
-                self.match_sinks();
+                self.match_sinks(false);
                 // A sink of several rooms may have others now.
                 self.show_volumes();
             }
             HubEvent::Forgotten(key) => {
                 self.players.remove(&key);
                 self.rooms.remove(&key);
-                self.match_sinks();
+                self.match_sinks(false);
             }
             HubEvent::Stream(status) => {
                 let shown = self.sinks.values().find(|shown| shown.sink.key() == status.key);
@@ -185,14 +185,19 @@ impl Inner {
         }
     }
 
-    /// Makes the sinks that are missing; marks those nobody needs.
-    fn match_sinks(&mut self) {
+    /// Makes the sinks that are missing; marks those nobody needs. `settled`: what there is has been so for a moment.
+    fn match_sinks(&mut self, settled: bool) {
         let there: Vec<PlayerInfo> = self.players.values().filter(|player| is_there(player)).cloned().collect();
         let groups = self.groups(&there);
         for player in &there {
             let name = self.arguments.description(&player.room);
             let (purpose, target) = (For::Player(player.key.clone()), Target::Player(player.key.clone()));
-            self.want(purpose, names::of_room(&player.room), &player.room, name, target);
+            let node_name = names::of_room(&player.room);
+            if self.has_other(&purpose, &node_name) && !self.hand_over(&purpose, &node_name, &target) && !settled {
+                // It may be the same room, known in another way, of which the end is about to be told.
+                continue;
+            }
+            self.want(purpose, node_name, &player.room, name, target);
         }
         for group in &groups {
             // Two sinks of one name would be told apart by nobody.
@@ -268,9 +273,9 @@ impl Inner {
     }
 
     /// Somebody has set the volume of a sink's node.
-    fn volume_set(&mut self, purpose: &For, set: &NodeVolume) {
-        let rooms = self.rooms_of(purpose);
-        let (Some(shown), Some(hosted)) = (self.sinks.get(purpose), &self.hosted) else { return };
+    fn volume_set(&mut self, node_name: &str, set: &NodeVolume) {
+        let Some((purpose, shown)) = self.sinks.iter().find(|(_, shown)| shown.node_name == node_name) else { return };
+        let (rooms, Some(hosted)) = (self.rooms_of(purpose), &self.hosted) else { return };
         // What comes before the room is known, or before its volume was shown, is nobody's wish for this room.
         if *set == NodeVolume::default() || shown.sink.shown().is_none() {
             return self.show_volumes();
@@ -291,6 +296,28 @@ impl Inner {
         }
     }
 
+    /// Whether a sink of this name is there already, for another player.
+    fn has_other(&self, purpose: &For, node_name: &str) -> bool {
+        !self.sinks.contains_key(purpose) && self.sinks.values().any(|shown| shown.node_name == node_name)
+    }
+
+    /// Gives a player the sink of this name, if the one that it was for is not kept track of any more: a room that was known by its announcement is known by
+    /// its address now, or the other way round. Whether that is so.
+    fn hand_over(&mut self, purpose: &For, node_name: &str, target: &Target) -> bool {
+        let is_left = |former: &For, shown: &Shown| match former {
+            For::Player(key) => shown.node_name == node_name && !self.players.contains_key(key),
+            For::Group(_) | For::Everywhere => false,
+        };
+        let former = self.those(is_left).into_iter().next();
+        let Some(mut shown) = former.and_then(|former| self.sinks.remove(&former)) else { return false };
+        shown.sink.retarget(target.clone());
+        shown.idle_since = None;
+        shown.fader = RefCell::default();
+        self.sinks.insert(purpose.clone(), shown);
+        self.show_volumes();
+        true
+    }
+
     fn want(&mut self, purpose: For, node_name: String, room: &str, description: String, target: Target) {
         if let Some(shown) = self.sinks.get(&purpose) {
             if shown.sink.description == description || shown.sink.is_playing() {
@@ -303,8 +330,8 @@ impl Inner {
         let Some(hosted) = &self.hosted else { return };
         let node_name = self.free_name(node_name);
         let volume_set = {
-            let (inner, purpose) = (self.this.clone(), purpose.clone());
-            move |set: &NodeVolume| on(&inner, |inner| inner.volume_set(&purpose, set))
+            let (inner, node_name) = (self.this.clone(), node_name.clone());
+            move |set: &NodeVolume| on(&inner, |inner| inner.volume_set(&node_name, set))
         };
         match Sink::new(&self.core, &hosted.hub, &self.arguments, (&node_name, room, &description), target, volume_set)
         {
@@ -340,7 +367,7 @@ impl Inner {
 
     /// Takes away the sinks that nobody has needed for long.
     fn look_again(&mut self) {
-        self.match_sinks();
+        self.match_sinks(true);
         self.take_away(self.those(|_, shown| shown.idle_since.is_some_and(|since| since.elapsed() >= LINGER)));
     }
 
