@@ -18,7 +18,7 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What `auderad` may have grown by, bytes: buffers of the bus connection, and what the allocator keeps.
-const GROWTH: u64 = 24 << 20;
+const GROWTH: u64 = 12 << 20;
 
 async fn connect(desk: &Desk) -> Connection {
     Builder::address(desk.session.session_bus().as_str()).unwrap().build().await.unwrap()
