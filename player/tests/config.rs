@@ -103,7 +103,7 @@ fn every_key_is_read_and_printed_so_that_it_can_be_read_again() {
     assert!(!config.discovery);
     assert_eq!(config.idle_release, Duration::from_millis(2500));
     assert_eq!(config.output_delay, Span::from_micros(-12_500));
-    assert_eq!((config.volume.percent(), config.max_volume.percent()), (40.0, 80.0));
+    assert_eq!((config.volume, config.max_volume.percent()), (Volume::new(40.0), 80.0));
     assert_eq!((config.channel_mode, config.startup_volume), (ChannelMode::Mono, Volume::new(25.0)));
     assert_eq!(config.pin, [RoomKey::MaxVolume, RoomKey::Groups]);
     assert_eq!(config.alsa, AlsaConfig { period: Duration::from_millis(5), buffer: Duration::from_millis(20) });

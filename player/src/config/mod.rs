@@ -41,8 +41,9 @@ pub struct Config {
     pub access: Access,
     /// The groups this player is in besides "Everywhere". Default: none.
     pub groups: Vec<GroupName>,
-    /// The volume of a room whose volume nobody has set. Default: 100 %, which leaves samples as they are.
-    pub volume: Volume,
+    /// The volume of a room whose volume nobody has set. Default: as it was left, or 100 %, which leaves samples as they are, where it
+    /// never was another.
+    pub volume: Option<Volume>,
     /// The channel mode of a room for which nobody has set one. Default: stereo.
     pub channel_mode: ChannelMode,
     /// What the volume never exceeds, unless another limit is set. Default: 100 %.
@@ -129,7 +130,7 @@ impl Config {
             listen: layer.listen.map_or(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, PORT)), |listen| listen.0),
             access: layer.access.unwrap_or(Access::Paired),
             groups: layer.groups.unwrap_or_default(),
-            volume: layer.volume.map_or(Volume::FULL, Volume::nearest),
+            volume: layer.volume.map(Volume::nearest),
             channel_mode: layer.channel_mode.map_or(ChannelMode::Stereo, |mode| mode.0),
             max_volume: layer.max_volume.map_or(Volume::FULL, Volume::nearest),
             startup_volume: layer.startup_volume.map(Volume::nearest),
@@ -232,7 +233,9 @@ impl fmt::Display for Config {
         writeln!(f, "listen = {}", toml::Value::from(self.listen.to_string()))?;
         writeln!(f, "access = \"{}\"", self.access)?;
         writeln!(f, "groups = {}", list(self.groups.iter().map(ToString::to_string).collect()))?;
-        writeln!(f, "volume = {}", toml::Value::from(self.volume.percent()))?;
+        if let Some(volume) = self.volume {
+            writeln!(f, "volume = {}", toml::Value::from(volume.percent()))?;
+        }
         writeln!(f, "channel-mode = \"{}\"", self.channel_mode)?;
         writeln!(f, "max-volume = {}", toml::Value::from(self.max_volume.percent()))?;
         if let Some(volume) = self.startup_volume {
