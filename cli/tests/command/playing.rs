@@ -16,7 +16,7 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     let address = format!("127.0.0.1:{}", player_port(&kitchen).unwrap());
     let _bath = home.product.player(session, "Bath", &["--output", "null", "--access", "open"]).unwrap();
     let _sinks = home.product.module(session, "sink", "").unwrap();
-    session.wait_for_ports(&["audera.Kitchen:playback_FL".into()]).unwrap();
+    session.sink_port("audera.Kitchen", "FL").unwrap();
     let noise = session.dir().join("noise.wav");
     sound::noise(48_000, 2, 120.0, 0.1, 1).write(&noise, Samples::F32).unwrap();
     // The sink's node is there a little before its object on the bus.

@@ -196,7 +196,7 @@ fn rooms_on_alsa_cards_play_together() {
     let (kitchen, kitchen_player) = room(&home, "Kitchen", 80.0);
     let (bath, bath_player) = room(&home, "Bath", -60.0);
     let _sinks = home.product.module(&home.session, "sink", "").unwrap();
-    home.session.wait_for_ports(&["audera.Everywhere:playback_FL".into()]).unwrap();
+    home.session.sink_port("audera.Everywhere", "FL").unwrap();
     let file = home.session.dir().join("noise.wav");
     sound::decorrelated_noise(RATE, 2, 60.0, 0.5, 1).write(&file, Samples::F32).unwrap();
     let _playing = home.session.play(&file, "audera.Everywhere").unwrap();

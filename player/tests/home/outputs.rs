@@ -70,7 +70,7 @@ fn an_alsa_pcm_and_a_file_get_the_samples_that_were_played_at_the_clocks_pace() 
     for (room_name, output) in [("Hall", "alsa:graph"), ("Attic", "alsa:plug:graph")] {
         let _room = room(room_name, output);
         let sink = format!("audera.{room_name}");
-        session.wait_for_ports(&[format!("{sink}:playback_FL")]).unwrap();
+        session.sink_port(&sink, "FL").unwrap();
         let _noise = house.make_noise(&sink, 2);
         let rooms = session.wait_for_rooms(&sink, &[&format!("{room_name} refused")]).unwrap();
         assert!(rooms[0].reason.contains("PipeWire") && rooms[0].reason.contains("--output pipewire"), "{rooms:?}");

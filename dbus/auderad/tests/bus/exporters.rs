@@ -137,7 +137,7 @@ fn sinks_and_sources_are_on_the_bus_and_a_room_can_be_heard() {
     busctl(&["set-property", OWN, &path, PLAYER, "Muted", "b", "false"]).unwrap();
 
     let sinks = home.product.module(session, "sink", "audera.codec = pcm").unwrap();
-    session.wait_for_ports(&["audera.Kitchen:playback_FL".into()]).unwrap();
+    session.sink_port("audera.Kitchen", "FL").unwrap();
     let (name, sink) = (format!("org.audera.Audera1.Sinks.p{}", sinks.pid()), "org.audera.Sink1");
     wait(&name, "sinks/audera_2eKitchen", sink, "Name", "Audera Kitchen");
     assert_eq!(get(&name, "sinks/audera_2eKitchen", sink, "Target").unwrap(), "s \"Kitchen\"");
