@@ -20,7 +20,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::level::Level;
 use crate::log::LogControl;
-use crate::mixer::{Mixer, Turned};
+use crate::mixer::{Mixer, Started, Turned};
 use crate::network::Network;
 use crate::notify::ServiceManager;
 use crate::output;
@@ -71,7 +71,7 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     let (level, mixer) = match config.mixer.clone() {
         None => (Level::new(store.state()), None),
         Some(name) => {
-            let (mixer, level, turns) = Mixer::start(name, store.state())?;
+            let Started { mixer, level, turns } = Mixer::start(name, store.state())?;
             (level, Some((mixer, turns)))
         }
     };

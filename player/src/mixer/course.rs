@@ -1,8 +1,9 @@
 //! The way from one loudness to another when element and samples both have a part in it: what is to be done next, so that nothing is
 //! ever louder than it was asked to be. No device, no thread and no clock in here.
 //!
-//! An element is heard at once, samples a buffer later. So: the element goes down first; the samples go down, and what is left in the buffer is waited for,
-//! before the element goes up; the samples go up last. What is muted fades in the samples before the switch cuts it off.
+//! An element is heard at once, samples a buffer later. So: the element goes down first. It goes up as far as it may with what is in the buffer, so that it follows a
+//! hand on a slider; for what is left, the samples go down, which is waited for, before the element goes up. The samples go up last. What is muted fades in the samples before
+//! the switch cuts it off.
 
 use audera_wire::Volume;
 
@@ -69,6 +70,8 @@ pub(super) struct Course {
     position: Position,
     /// What samples are multiplied by, as it was said last.
     software: f64,
+    /// The most that samples in the buffer may have been multiplied by.
+    buffered: f64,
     target: Target,
     /// A chime is to be heard this loud, whatever the room is.
     lift: Option<Volume>,
@@ -77,7 +80,7 @@ pub(super) struct Course {
 impl Course {
     /// From where the element was found; the samples are silence.
     pub fn new(scale: Scale, position: Position, target: Target) -> Self {
-        Course { scale, position, software: 0.0, target, lift: None }
+        Course { scale, position, software: 0.0, buffered: 0.0, target, lift: None }
     }
 
     /// The room is to be like this.
@@ -110,7 +113,10 @@ impl Course {
     }
 
     /// What is to be done next. `settled`: what samples were multiplied by last is heard, and nothing from before it.
-    pub fn next(&self, settled: bool) -> Step {
+    pub fn next(&mut self, settled: bool) -> Step {
+        if settled {
+            self.buffered = self.software;
+        }
         let Target { volume, mute } = self.target;
         let Position { raw, even, on, alike } = self.position;
         let louder = self.lift.map_or(volume, |lift| lift.max(volume));
@@ -119,8 +125,14 @@ impl Course {
         let lets_through = on.map(|_| !mute || self.lift.is_some());
         let (volume_due, switch_due) = (raw != goal || !even, on != lets_through || !alike);
         if self.scale.gain(goal) < self.scale.gain(raw) {
-            Step::Volume(goal)
-        } else if software < self.software {
+            return Step::Volume(goal);
+        }
+        let music = if mute { 0.0 } else { self.scale.wanted(volume) };
+        let at_once = if self.buffered > 0.0 { self.scale.within(music / self.buffered) } else { goal };
+        if self.scale.gain(at_once.min(goal)) > self.scale.gain(raw) {
+            return Step::Volume(at_once.min(goal));
+        }
+        if software < self.software {
             Step::Software(software)
         } else if (volume_due || switch_due) && !settled {
             Step::Await
@@ -140,7 +152,7 @@ impl Course {
         match step {
             Step::Volume(raw) => (self.position.raw, self.position.even) = (raw, true),
             Step::Switch(on) => (self.position.on, self.position.alike) = (Some(on), true),
-            Step::Software(software) => self.software = software,
+            Step::Software(software) => (self.software, self.buffered) = (software, self.buffered.max(software)),
             Step::Await | Step::Rest => {}
         }
     }
@@ -298,8 +310,10 @@ mod tests {
         assert!(software > 0.99);
         course.taken(Step::Software(software));
         assert_eq!(course.next(false), Step::Rest);
-        // Up, with less of the samples than before: these first, and they must be heard.
+        // Up, as far as it may go with the samples that are there; then less of these, which must be heard.
         course.aim(target(80.0, false));
+        assert_eq!(course.next(true), Step::Volume(195));
+        course.taken(Step::Volume(195));
         let Step::Software(lower) = course.next(true) else { panic!("{course:?}") };
         assert!(lower < software);
         course.taken(Step::Software(lower));

@@ -314,8 +314,8 @@ impl<C: Cards> Desk<C> {
     }
 
     /// Whether there is more to do once samples are heard.
-    fn awaits(&self) -> bool {
-        self.unheard.is_some() && self.card.as_ref().is_some_and(|card| card.course.next(false) == Step::Await)
+    fn awaits(&mut self) -> bool {
+        self.unheard.is_some() && self.card.as_mut().is_some_and(|card| card.course.next(false) == Step::Await)
     }
 }
 

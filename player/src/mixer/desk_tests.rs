@@ -217,7 +217,7 @@ fn hands_move_the_room_and_the_room_is_never_fought() {
     // A hand goes on, and what the room says to what was before is late.
     world.card.0.lock().unwrap().raw = 190;
     world.pass(1);
-    world.set(&first.change());
+    first.changes().for_each(|change| world.set(&change));
     world.mixer.answer(first.number, &world.room);
     world.pass(1);
     assert_eq!(world.raw(), 190);
@@ -226,7 +226,7 @@ fn hands_move_the_room_and_the_room_is_never_fought() {
     let last = *world.turned.borrow_and_update();
     assert_eq!((last.number, last.mute), (3, Some(true)));
     assert_eq!(last.volume, Some(Volume::nearest(72.16)));
-    world.set(&last.change());
+    last.changes().for_each(|change| world.set(&change));
     world.mixer.answer(last.number, &world.room);
     world.pass(1);
     assert_eq!((world.raw(), world.log(), world.software()), (190, vec![], 0.0));
@@ -267,6 +267,18 @@ fn while_it_plays_the_element_goes_up_when_the_samples_have_been_heard_to_go_dow
     assert_eq!(world.pass(51), Some(Duration::from_millis(1)));
     assert_eq!(world.pass(1), None);
     assert_eq!(world.log(), ["172"]);
+    // A hand that goes up and up, fifty times a second, is followed all the way.
+    for percent in 51..80 {
+        world.set(&RoomChange::volume(f64::from(percent)));
+        leveller.apply(&mut [1.0; 960]);
+        world.pass(20);
+        let behind = Volume::nearest(f64::from(percent)).decibels() - 0.5 * (world.raw() - FULL) as f64;
+        assert!((-0.5..0.6).contains(&behind), "{percent} %: {behind} dB behind");
+    }
+    leveller.apply(&mut [1.0; 9_600]);
+    world.pass(5);
+    world.pass(60);
+    world.log();
     // Down: at once.
     world.set(&RoomChange::volume(10.0));
     assert_eq!((world.pass(1), world.log()), (None, vec!["87".to_owned()]));

@@ -102,10 +102,10 @@ pub struct Turned {
 }
 
 impl Turned {
-    /// The same as a change of the room.
-    #[must_use]
-    pub fn change(&self) -> RoomChange {
-        RoomChange { volume: self.volume.map(Volume::percent), mute: self.mute, ..RoomChange::default() }
+    /// The same as changes of the room, of which one may be allowed and another not.
+    pub fn changes(&self) -> impl Iterator<Item = RoomChange> {
+        let volume = self.volume.map(|volume| RoomChange::volume(volume.percent()));
+        [volume, self.mute.map(RoomChange::mute)].into_iter().flatten()
     }
 }
 
@@ -192,6 +192,17 @@ impl Open {
     }
 }
 
+/// What there is when a mixer has been started.
+#[derive(Debug)]
+pub struct Started {
+    /// The mixer.
+    pub mixer: Arc<Mixer>,
+    /// The level of the samples: silence until the element is where it should be.
+    pub level: Arc<Level>,
+    /// What hands do to the element.
+    pub turns: watch::Receiver<Turned>,
+}
+
 /// The card's mixer at work; it is left as it is when this is dropped.
 #[derive(Debug)]
 pub struct Mixer {
@@ -199,15 +210,11 @@ pub struct Mixer {
 }
 
 impl Mixer {
-    /// Begins to bring the element to the state of the room, in a thread of its own. Gives the level of the samples, which is silence until the
-    /// element is where it should be, and what hands will do to the element.
+    /// Begins to bring the element to the state of the room, in a thread of its own.
     ///
     /// # Errors
     /// [`MixerError::NoThread`]. Whether there is such an element is found out later: the card may be plugged in any time.
-    pub fn start(
-        name: MixerName,
-        state: &RoomState,
-    ) -> Result<(Arc<Self>, Arc<Level>, watch::Receiver<Turned>), MixerError> {
+    pub fn start(name: MixerName, state: &RoomState) -> Result<Started, MixerError> {
         let failed = |error: io::Error| MixerError::NoThread(error.to_string());
         let (orders, bell) = Orders::new(state).map_err(failed)?;
         let level = Level::behind(orders.clone());
@@ -215,7 +222,7 @@ impl Mixer {
         let desk = Desk::new(AlsaCards(name), orders.clone(), level.clone(), turned);
         // Not joined: a driver that hangs is not to keep the player from ending.
         thread::Builder::new().name("audera-mixer".to_owned()).spawn(move || desk.run(&bell)).map_err(failed)?;
-        Ok((Arc::new(Mixer { orders }), level, turns))
+        Ok(Started { mixer: Arc::new(Mixer { orders }), level, turns })
     }
 
     /// Waits until the element is where it should be, before a device with a buffer of this `latency` makes its first sound.

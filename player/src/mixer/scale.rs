@@ -100,6 +100,20 @@ impl Scale {
         self.least + low * self.stride
     }
 
+    /// The highest value that is no louder than this; the least if none is.
+    pub(super) fn within(&self, limit: f64) -> i64 {
+        let (mut low, mut high) = (0, (self.most - self.least) / self.stride);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if self.gain(self.least + middle * self.stride) <= limit {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        self.least + low * self.stride
+    }
+
     /// What samples are to be multiplied by where `wanted` is asked for and the element is at `raw`: never more than 1.
     pub(super) fn software(&self, wanted: f64, raw: i64) -> f64 {
         let gain = self.gain(raw);
@@ -160,6 +174,7 @@ mod tests {
             let full = scale.raw(1.0, 0);
             assert_eq!((scale.gain(full), scale.software(1.0, full)), (1.0, 1.0), "{name}");
         }
+        assert_eq!([0.0, 0.1, 0.100_1, 0.099, 5.0].map(|limit| digital().within(limit)), [0, 167, 167, 166, 207]);
         assert_eq!((digital().raw(1.0, 0), to_plus_24.raw(1.0, 0), below.raw(1.0, -20)), (207, 207, -10));
     }
 

@@ -168,8 +168,10 @@ impl Room {
 
     /// Somebody has had a hand on the card's mixer: the room takes over what it may. Its state then, which is where the mixer is to be.
     pub fn turned(&self, turned: &Turned) -> Arc<RoomState> {
-        if let Err(refusal) = self.change(&turned.change()) {
-            tracing::debug!("the card's mixer is turned back: {refusal}");
+        for change in turned.changes() {
+            if let Err(refusal) = self.change(&change) {
+                tracing::debug!("the card's mixer is turned back: {refusal}");
+            }
         }
         self.state()
     }

@@ -40,7 +40,9 @@ impl Room {
         let text = format!("output = \"alsa:{}\"\nmixer = \"{element}\"\naccess = \"open\"\n{more}", self.card.pcm());
         let file = self.session.dir().join("player.toml");
         std::fs::write(&file, text).unwrap();
-        self.product.player(&self.session, "Kitchen", &["--no-discovery", "--config", file.to_str().unwrap()]).unwrap()
+        self.product
+            .player(&self.session, "Kitchen", &["--no-discovery", "-v", "--config", file.to_str().unwrap()])
+            .unwrap()
     }
 
     /// What the player tells of the room, after it was set.
@@ -131,9 +133,13 @@ fn the_cards_mixer_has_its_part_in_the_volume_both_ways() {
     assert_eq!(room.setting().volume, [177; 2]);
 
     // Who turns the card turns the room; one of its channels is as good as both.
-    room.amixer(&["unmute"]);
+    // For two seconds after a card has come, what is done to it is not taken for a wish.
+    let unmuted = || {
+        room.amixer(&["unmute"]);
+        room.set(&player, &[]).contains("\nmute=off\n").then_some(())
+    };
+    room.session.poll("a room that follows its card", unmuted).unwrap();
     room.wait_for(55.5);
-    assert!(room.set(&player, &[]).contains("\nmute=off\n"));
     room.amixer(&["167"]);
     room.wait_for(46.41);
     assert!(room.set(&player, &[]).contains("\nvolume=46.41%\n"));
@@ -151,6 +157,16 @@ fn the_cards_mixer_has_its_part_in_the_volume_both_ways() {
     room.session.poll("the limit", || (room.setting().volume == [171; 2]).then_some(())).unwrap();
     room.wait_for(50.0);
     assert!(room.set(&player, &[]).contains("\nvolume=50%\n"));
+
+    // What was set is kept once a second.
+    let file = room.session.dir().join("state/Kitchen/room-0.toml");
+    let kept = || {
+        let text = std::fs::read_to_string(&file).ok()?;
+        (text.matches("value = 50.0").count() == 2 && text.contains("[mute]\nvalue = false")).then_some(())
+    };
+    room.session
+        .poll("the kept state", kept)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", std::fs::read_to_string(&file)));
 
     // A player that was killed leaves the card as it is; what somebody does to it then is not heard.
     let mut player = player;

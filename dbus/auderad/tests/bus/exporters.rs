@@ -113,8 +113,8 @@ fn on_the_system_bus_root_and_the_group_audio_may_and_nobody_else() {
     let session = &desk.session;
     const AUDIO: &[&str] = &["--reuid=nobody", "--regid=nogroup", "--groups=audio"];
     const NOBODY: &[&str] = &["--reuid=nobody", "--regid=nogroup", "--clear-groups"];
-    // As a service with `DynamicUser=`: a user that no file knows.
-    const SERVICE: &[&str] = &["--reuid=64123", "--regid=64123", "--groups=audio"];
+    // As the system's unit has it: a user of its own, to whom the group is lent.
+    const SERVICE: &[&str] = &["--reuid=daemon", "--regid=daemon", "--groups=audio"];
     if session.run("setpriv", &[SERVICE, &["true"]].concat()).is_err() {
         return eprintln!("skipped: other users than root are not to be had here");
     }
@@ -134,13 +134,17 @@ fn on_the_system_bus_root_and_the_group_audio_may_and_nobody_else() {
     let command = |who: &[&str], program: &std::ffi::OsStr| {
         let mut command = session.command("setpriv");
         command.args(who).arg("--").arg(program).env("DBUS_SYSTEM_BUS_ADDRESS", address);
-        command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("XDG_RUNTIME_DIR").env("HOME", "/");
+        // Nothing that a service would not have.
+        for variable in ["RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "CACHE_HOME", "DATA_HOME"] {
+            command.env_remove(format!("XDG_{variable}"));
+        }
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS").env("HOME", "/");
         command
     };
     let player = |who: &[&str], word: &str| {
         let player = desk.product.player_command(session, "Kitchen", &[]);
         let state = tempfile::tempdir().unwrap();
-        std::os::unix::fs::chown(state.path(), Some(if who == SERVICE { 64_123 } else { 65_534 }), None).unwrap();
+        std::os::unix::fs::chown(state.path(), Some(if who == SERVICE { 1 } else { 65_534 }), None).unwrap();
         let mut command = command(who, player.get_program());
         command.args(["--name", "Kitchen", "--listen", "[::]:0", "--output", "null", "--no-discovery", "-v"]);
         command.arg("--state-dir").arg(state.path());

@@ -17,6 +17,9 @@ const USUAL: [&str; 5] =
 /// Channels that stand in for each other: many cards call the one pair that is not in front sides, many files rears.
 const ALIKE: [(&str, &str); 2] = [("RL", "SL"), ("RR", "SR")];
 
+/// Whether a channel of a stream may be played by one of a device, by their names.
+type Rule<'a> = &'a dyn Fn(&str, &str) -> bool;
+
 /// For each channel of a device, which of the stream it plays; empty where the order is the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Order(Vec<usize>);
@@ -54,7 +57,7 @@ impl Order {
         let mut order: Vec<Option<usize>> = vec![None; device.len()];
         let alike = |one: &str, other: &str| ALIKE.iter().any(|pair| *pair == (one, other) || *pair == (other, one));
         let same = |one: &str, other: &str| one == other;
-        let rules: [&dyn Fn(&str, &str) -> bool; 3] = [&same, &alike, &|_, _| true];
+        let rules: [Rule<'_>; 3] = [&same, &alike, &|_, _| true];
         for rule in rules {
             for (place, name) in order.iter_mut().zip(device).filter(|(place, _)| place.is_none()) {
                 if let Some(at) = left.iter().position(|channel| rule(&stream[*channel], name)) {
