@@ -14,12 +14,13 @@ use audera_clock::Span;
 use audera_wire::{ChannelMode, RoomKey, Volume};
 
 use crate::cli::Cli;
+use crate::mixer::MixerName;
 pub use environment::Environment;
 pub use error::{ConfigError, Place, WrongValue};
 pub(crate) use file::Layer;
 pub use value::{
-    Accepts, Access, GroupName, ListenAddress, LogLevel, Mode, OutputChoice, PinnedKey, Policy, Refused, RoomName,
-    Subscription,
+    Accepts, Access, GroupName, ListenAddress, LogLevel, MixerChoice, MixerDevice, Mode, OutputChoice, PinnedKey,
+    Policy, Refused, RoomName, Subscription,
 };
 
 /// The TCP port a player listens on unless told otherwise.
@@ -35,6 +36,8 @@ pub struct Config {
     pub name: RoomName,
     /// Where the sound goes. Default: PipeWire's default output.
     pub output: OutputChoice,
+    /// The element of the card's mixer that has a part in the volume. Default: none, the volume is applied to the samples.
+    pub mixer: Option<MixerName>,
     /// Where to listen for senders. Default: `[::]:6528`.
     pub listen: SocketAddr,
     /// Who may play here. Default: paired senders.
@@ -124,9 +127,11 @@ impl Config {
             OutputChoice::File { path } => OutputChoice::File { path: absolute(path)? },
             other => other,
         };
+        let mixer = mixer(layer.mixer, layer.mixer_device, &output)?;
         Ok(Self {
             name: layer.name.unwrap_or_else(|| environment.room_name()),
             output,
+            mixer,
             listen: layer.listen.map_or(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, PORT)), |listen| listen.0),
             access: layer.access.unwrap_or(Access::Paired),
             groups: layer.groups.unwrap_or_default(),
@@ -167,6 +172,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         [
             ("output", self.output != new.output),
+            ("mixer", self.mixer != new.mixer),
             ("listen", self.listen != new.listen),
             ("subscribe", self.subscribe != new.subscribe),
             ("state-dir", self.state_dir != new.state_dir),
@@ -176,6 +182,25 @@ impl Config {
         .into_iter()
         .filter_map(|(key, changed)| changed.then_some(key))
         .collect()
+    }
+}
+
+/// The element that is meant, which only the card behind an ALSA output can have.
+fn mixer(
+    element: Option<MixerChoice>,
+    device: Option<MixerDevice>,
+    output: &OutputChoice,
+) -> Result<Option<MixerName>, ConfigError> {
+    match (element, device, output) {
+        (None, Some(MixerDevice(device)), _) => Err(ConfigError::MixerWithoutElement { device }),
+        (None | Some(MixerChoice::None), _, _) => Ok(None),
+        (Some(MixerChoice::Element { name: element, index }), device, OutputChoice::Alsa { device: pcm }) => {
+            let MixerDevice(device) = device.unwrap_or_else(|| MixerDevice::of_pcm(pcm));
+            Ok(Some(MixerName { device, element, index }))
+        }
+        (Some(mixer), _, output) => {
+            Err(ConfigError::MixerWithoutCard { mixer: mixer.to_string(), output: output.to_string() })
+        }
     }
 }
 
@@ -230,6 +255,10 @@ impl fmt::Display for Config {
         writeln!(f, "# trusted senders: {}", self.trusted_file().display())?;
         writeln!(f, "name = {}", toml::Value::from(self.name.as_str()))?;
         writeln!(f, "output = {}", toml::Value::from(self.output.to_string()))?;
+        if let Some(mixer) = &self.mixer {
+            writeln!(f, "mixer = {}", toml::Value::from(mixer.to_string()))?;
+            writeln!(f, "mixer-device = {}", toml::Value::from(mixer.device.as_str()))?;
+        }
         writeln!(f, "listen = {}", toml::Value::from(self.listen.to_string()))?;
         writeln!(f, "access = \"{}\"", self.access)?;
         writeln!(f, "groups = {}", list(self.groups.iter().map(ToString::to_string).collect()))?;

@@ -1,5 +1,6 @@
 //! The player in real sessions: PipeWire, WirePlumber, Avahi, senders, and peers that misbehave.
 
+mod card;
 mod cut;
 mod limits;
 mod loops;
