@@ -2,6 +2,7 @@
 
 mod complete;
 mod errors;
+mod inputs;
 mod machine;
 mod playing;
 mod rooms;
