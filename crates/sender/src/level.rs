@@ -77,7 +77,7 @@ mod tests {
     use crate::meter::meter;
 
     /// Samples of a period.
-    const PERIOD: [f32; 4_800] = [0.5; 4_800];
+    static PERIOD: [f32; 4_800] = [0.5; 4_800];
 
     #[test]
     fn it_is_told_to_those_who_ask_for_as_long_as_they_do() {
