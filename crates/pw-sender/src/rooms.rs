@@ -6,13 +6,13 @@ use serde::Serialize;
 /// The node property that holds a JSON array of [`RoomReport`]s; empty while nothing plays.
 pub const ROOMS_PROPERTY: &str = "audera.rooms";
 
-/// The node property with the stream's present latency, in ms.
+/// The node property with the stream's present latency, in ms with three decimals.
 pub const LATENCY_PROPERTY: &str = "audera.latency";
 
 /// The value of [`LATENCY_PROPERTY`] for a stream.
 #[must_use]
 pub fn latency_text(stream: &StreamStatus) -> String {
-    format!("{:.1}", stream.latency.as_secs_f64() * 1e3)
+    format!("{:.3}", stream.latency.as_secs_f64() * 1e3)
 }
 
 /// One room of a stream.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::log::Topic;
+use crate::log::LAYER;
 
 /// Marks code that ran into a panic.
 #[derive(Debug)]
@@ -22,5 +22,5 @@ pub(crate) fn contain<R>(body: impl FnOnce() -> R) -> Result<R, Panicked> {
 
 /// As [`contain`], and writes an error to the host's log. Main loop only.
 pub(crate) fn contain_logged<R>(what: &str, body: impl FnOnce() -> R) -> Option<R> {
-    contain(body).map_err(|Panicked| Topic::LAYER.error(format_args!("caught a panic in {what}"))).ok()
+    contain(body).map_err(|Panicked| LAYER.error(format_args!("caught a panic in {what}"))).ok()
 }

@@ -19,13 +19,10 @@ pub struct Topic(UnsafeCell<spa::spa_log_topic>);
 // 'static string.
 unsafe impl Sync for Topic {}
 
-impl Topic {
-    /// The topic of this layer itself.
-    pub(crate) const LAYER: &'static Self = {
-        static LAYER: Topic = Topic::new(c"audera.pw");
-        &LAYER
-    };
+/// The topic of this layer itself.
+pub(crate) static LAYER: Topic = Topic::new(c"audera.pw");
 
+impl Topic {
     /// A topic by this name.
     pub const fn new(name: &'static CStr) -> Self {
         Self(UnsafeCell::new(spa::spa_log_topic {

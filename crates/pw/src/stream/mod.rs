@@ -26,7 +26,7 @@ use crate::core::Core;
 use crate::error::{Error, check, last};
 use crate::format::{Format, Latency, MAX_CHANNELS, Param};
 use crate::guard::contain_logged;
-use crate::log::Topic;
+use crate::log::LAYER;
 use crate::main_loop::EventQueue;
 use crate::properties::Properties;
 use crate::sys::Hook;
@@ -332,7 +332,7 @@ impl Main {
         }
         // SAFETY: not NULL, so live; this is its main loop. What is set from here is not told to us again.
         if let Err(error) = unsafe { volume.set_unscaled(raw, width) } {
-            Topic::LAYER.warn(format_args!("a volume may be applied twice: {error}"));
+            LAYER.warn(format_args!("a volume may be applied twice: {error}"));
         }
         self.volume.borrow_mut().take_over(&volume);
         self.events.push(StreamEvent::Volume(volume));

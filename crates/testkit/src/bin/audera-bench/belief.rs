@@ -22,6 +22,10 @@ const LOOK: Duration = Duration::from_millis(10);
 const AGE: f64 = 1.5;
 /// The least number of windows whose median counts as the truth.
 const ENOUGH: usize = 5;
+/// How long the latency must have been told as the same, in seconds: the age of what is told, and a period of telling before it.
+const STEADY: f64 = AGE + 1.1;
+/// Told latencies that differ by no more are the same, in seconds: they are told to the microsecond.
+const SAME: f64 = 1.5e-6;
 
 /// What one room told.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +33,8 @@ pub(crate) struct Told {
     /// When it was seen.
     pub at: TrueTime,
     pub room: String,
+    /// From the node to the loudspeakers by the sink's account, in seconds of its clock.
+    pub latency: Option<f64>,
     /// By how much it believes to play too late, in seconds, if it plays.
     pub error: Option<f64>,
     /// What its idea of the sender's clock may be off by, in seconds.
@@ -65,10 +71,10 @@ impl Ear {
                 if log.read_to_end(&mut text).is_err() || text.len() == before {
                     continue;
                 }
-                for rooms in take_rooms(&mut text, node) {
+                for (latency, rooms) in take_rooms(&mut text, node) {
                     // An object is dumped whole for whatever changes of it.
                     if rooms != last {
-                        all.extend(read_rooms(&rooms, TrueTime::now()));
+                        all.extend(read_rooms(&rooms, latency, TrueTime::now()));
                         last = rooms;
                     }
                 }
@@ -85,21 +91,24 @@ impl Ear {
     }
 }
 
-/// Takes the whole dumps off the beginning of what was written, and gives the rooms of a node out of them.
-fn take_rooms(text: &mut Vec<u8>, node: &str) -> Vec<String> {
+/// Takes the whole dumps off the beginning of what was written, and gives the latency and the rooms of a node out of them.
+fn take_rooms(text: &mut Vec<u8>, node: &str) -> Vec<(Option<f64>, String)> {
     let mut dumps = serde_json::Deserializer::from_slice(text).into_iter::<serde_json::Value>();
     let (mut rooms, mut taken) = (Vec::new(), 0);
     while let Some(Ok(dump)) = dumps.next() {
         taken = dumps.byte_offset();
         let properties = dump.as_array().into_iter().flatten().map(|object| &object["info"]["props"]);
         let of_node = properties.filter(|properties| properties["node.name"] == node);
-        rooms.extend(of_node.filter_map(|properties| properties["audera.rooms"].as_str().map(str::to_owned)));
+        rooms.extend(of_node.filter_map(|properties| {
+            let milliseconds = properties["audera.latency"].as_str().and_then(|text| text.parse::<f64>().ok());
+            Some((milliseconds.map(|ms| ms * 1e-3), properties["audera.rooms"].as_str()?.to_owned()))
+        }));
     }
     text.drain(..taken);
     rooms
 }
 
-fn read_rooms(rooms: &str, at: TrueTime) -> Vec<Told> {
+fn read_rooms(rooms: &str, latency: Option<f64>, at: TrueTime) -> Vec<Told> {
     #[derive(Deserialize)]
     struct Room {
         room: String,
@@ -111,6 +120,7 @@ fn read_rooms(rooms: &str, at: TrueTime) -> Vec<Told> {
     let told = |room: Room| Told {
         at,
         room: room.room,
+        latency,
         error: room.sync_error_us.map(seconds),
         bound: room.clock_bound_us.map(seconds),
         ratio_ppm: room.ratio_ppm,
@@ -132,16 +142,25 @@ pub(crate) struct Pair {
     pub ratio_ppm: Option<f64>,
 }
 
-/// The pairs of a room, from what was told and `late`, the series of how much later than it should it played.
+/// The pairs of a room, from what was told and `behind`, the series of how much later it played than it was sent. What it should have been
+/// later by is the latency that the sink told, whose seconds are those of a clock at `pace`; while that changes, nothing can be compared.
 pub(crate) fn pairs<'a>(
     told: impl Iterator<Item = &'a Told>,
-    late: &Series,
+    behind: &Series,
+    pace: f64,
     since: impl Fn(TrueTime) -> f64,
 ) -> Vec<Pair> {
+    let (mut held, mut from) = (None::<f64>, f64::NEG_INFINITY);
     let pair = |told: &Told| {
         let at = since(told.at);
-        let measured = late.within(at - AGE..at);
-        let truth = measured.median().filter(|_| measured.offsets().count() >= ENOUGH);
+        let same = held.zip(told.latency).is_some_and(|(held, now)| (held - now).abs() <= SAME);
+        if !same {
+            (held, from) = (told.latency, at);
+        }
+        let meant = held.filter(|_| at - from >= STEADY).map(|latency| latency / pace);
+        let measured = behind.within(at - AGE..at);
+        let median = measured.median().filter(|_| measured.offsets().count() >= ENOUGH);
+        let truth = median.zip(meant).map(|(behind, meant)| behind - meant);
         Some(Pair { at, told: told.error?, bound: told.bound, truth, ratio_ppm: told.ratio_ppm })
     };
     told.filter_map(pair).collect()
@@ -186,7 +205,9 @@ mod tests {
     #[test]
     fn rooms_are_read_out_of_a_growing_dump() {
         let rooms = r#"[{\"room\":\"Bath\",\"state\":\"playing\",\"sync_error_us\":-2.5,\"clock_bound_us\":40.0}]"#;
-        let object = format!(r#"[{{"id":7,"info":{{"props":{{"node.name":"sink","audera.rooms":"{rooms}"}}}}}}]"#);
+        let object = format!(
+            r#"[{{"id":7,"info":{{"props":{{"node.name":"sink","audera.latency":"92.125","audera.rooms":"{rooms}"}}}}}}]"#
+        );
         let whole = format!("[{{\"id\":1,\"type\":\"core\"}}]\n{object}\n");
         let (mut text, mut found) = (Vec::new(), Vec::new());
         for byte in whole.bytes() {
@@ -194,32 +215,42 @@ mod tests {
             found.extend(take_rooms(&mut text, "sink"));
         }
         assert_eq!(found.len(), 1);
-        let told = read_rooms(&found[0], TrueTime::from_nanos(5));
-        let [Told { room, error: Some(error), bound: Some(bound), ratio_ppm: None, .. }] = &told[..] else {
+        let (latency, rooms) = &found[0];
+        let told = read_rooms(rooms, *latency, TrueTime::from_nanos(5));
+        let [Told { room, latency: Some(latency), error: Some(error), bound: Some(bound), ratio_ppm: None, .. }] =
+            &told[..]
+        else {
             panic!("{told:?}")
         };
+        assert!((latency - 0.092_125).abs() < 1e-12);
         assert!(room == "Bath" && (error + 2.5e-6).abs() < 1e-12 && (bound - 40e-6).abs() < 1e-12, "{told:?}");
-        assert_eq!(take_rooms(&mut whole.clone().into_bytes(), "other"), [] as [String; 0]);
+        assert_eq!(take_rooms(&mut whole.clone().into_bytes(), "other"), []);
     }
 
     #[test]
     fn belief_is_held_against_the_windows_before() {
-        // Later by a microsecond each second; silent from 20 s on.
+        // Later by a microsecond each second; silent from 20 s on. At 12 s the latency becomes 10 ms longer, by the clock of a host that is fast.
+        let pace = 1.0 + 50e-6;
+        let latency = |at: f64| if at < 12.0 { 0.08 } else { 0.09 };
         let window = |n: usize| {
             let at = (n as f64 + 0.5) * WINDOW;
-            Window { at, sight: if at < 20.0 { Sight::Apart(at * 1e-6) } else { Sight::Silent } }
+            let behind = latency(at) / pace + at * 1e-6;
+            Window { at, sight: if at < 20.0 { Sight::Apart(behind) } else { Sight::Silent } }
         };
-        let late = Series((0..300).map(window).collect());
+        let behind = Series((0..300).map(window).collect());
         let told = |n: i64| Told {
             at: TrueTime::from_nanos(n * 1_000_000_000),
             room: String::new(),
+            latency: Some(latency(n as f64)),
             error: Some(n as f64 * 1e-6 + 4e-6),
             bound: Some(0.0),
             ratio_ppm: Some(if n == 10 { 30.0 } else { 20.0 }),
         };
         let all: Vec<Told> = (5..30).map(told).collect();
-        let pairs = pairs(all.iter(), &late, |at| at.as_nanos() as f64 * 1e-9);
-        assert_eq!((pairs.len(), pairs.iter().filter(|pair| pair.truth.is_some()).count()), (25, 17));
+        let pairs = pairs(all.iter(), &behind, pace, |at| at.as_nanos() as f64 * 1e-9);
+        let compared: Vec<f64> = pairs.iter().filter(|pair| pair.truth.is_some()).map(|pair| pair.at.round()).collect();
+        // Not in the first seconds, nor in the first with another latency, nor after the end.
+        assert_eq!((pairs.len(), compared), (25, [8..12, 15..22].into_iter().flatten().map(f64::from).collect()));
         let Belief { apart, bias, covered } = Belief::of(&pairs).unwrap();
         // The windows are 0.75 s old on average.
         assert!((bias - 4.75e-6).abs() < 0.1e-6 && (apart.max - 4.75e-6).abs() < 0.6e-6, "{apart:?}, {bias}");

@@ -343,25 +343,23 @@ impl Room {
         let heard = Heard { played, desk: &take.desk, later, begin, latency: &latency };
         let flaws = heard.flaws(SETTLING..span.end, |at| is_calm(at, disturbed));
         let name = scenario.rooms[nth].name;
-        let late = late(&latency, take.desk_delay, scenario);
         let told = take.told.iter().filter(|told| told.room == name);
-        let belief = pairs(told, &late, |at| at.since(begin) as f64 * 1e-9);
+        // The latency is a matter of the sender, and so of its clock.
+        let pace = 1.0 + scenario.hosts[0].clock_ppm * 1e-6;
+        let belief = pairs(told, &behind(&latency, take.desk_delay), pace, |at| at.since(begin) as f64 * 1e-9);
         Self { name, sync, latency, belief, flaws }
     }
 }
 
-/// By how much later a room plays than it should, from how much later it plays than the card beside the application.
-fn late(latency: &Series, desk_delay: f64, scenario: &Scenario) -> Series {
-    // The latency is a matter of the sender, and so of its clock.
-    let clock = 1.0 + scenario.hosts[0].clock_ppm * 1e-6;
-    let meant = f64::from(scenario.latency_ms) * 1e-3 / clock;
-    let mut late = latency.clone();
-    for window in &mut late.0 {
+/// How much later a room plays than it was sent, from how much later it plays than the card beside the application.
+fn behind(latency: &Series, desk_delay: f64) -> Series {
+    let mut behind = latency.clone();
+    for window in &mut behind.0 {
         if let Sight::Apart(later) = &mut window.sight {
-            *later += desk_delay - meant;
+            *later += desk_delay;
         }
     }
-    late
+    behind
 }
 
 #[cfg(test)]
