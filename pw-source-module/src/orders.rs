@@ -22,7 +22,9 @@ const LIMIT: u32 = 50;
 /// Somebody wants another input to be captured, and waits for that.
 #[derive(Debug)]
 pub(crate) struct Wish {
+    /// What is to be captured in the end, and what the session manager was told.
     input: Node,
+    destination: Destination,
     reply: Reply,
     /// Beats since it was said.
     beats: u32,
@@ -124,7 +126,8 @@ impl Inner {
             Ok(destination) => destination,
             Err(error) => return reply.answer::<()>(Err(error)),
         };
-        if let Err(error) = self.note(&destination) {
+        let noted = if self.is_captured(&destination) { Ok(()) } else { self.note(&destination) };
+        if let Err(error) = noted {
             return reply.answer::<()>(Err(error));
         }
         if let Some(choice) = &mut self.choice {
@@ -133,21 +136,18 @@ impl Inner {
                 Destination::Default | Destination::Named(_) => None,
             }));
         }
-        let expected = match (destination, name) {
-            (Destination::Node(input), _) => Some(input),
+        let expected = match &destination {
+            Destination::Node(_) => Some(destination.clone()),
             // Whatever that is.
-            (_, None) => match self.usual() {
-                Some(Destination::Node(input)) => Some(input),
-                _ => None,
-            },
-            (_, Some(_)) => None,
+            Destination::Default | Destination::Named(_) => self.usual(),
         };
         if let Some(before) = self.wish.take() {
             before.reply.answer::<()>(Err(Error::Failed("another input has been chosen meanwhile".to_owned())));
         }
         match expected {
-            Some(input) => self.wish = Some(Wish { input, reply, beats: 0 }),
-            None => reply.answer(Ok(())),
+            Some(Destination::Node(input)) => self.wish = Some(Wish { input, destination, reply, beats: 0 }),
+            // It is captured when it is there.
+            _ => reply.answer(Ok(())),
         }
         self.keep_beating();
         self.look_for_feedback();
@@ -179,6 +179,14 @@ impl Inner {
         Ok(Destination::Node(node.clone()))
     }
 
+    /// Whether this is captured, and the session manager was told so.
+    fn is_captured(&self, destination: &Destination) -> bool {
+        let Destination::Node(node) = destination else { return false };
+        let capture = self.node.as_ref().and_then(Stream::node_id);
+        let told = self.registry.as_ref().zip(capture).and_then(|(registry, capture)| registry.destination(capture));
+        told.as_ref() == Some(destination) && self.captured.as_ref().is_some_and(|captured| captured.id == node.id)
+    }
+
     /// Tells the session manager.
     fn note(&self, destination: &Destination) -> Result<(), Error> {
         let failed = |why: String| {
@@ -208,15 +216,16 @@ impl Inner {
         }
         if let Some(wish) = &mut self.wish {
             wish.beats += 1;
-            let (beats, input) = (wish.beats, wish.input.clone());
+            let beats = wish.beats;
             if beats >= LIMIT {
                 let error = Error::Failed(format!(
                     "the session manager has not moved the capture to {} yet; pavucontrol or wpctl status shows where it is",
-                    input.name().unwrap_or("it")
+                    wish.input.name().unwrap_or("it")
                 ));
                 self.wish.take().into_iter().for_each(|wish| wish.reply.answer::<()>(Err(error.clone())));
             } else if beats % AGAIN == 0 {
-                if let Err(error) = self.note(&Destination::Node(input)) {
+                let destination = wish.destination.clone();
+                if let Err(error) = self.note(&destination) {
                     self.log.debug(format_args!("{error}"));
                 }
             }
