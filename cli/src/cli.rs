@@ -47,7 +47,7 @@ pub enum Command {
     Delay(DelayArgs),
     /// Choose which channel is heard where in a room, or tell it.
     Channel(ChannelArgs),
-    /// Play a short sound in a room, so that one hears which it is.
+    /// Play a short sound in a room, so that one hears which it is: at its volume, but at 40 % at least, as far as its limit allows.
     Identify(RoomArgs),
     /// Start, stop and show the inputs that this machine streams to rooms.
     #[command(subcommand)]

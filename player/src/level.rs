@@ -29,7 +29,7 @@ pub struct Level {
 }
 
 /// The least volume of a chime, where the room's largest volume allows it: who looks for a room that is mute is to hear it as well.
-const CHIME: f64 = 60.0;
+const CHIME: f64 = 40.0;
 
 impl Level {
     /// The level of a state.
