@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audera_wire::{RoomChange, RoomKey, RoomRefusal, RoomState};
+use audera_wire::{RoomChange, RoomKey, RoomRefusal, RoomState, Volume};
 use toml::{Table, Value};
 
 use crate::config::Config;
@@ -43,20 +43,21 @@ impl RoomStore {
     #[must_use]
     pub fn open(config: &Config) -> Self {
         let file = config.room_file();
-        let kept = match fs::read_to_string(&file) {
+        let (kept, audible) = match fs::read_to_string(&file) {
             Ok(text) => read(&file, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
             Err(error) => {
                 tracing::warn!("what was set before is lost: {} cannot be read: {error}", file.display());
-                BTreeMap::new()
+                Default::default()
             }
         };
         let configured = configured(config);
         let mut store = RoomStore { state: Arc::new(configured.clone()), configured, revision: 0, kept, file };
-        store.settle();
+        store.settle(audible);
         if let Some(volume) = store.state.startup_volume.filter(|_| !store.state.pinned.contains(&RoomKey::Volume)) {
-            let volume = volume.min(store.state.max_volume);
-            store.take_over(RoomState { volume, ..(*store.state).clone() });
+            if let Ok(started) = store.state.changed(&RoomChange::volume(volume.percent())) {
+                store.take_over(started);
+            }
         }
         store
     }
@@ -90,7 +91,7 @@ impl RoomStore {
     pub fn reconfigure(&mut self, config: &Config) -> bool {
         let before = self.state.clone();
         self.configured = configured(config);
-        self.settle();
+        self.settle(before.heard_last());
         let changed = before != self.state;
         self.revision += u64::from(changed);
         changed
@@ -108,8 +109,8 @@ impl RoomStore {
         self.revision += 1;
     }
 
-    /// Finds what is in force from what is configured and what is kept.
-    fn settle(&mut self) {
+    /// Finds what is in force from what is configured and what is kept, of a room that was so loud when it could be heard last.
+    fn settle(&mut self, audible: Option<Volume>) {
         let mut state = RoomState { pinned: Vec::new(), ..self.configured.clone() };
         // The largest volume first, since the volume is measured by it.
         let order = [RoomKey::MaxVolume].into_iter().chain(RoomKey::ALL).collect::<Vec<_>>();
@@ -124,6 +125,7 @@ impl RoomStore {
             }
         }
         state.volume = state.volume.min(state.max_volume);
+        state.audible_volume = audible.filter(|_| state.volume == Volume::SILENT);
         // What was cut does not come back when the limit is raised: nobody would expect the room to get louder by itself.
         let in_force = value(&state, RoomKey::Volume);
         if let Some(kept) = self.kept.get_mut(&RoomKey::Volume) {
@@ -147,6 +149,9 @@ impl RoomStore {
                 .to_owned();
         for (key, Kept { value, configured }) in &self.kept {
             text += &format!("\n[{key}]\nvalue = {value}\nconfigured = {configured}\n");
+            if let Some(audible) = self.state.audible_volume.filter(|_| *key == RoomKey::Volume) {
+                text += &format!("{AUDIBLE} = {}\n", Value::from(audible.percent()));
+            }
         }
         text
     }
@@ -188,6 +193,9 @@ fn configured(config: &Config) -> RoomState {
     }
 }
 
+/// Beside a volume of nought: how loud the room was before.
+const AUDIBLE: &str = "audible";
+
 /// What stands for a volume at the start that is as it was left.
 const AS_LEFT: &str = "as left";
 
@@ -226,25 +234,26 @@ fn change(key: RoomKey, value: &Value) -> Option<RoomChange> {
     Some(change)
 }
 
-/// Reads the file as far as it can be understood.
-fn read(file: &Path, text: &str) -> BTreeMap<RoomKey, Kept> {
+/// Reads the file as far as it can be understood: what is kept, and how loud a silent room was.
+fn read(file: &Path, text: &str) -> (BTreeMap<RoomKey, Kept>, Option<Volume>) {
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
             tracing::warn!("what was set before is lost: {} cannot be understood: {error}", file.display());
-            return BTreeMap::new();
+            return Default::default();
         }
     };
+    let audible = table.get(RoomKey::Volume.name()).and_then(|volume| volume.get(AUDIBLE)?.as_float());
     let kept = |key: RoomKey| {
         let entry = table.get(key.name())?;
         Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
     };
-    RoomKey::ALL.into_iter().filter_map(kept).collect()
+    (RoomKey::ALL.into_iter().filter_map(kept).collect(), audible.and_then(Volume::new))
 }
 
 #[cfg(test)]
 mod tests {
-    use audera_wire::{ChannelMode, Volume};
+    use audera_wire::ChannelMode;
 
     use super::*;
     use crate::cli::Cli;
@@ -291,13 +300,38 @@ mod tests {
             groups: Some(vec!["Up".into()]),
             max_volume: Some(80.0),
             startup_volume: Some(None),
-            volume_step: None,
+            ..RoomChange::default()
         };
         assert_eq!(store.set(&change), Ok(true));
         assert_eq!(store.set(&change), Ok(false));
         assert_eq!(store.revision(), 1);
         home.save(&store);
         assert_eq!(home.start("").state(), store.state());
+    }
+
+    #[test]
+    fn a_silent_room_knows_after_a_restart_how_loud_it_was() {
+        let home = Home::new();
+        let mut store = home.start("");
+        store.set(&RoomChange::volume(40.0)).unwrap();
+        store.set(&RoomChange::volume(0.0)).unwrap();
+        assert_eq!(store.state().audible_volume, Volume::new(40.0));
+        home.save(&store);
+        let mut store = home.start("");
+        assert_eq!((store.state().volume, store.state().audible_volume), (Volume::SILENT, Volume::new(40.0)));
+        // As it is told from elsewhere, over a reload as well, and no longer than the silence.
+        store.set(&RoomChange { audible_volume: Some(33.3), ..RoomChange::default() }).unwrap();
+        store.reconfigure(&home.config("channel-mode = \"left\""));
+        assert_eq!(store.state().audible_volume, Volume::new(33.3));
+        home.save(&store);
+        assert_eq!(home.start("").state().audible_volume, Volume::new(33.3));
+        store.set(&RoomChange::volume(20.0)).unwrap();
+        home.save(&store);
+        assert_eq!(home.start("").state().audible_volume, None);
+        assert_eq!(home.start("startup-volume = 0").state().audible_volume, Volume::new(20.0));
+        // A configuration that silences it.
+        store.reconfigure(&home.config("volume = 0"));
+        assert_eq!((store.state().volume, store.state().audible_volume), (Volume::SILENT, Volume::new(20.0)));
     }
 
     #[test]
