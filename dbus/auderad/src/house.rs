@@ -28,8 +28,6 @@ pub struct Room {
     pub state: Option<RoomState>,
     status: Option<PlayerStatus>,
     paired: bool,
-    /// The groups that it was asked to be in, while it has not answered.
-    pub groups_asked: Option<Vec<String>>,
 }
 
 impl Room {
@@ -38,13 +36,8 @@ impl Room {
         self.state.as_ref().map_or(&self.info.room, |state| &state.name)
     }
 
-    /// Its groups, with those that it is just being told.
-    pub fn groups(&self) -> &[String] {
-        self.groups_asked.as_deref().unwrap_or(self.known_groups())
-    }
-
     /// Its groups, as it told.
-    fn known_groups(&self) -> &[String] {
+    pub fn groups(&self) -> &[String] {
         self.state.as_ref().map_or(&self.info.groups, |state| &state.groups)
     }
 
@@ -83,7 +76,7 @@ impl House {
         self.stale.insert(key.clone());
         let Some(room) = self.rooms.get_mut(&key) else {
             let paired = info.reach == Reach::Ready;
-            let room = Room { info, path, state: None, status: None, paired, groups_asked: None };
+            let room = Room { info, path, state: None, status: None, paired };
             self.rooms.insert(key, room);
             return;
         };
@@ -139,11 +132,6 @@ impl House {
         self.rooms.get(key)
     }
 
-    /// The same, to be changed.
-    pub fn room_mut(&mut self, key: &PlayerKey) -> Option<&mut Room> {
-        self.rooms.get_mut(key)
-    }
-
     /// All rooms.
     pub fn rooms(&self) -> impl Iterator<Item = (&PlayerKey, &Room)> {
         self.rooms.iter()
@@ -161,17 +149,14 @@ impl House {
 
     /// All groups there are.
     pub fn group_names(&self) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> =
-            self.rooms.values().flat_map(|room| room.known_groups().iter().cloned()).collect();
+        let mut all: BTreeSet<String> = self.rooms.values().flat_map(|room| room.groups().iter().cloned()).collect();
         all.insert(EVERYWHERE.to_owned());
         all
     }
 
     /// The rooms of a group.
     pub fn members(&self, group: &str) -> impl Iterator<Item = (&PlayerKey, &Room)> {
-        self.rooms
-            .iter()
-            .filter(move |(_, room)| group == EVERYWHERE || room.known_groups().iter().any(|name| name == group))
+        self.rooms.iter().filter(move |(_, room)| group == EVERYWHERE || room.groups().iter().any(|name| name == group))
     }
 
     /// The states of a group's rooms that are there.
