@@ -189,7 +189,8 @@ impl Shared {
             }
             HubEvent::Trouble(trouble) => tracing::error!("{trouble}"),
             HubEvent::NotSet { key, why } => tracing::warn!("{key} stays as it is: {why}"),
-            HubEvent::Stream(_) => {}
+            // A new name comes as another player, and the old one is forgotten.
+            HubEvent::Stream(_) | HubEvent::Renamed { .. } => {}
         }
         drop(seen);
         self.changed.notify_all();

@@ -44,7 +44,8 @@ fn announced(core: &Rc<Core>, service: Service) {
     }
     let key = PlayerKey::Discovered(service.name.clone());
     let route = Route::Announced(service.addresses, id);
-    let player = match core.player(&key) {
+    let known = core.player(&key).or_else(|| renamed(core, &service.name, &route));
+    let player = match known {
         Some(player) => {
             player.route.replace(route);
             player
@@ -66,6 +67,18 @@ fn announced(core: &Rc<Core>, service: Service) {
     forget_former_names(core);
 }
 
+/// The player that is announced by a new name, known by that from here on: its own word, on a connection to the announced identity, was that
+/// this is its name now. So nothing that plays there breaks off, nor does what is for this room lose it.
+pub(crate) fn renamed(core: &Rc<Core>, name: &str, route: &Route) -> Option<Rc<Player>> {
+    let calls_itself = |player: &Rc<Player>| player.called.borrow().as_deref() == Some(name);
+    let player = core.all_players().into_iter().find(|player| calls_itself(player) && are_one(player, route))?;
+    // The name may have been another player's, who must be let go loudly first.
+    let Route::Announced(_, Some(id)) = route else { return None };
+    core.met.borrow().check(name, id).ok()?;
+    core.rename(&player, name.to_owned());
+    Some(player)
+}
+
 /// Forgets players that are announced no longer while another one is at the same place with the same id: they have been given
 /// another name. The end of the old announcement and the beginning of the new one come in any order.
 fn forget_former_names(core: &Core) {
@@ -75,18 +88,17 @@ fn forget_former_names(core: &Core) {
         .filter(|player| matches!(*player.route.borrow(), Route::Announced(_, Some(_))))
         .partition(|player| player.info.borrow().announced);
     for former in before {
-        if let Some(player) = now.iter().find(|player| are_one(player, former)) {
-            tracing::info!(room = %former.room(), "is now called {}", player.key());
-            core.remove_player(former);
+        if let Some(player) = now.iter().find(|player| are_one(player, &former.route.borrow())) {
+            core.supersede(former, player);
         }
     }
 }
 
 /// Whether two names were announced at the same place with the same id.
-fn are_one(one: &Player, other: &Player) -> bool {
-    match (&*one.route.borrow(), &*other.route.borrow()) {
+fn are_one(one: &Player, other: &Route) -> bool {
+    match (&*one.route.borrow(), other) {
         (Route::Announced(places, id), Route::Announced(others, other_id)) => {
-            id == other_id && places.iter().any(|place| others.contains(place))
+            id.is_some() && id == other_id && places.iter().any(|place| others.contains(place))
         }
         _ => false,
     }

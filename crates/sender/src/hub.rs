@@ -62,6 +62,7 @@ pub(crate) enum Order {
     Begin(StreamKey),
     End(StreamKey),
     Retarget(StreamKey, Target),
+    Retitle(StreamKey, String),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
     Discover,
@@ -257,6 +258,11 @@ impl Stream {
     /// Changes the players; a playing stream ends at those left out and begins at the new ones.
     pub fn retarget(&self, target: Target) {
         self.order(Order::Retarget(self.key, target));
+    }
+
+    /// Changes what the players are told is playing, from the next time on that it is begun there.
+    pub fn retitle(&self, title: String) {
+        self.order(Order::Retitle(self.key, title));
     }
 
     /// Keeps the stream from playing for the given reason, or lets it play again.

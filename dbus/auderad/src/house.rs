@@ -43,7 +43,7 @@ impl Room {
 
     /// Its state, while it is there to be changed.
     pub fn present(&self) -> Option<&RoomState> {
-        self.state.as_ref().filter(|_| self.info.reach == Reach::Ready)
+        self.state.as_ref().filter(|_| self.info.is_ready())
     }
 
     fn shown(&self) -> Player {
@@ -107,6 +107,20 @@ impl House {
         if let Some(room) = self.rooms.get_mut(key) {
             room.status = Some(status);
             self.stale.insert(key.clone());
+        }
+    }
+
+    /// A room has another name now: it is told of under that, and is as it was.
+    pub fn renamed(&mut self, was: &PlayerKey, now: &PlayerKey) {
+        let known = self.rooms.contains_key(now);
+        let Some(room) = self.rooms.remove(was) else { return };
+        self.stale.remove(was);
+        match known {
+            true => self.gone.push(room.path),
+            false => {
+                self.stale.insert(now.clone());
+                self.rooms.insert(now.clone(), room);
+            }
         }
     }
 

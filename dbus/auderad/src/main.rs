@@ -125,6 +125,7 @@ fn hear(desk: &mut Desk, first: News, more: &mut UnboundedReceiver<News>) {
                     desk.house.told_state(&key, state);
                 }
             }
+            News::Hub(HubEvent::Renamed { was, now }) => desk.house.renamed(&was, &now),
             News::Hub(HubEvent::Forgotten(key)) => desk.house.forgotten(&key),
             News::Hub(HubEvent::Trouble(trouble)) => tracing::error!("{trouble}"),
             // Whoever has asked is answered, and streams there are none.
