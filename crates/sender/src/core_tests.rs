@@ -316,7 +316,7 @@ fn only_the_player_itself_gives_itself_another_name() {
             discovery::renamed(&house.core, name, &Route::Announced(place(port), id)).is_some()
         };
         assert!(!announced("Attic", 6528, Some(id)), "it does not call itself so");
-        assert!(!announced("Galley", 6529, Some(id)), "elsewhere");
+        assert!(!announced("Galley", 6529, Some(id)), "another player of this user");
         assert!(!announced("Galley", 6528, Some(other)) && !announced("Galley", 6528, None), "another identity");
         let _ = house.core.met.borrow_mut().pin("Galley", &other).unwrap();
         assert!(!announced("Galley", 6528, Some(id)), "another one was met by this name");

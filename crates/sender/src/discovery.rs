@@ -1,5 +1,6 @@
 //! Finds players with Avahi and keeps the network thread's list in step with what is announced.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use audera_link::PeerId;
@@ -69,11 +70,20 @@ fn announced(core: &Rc<Core>, service: Service) {
 
 /// The player that is announced by a new name, known by that from here on: its own word, on a connection to the announced identity, was that
 /// this is its name now. So nothing that plays there breaks off, nor does what is for this room lose it.
+///
+/// Its addresses come and go one by one with an announcement, so they tell nothing; its port does not change.
 pub(crate) fn renamed(core: &Rc<Core>, name: &str, route: &Route) -> Option<Rc<Player>> {
     let calls_itself = |player: &Rc<Player>| player.called.borrow().as_deref() == Some(name);
-    let player = core.all_players().into_iter().find(|player| calls_itself(player) && are_one(player, route))?;
+    let Route::Announced(places, Some(id)) = route else { return None };
+    let listens_there = |player: &Rc<Player>| match &*player.route.borrow() {
+        Route::Announced(others, other_id) => {
+            let port = |place: &SocketAddr| others.iter().any(|other| other.port() == place.port());
+            *other_id == Some(*id) && places.iter().any(port)
+        }
+        Route::Configured(_) | Route::Inbound => false,
+    };
+    let player = core.all_players().into_iter().find(|player| calls_itself(player) && listens_there(player))?;
     // The name may have been another player's, who must be let go loudly first.
-    let Route::Announced(_, Some(id)) = route else { return None };
     core.met.borrow().check(name, id).ok()?;
     core.rename(&player, name.to_owned());
     Some(player)
@@ -88,15 +98,15 @@ fn forget_former_names(core: &Core) {
         .filter(|player| matches!(*player.route.borrow(), Route::Announced(_, Some(_))))
         .partition(|player| player.info.borrow().announced);
     for former in before {
-        if let Some(player) = now.iter().find(|player| are_one(player, &former.route.borrow())) {
+        if let Some(player) = now.iter().find(|player| are_one(player, former)) {
             core.supersede(former, player);
         }
     }
 }
 
 /// Whether two names were announced at the same place with the same id.
-fn are_one(one: &Player, other: &Route) -> bool {
-    match (&*one.route.borrow(), other) {
+fn are_one(one: &Player, other: &Player) -> bool {
+    match (&*one.route.borrow(), &*other.route.borrow()) {
         (Route::Announced(places, id), Route::Announced(others, other_id)) => {
             id.is_some() && id == other_id && places.iter().any(|place| others.contains(place))
         }

@@ -130,9 +130,9 @@ mod tests {
     fn what_has_no_successor_is_bounded() {
         let mailbox = Mailbox::new();
         for turn in 0..1_000 {
+            mailbox.post(HubEvent::Renamed { was: key(&turn.to_string()), now: key("Bath") });
             mailbox.post(HubEvent::Trouble(turn.to_string()));
             mailbox.post(HubEvent::NotSet { key: key("Bath"), why: ChangeError::NotConnected });
-            mailbox.post(HubEvent::Renamed { was: key(&turn.to_string()), now: key("Bath") });
         }
         let all = mailbox.take();
         assert_eq!(all.len(), MOST);

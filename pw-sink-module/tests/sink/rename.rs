@@ -61,6 +61,12 @@ fn a_room_plays_on_under_its_new_name() {
     let _playing = play();
     wait_until_playing(&session, "audera.Kitchen", &["Pantry"]);
     wait_heard(&session, &recorder, &[true]);
-    let sinks = objects(&session).iter().filter(|object| prop(object, "node.name").starts_with("audera.")).count();
-    assert_eq!(sinks, 1, "there is no other sink");
+    let objects = objects(&session);
+    let sinks: Vec<String> = objects
+        .iter()
+        .filter(|object| prop(object, "media.class") == "Audio/Sink")
+        .map(|object| prop(object, "node.name"))
+        .filter(|name| name.starts_with("audera."))
+        .collect();
+    assert_eq!(sinks, ["audera.Kitchen"], "there is no other sink");
 }

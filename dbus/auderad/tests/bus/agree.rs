@@ -87,6 +87,12 @@ fn groups_from_two_senders_agree() {
     let _auderads = [&left.session, &right].map(|session| left.auderad_on(session));
     let (kitchen, bath) = (left.room("Kitchen", &[]), left.room("Bath", &[]));
     left.wait_for_rooms(&["Kitchen", "Bath"]);
+    for room in ["Kitchen", "Bath"] {
+        let path = format!("{ROOT}/players/{room}");
+        let words = ["--user", "get-property", AUDERA, &path, "org.audera.Player1", "Output"];
+        let known = || (right.run("busctl", &words).ok()?.trim() == "s \"null\"").then_some(());
+        right.poll("the room on the other host", known).unwrap();
+    }
     left.set("/players/Kitchen", "org.audera.Player1", "Volume", &["d", "80"]);
     left.set("/players/Bath", "org.audera.Player1", "Volume", &["d", "20"]);
     let hosts = Hosts { left, right, kitchen, bath };
