@@ -9,7 +9,7 @@ use std::{
 
 use alsa_sys as raw;
 use audera_testkit::{
-    Daemon, Error, Process, Session,
+    Daemon, Error, Process, Session, Terminal,
     home::{Product, player_port},
     or_skip,
 };
@@ -157,6 +157,39 @@ fn what_others_change_is_told_and_a_player_that_restarts_is_found_again() {
     told(VOLUME, before.0);
     told(SWITCH, before.1);
     assert!(monitor.is_running());
+}
+
+#[test]
+fn alsamixer_moves_the_room_and_shows_who_else_does() {
+    let Some(house) = House::start() else { return };
+    let kitchen = house.player("Kitchen", &["volume=70%"]);
+    let terminal =
+        Terminal::start(&house.session, "alsamixer -D audera:Kitchen; echo ended with $?; read hold").unwrap();
+    let shows = |value: &str| terminal.wait_for(value, |screen| screen.split_whitespace().any(|word| word == value));
+    // What the room says once it says something else.
+    let moved = |before: &str| {
+        let says = || Some(house.room(&kitchen, &[])).filter(|now| now != before);
+        house.session.poll("the room moving", says).unwrap()
+    };
+    let screen = shows("70");
+    assert!(screen.contains("Kitchen") && screen.contains("Master") && screen.contains("-9.29"), "{screen}");
+    let percent = |told: &str| told.strip_prefix("volume=").unwrap().split('%').next().unwrap().parse::<u32>().unwrap();
+    terminal.press(&["PageUp"]);
+    // It steps by what the decibels say, and takes the next value in the direction of its step.
+    let louder = moved("volume=70% mute=off");
+    assert!((75..=76).contains(&percent(&louder)) && louder.ends_with("mute=off"), "{louder}");
+    terminal.press(&["Down"]);
+    let now = moved(&louder);
+    assert!((1..=2).contains(&(percent(&louder) - percent(&now))), "{louder}, then {now}");
+    terminal.press(&["m"]);
+    assert_eq!(moved(&now), format!("volume={}% mute=on", percent(&now)));
+    terminal.wait_for("its mark for mute", |screen| screen.contains("MM"));
+    // Somebody else.
+    house.room(&kitchen, &["volume=30%", "mute=off"]);
+    shows("30");
+    terminal.wait_for("the end of mute", |screen| screen.contains("OO"));
+    terminal.press(&["Escape"]);
+    terminal.wait_for("its end", |screen| screen.contains("ended with 0"));
 }
 
 /// What a process that opens and closes must not gather.

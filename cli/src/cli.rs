@@ -57,6 +57,12 @@ pub enum Command {
     /// pw-play or paplay plays it to the sink that Audera has for the room on this machine. Where there is none, aplay plays it
     /// through Audera's ALSA plugin.
     Play(PlayArgs),
+    /// Tell or set how the programs of this user on this machine find rooms.
+    ///
+    /// That holds for sinks, sources that look for rooms, programs that play through ALSA and auderad, at once. What else there is to configure has a
+    /// place of its own: a room's settings are the room's (audera volume, delay, channel, group), those of sinks and sources are in audera.conf, and
+    /// those of ALSA programs in alsa.toml.
+    Config(ConfigArgs),
     /// Watch all rooms on a full screen, and turn them up and down.
     ///
     /// Keys: up and down choose a room or group, left and right (or - and +) move its volume by 5 %, m mutes it, i has it play a
@@ -278,6 +284,48 @@ pub struct PlayArgs {
     /// The room or group [default: Everywhere].
     #[arg(long, value_name = "ROOM", add = ArgValueCandidates::new(complete::rooms_and_groups))]
     pub to: Option<String>,
+}
+
+/// Arguments of `audera config`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ConfigArgs {
+    /// Print a JSON object on one line.
+    #[arg(long)]
+    pub json: bool,
+
+    /// What to set.
+    #[command(subcommand)]
+    pub command: Option<ConfigCommand>,
+}
+
+/// What `audera config` sets.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Use the room at an address, also where it does not show itself.
+    Add {
+        /// HOST or HOST:PORT; without a port it is 6528.
+        address: String,
+    },
+    /// Use the room at an address no longer, unless it shows itself.
+    Remove {
+        /// HOST or HOST:PORT, as it was added.
+        address: String,
+    },
+    /// Look for rooms that show themselves with Avahi, or use none but those that were added.
+    Discover {
+        /// Whether they are looked for.
+        how: Switch,
+    },
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// They are.
+    On,
+    /// They are not.
+    Off,
 }
 
 /// Arguments of `audera complete`.

@@ -3,6 +3,7 @@
 mod amount;
 mod cli;
 mod complete;
+mod config;
 mod desk;
 mod error;
 mod figures;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<u8, Failure> {
             let player = wait_for(play::find(&args))?;
             play::run(player)?;
         }
+        Command::Config(args) => wait_for(config::run(&args))?,
         Command::Top => wait_for(top::run())?,
     }
     Ok(exit::OK)

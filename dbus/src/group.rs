@@ -6,8 +6,7 @@ use zbus::zvariant::{ObjectPath, OwnedObjectPath, Value};
 use crate::definition::{Definition, arg, method, read, set};
 use crate::error::Error;
 use crate::export::Request;
-use crate::player::finite;
-use crate::values::Values;
+use crate::values::{Values, finite};
 
 /// The interface.
 pub const DEFINITION: Definition = Definition {

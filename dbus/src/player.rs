@@ -8,7 +8,7 @@ use zbus::zvariant::{OwnedValue, Value};
 use crate::definition::{Definition, arg, method, read, set};
 use crate::error::Error;
 use crate::export::Request;
-use crate::values::{Dict, Values, figures};
+use crate::values::{Dict, Values, figures, finite};
 
 /// The interface.
 pub const DEFINITION: Definition = Definition {
@@ -218,14 +218,6 @@ fn add(change: &mut RoomChange, property: &str, value: &Value<'_>) -> Result<(),
         }
     }
     Ok(())
-}
-
-pub(crate) fn finite(what: &str, number: f64) -> Result<f64, Error> {
-    if number.is_finite() {
-        Ok(number)
-    } else {
-        Err(Error::InvalidValue(format!("{what} takes a number, not {number}")))
-    }
 }
 
 /// A room, for those who ask.

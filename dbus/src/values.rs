@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use zbus::zvariant::{OwnedValue, Value};
 
+use crate::error::Error;
+
 /// The values of an interface's properties, by name.
 pub type Values = BTreeMap<&'static str, Value<'static>>;
 
@@ -20,4 +22,13 @@ pub(crate) fn figures(of: &impl Serialize) -> HashMap<String, Value<'static>> {
         _ => None,
     };
     fields.into_iter().filter_map(|(name, value)| Some((name, figure(value)?))).collect()
+}
+
+/// A number that somebody has given, if it is one.
+pub(crate) fn finite(what: &str, number: f64) -> Result<f64, Error> {
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(Error::InvalidValue(format!("{what} takes a number, not {number}")))
+    }
 }

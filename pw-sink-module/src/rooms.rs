@@ -33,6 +33,11 @@ impl Rooms {
         self.states.remove(key);
     }
 
+    /// Whether a player is kept track of.
+    pub(crate) fn knows(&self, key: &PlayerKey) -> bool {
+        self.players.contains_key(key)
+    }
+
     /// A player has another name now.
     pub(crate) fn renamed(&mut self, was: &PlayerKey, now: &PlayerKey) {
         self.players.remove(was);
@@ -104,6 +109,7 @@ mod tests {
     fn player(room: &str, reach: Reach) -> PlayerInfo {
         PlayerInfo {
             address: None,
+            addresses: Vec::new(),
             software: None,
             key: key(room),
             room: room.to_owned(),

@@ -119,6 +119,11 @@ impl Sink {
         self.stream.key()
     }
 
+    /// Has it play to another player from now on.
+    pub(crate) fn retarget(&self, target: Target) {
+        self.stream.retarget(target);
+    }
+
     /// Whether an application plays to it.
     pub(crate) fn is_playing(&self) -> bool {
         self.playing.get()

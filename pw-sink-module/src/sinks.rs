@@ -73,8 +73,6 @@ impl For {
 struct Shown {
     sink: Sink,
     node_name: String,
-    /// What it is for, as the handler of its volume knows it: a room may get another name.
-    purpose: Rc<RefCell<For>>,
     /// Since when nobody has needed it.
     idle_since: Option<Instant>,
     /// When somebody has moved its volume last.
@@ -86,11 +84,13 @@ impl Sinks {
     /// Connects to the graph and starts to look for players.
     pub(crate) fn new(host: &ModuleHost, arguments: Arguments) -> Result<Self, Error> {
         let core = host.core(|_| {})?;
+        let discovers = arguments.discover;
         let config = HubConfig {
             name: host_name(),
             software: SOFTWARE.to_owned(),
             state_dir: arguments.sender.state_dir.clone(),
-            discover: arguments.discover,
+            // Once it is known what the user says of it.
+            discover: false,
             players: arguments.sender.players.clone(),
             listen: None,
         };
@@ -117,6 +117,10 @@ impl Sinks {
         let hand = host.main_loop().timer(with_inner(Inner::show_volumes))?;
         let weak = Rc::downgrade(&inner);
         let hosted = Hosted::start(host, config, move |event| on(&weak, |inner| inner.heard(event)))?;
+        hosted.hub.follow(|_| {});
+        if discovers {
+            hosted.hub.discover();
+        }
         {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);
@@ -140,13 +144,13 @@ impl Inner {
         match event {
             HubEvent::Player(player) => {
                 self.rooms.met(player);
-                self.match_sinks();
+                self.match_sinks(false);
                 // A sink of several rooms may have others now.
                 self.show_volumes();
             }
             HubEvent::Forgotten(key) => {
                 self.rooms.forgotten(&key);
-                self.match_sinks();
+                self.match_sinks(false);
                 self.show_volumes();
             }
             HubEvent::Renamed { was, now } => {
@@ -179,13 +183,19 @@ impl Inner {
         }
     }
 
-    /// Makes the sinks that are missing; marks those nobody needs.
-    fn match_sinks(&mut self) {
+    /// Makes the sinks that are missing; marks those nobody needs. `settled`: what there is has been so for a moment.
+    fn match_sinks(&mut self, settled: bool) {
         let there: Vec<PlayerInfo> = self.rooms.there().cloned().collect();
         let groups = self.groups(&there);
         for player in &there {
             let name = self.arguments.description(&player.room);
-            self.want(For::Player(player.key.clone()), names::of_room(&player.room), &player.room, name);
+            let purpose = For::Player(player.key.clone());
+            let node_name = names::of_room(&player.room);
+            if self.has_other(&purpose, &node_name) && !self.hand_over(&purpose, &node_name) && !settled {
+                // It may be the same room, known in another way, of which the end is about to be told.
+                continue;
+            }
+            self.want(purpose, node_name, &player.room, name);
         }
         for group in &groups {
             // Two sinks of one name would be told apart by nobody.
@@ -246,9 +256,9 @@ impl Inner {
     }
 
     /// Somebody has set the volume of a sink's node.
-    fn volume_set(&mut self, purpose: &For, set: &NodeVolume) {
-        let rooms = self.rooms.moved_by(&purpose.target());
-        let (Some(shown), Some(hosted)) = (self.sinks.get(purpose), &self.hosted) else { return };
+    fn volume_set(&mut self, node_name: &str, set: &NodeVolume) {
+        let Some((purpose, shown)) = self.sinks.iter().find(|(_, shown)| shown.node_name == node_name) else { return };
+        let (rooms, Some(hosted)) = (self.rooms.moved_by(&purpose.target()), &self.hosted) else { return };
         // What comes before the room is known, or before its volume was shown, is nobody's wish for this room.
         if *set == NodeVolume::default() || shown.sink.shown().is_none() {
             return self.show_volumes();
@@ -267,6 +277,28 @@ impl Inner {
         }
     }
 
+    /// Whether a sink of this name is there already, for another player.
+    fn has_other(&self, purpose: &For, node_name: &str) -> bool {
+        !self.sinks.contains_key(purpose) && self.sinks.values().any(|shown| shown.node_name == node_name)
+    }
+
+    /// Gives a player the sink of this name, if the one that it was for is not kept track of any more: a room that was known by its announcement is known by
+    /// its address now, or the other way round. Whether that is so.
+    fn hand_over(&mut self, purpose: &For, node_name: &str) -> bool {
+        let is_left = |former: &For, shown: &Shown| match former {
+            For::Player(key) => shown.node_name == node_name && !self.rooms.knows(key),
+            For::Group(_) | For::Everywhere => false,
+        };
+        let former = self.those(is_left).into_iter().next();
+        let Some(mut shown) = former.and_then(|former| self.sinks.remove(&former)) else { return false };
+        shown.sink.retarget(purpose.target());
+        shown.idle_since = None;
+        shown.fader = RefCell::default();
+        self.sinks.insert(purpose.clone(), shown);
+        self.show_volumes();
+        true
+    }
+
     /// Gives the sink of a room that has another name now to the new name: whatever plays to it, or is to, finds it where it was.
     fn carry_over(&mut self, was: PlayerKey, now: PlayerKey) {
         let (was, now) = (For::Player(was), For::Player(now));
@@ -281,7 +313,6 @@ impl Inner {
             }
             self.take_off_bus(&other);
         }
-        shown.purpose.replace(now.clone());
         shown.fader.take();
         self.sinks.insert(now, shown);
     }
@@ -304,13 +335,9 @@ impl Inner {
         let Some(hosted) = &self.hosted else { return };
         let node_name = self.free_name(node_name);
         let target = purpose.target();
-        let named = Rc::new(RefCell::new(purpose.clone()));
         let volume_set = {
-            let (inner, purpose) = (self.this.clone(), named.clone());
-            move |set: &NodeVolume| {
-                let purpose = purpose.borrow().clone();
-                on(&inner, |inner| inner.volume_set(&purpose, set));
-            }
+            let (inner, node_name) = (self.this.clone(), node_name.clone());
+            move |set: &NodeVolume| on(&inner, |inner| inner.volume_set(&node_name, set))
         };
         match Sink::new(&self.core, &hosted.hub, &self.arguments, (&node_name, room, &description), target, volume_set)
         {
@@ -320,14 +347,8 @@ impl Inner {
                 if let Some(objects) = &self.objects {
                     objects.show(bus::sink_path(&node_name), &sink::DEFINITION, sink.on_bus(None));
                 }
-                let shown = Shown {
-                    sink,
-                    node_name,
-                    purpose: named,
-                    idle_since: None,
-                    moved: Cell::default(),
-                    fader: RefCell::default(),
-                };
+                let shown =
+                    Shown { sink, node_name, idle_since: None, moved: Cell::default(), fader: RefCell::default() };
                 self.sinks.insert(purpose, shown);
                 self.show_volumes();
             }
@@ -341,7 +362,8 @@ impl Inner {
         }
     }
 
-    /// A name in the graph that no other sink has. Only rooms of one and the same name, at fixed addresses, are told apart by their order.
+    /// A name in the graph that no other sink has. Only rooms of one and the same name, at fixed addresses, are told apart by their order, and a
+    /// room that is called as another one was before.
     fn free_name(&self, base: String) -> String {
         let taken = |name: &str| self.sinks.values().any(|shown| shown.node_name == name);
         if !taken(&base) {
@@ -352,7 +374,7 @@ impl Inner {
 
     /// Takes away the sinks that nobody has needed for long.
     fn look_again(&mut self) {
-        self.match_sinks();
+        self.match_sinks(true);
         self.take_away(self.those(|_, shown| shown.idle_since.is_some_and(|since| since.elapsed() >= LINGER)));
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use audera_clock::Span;
 use audera_pw::{Args, Error};
 use audera_pw_sender::{COMMON_KEYS, SenderArguments, host_name};
-use audera_sender::{GateConfig, Listen, Target};
+use audera_sender::{GateConfig, Listen, Target, spelled};
 
 /// What the module is told.
 #[derive(Debug, Clone)]
@@ -60,7 +60,8 @@ impl Arguments {
         };
         let rooms = args.strings("audera.rooms")?.unwrap_or_default();
         let discover = !rooms.is_empty();
-        let taken = if start == Start::Manual { Vec::new() } else { [rooms, sender.players.clone()].concat() };
+        let players = sender.players.iter().map(|address| spelled(address));
+        let taken = if start == Start::Manual { Vec::new() } else { rooms.into_iter().chain(players).collect() };
         Ok(Arguments {
             name: name(args)?,
             target: Target::Named(taken),
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn rooms_and_addresses_are_targets_unless_started_by_hand() {
-        let both = "audera.rooms = [ \"Kitchen\" ] audera.players = [ \"a:1\" ]";
+        let both = "audera.rooms = [ \"Kitchen\" ] audera.players = [ \"A:1\" ]";
         let names = vec!["Kitchen".to_owned(), "a:1".to_owned()];
         assert_eq!(read(both).unwrap().target, Target::Named(names));
         let manual = read(&format!("{both} audera.start = manual")).unwrap();

@@ -2,12 +2,14 @@
 
 mod heard;
 mod mpd;
+mod mpg123;
 mod sox;
+mod squeezelite;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use audera_testkit::home::Product;
+use audera_testkit::home::{Product, player_port};
 use audera_testkit::wav::{Samples, Sound};
 use audera_testkit::{Daemon, Process, Session, or_skip, sound};
 
@@ -19,7 +21,7 @@ const FADED: usize = RATE as usize / 25;
 struct Home {
     kitchen: Process,
     session: Session,
-    _product: Product,
+    product: Product,
 }
 
 impl Home {
@@ -33,7 +35,7 @@ impl Home {
         std::fs::write(settings.join("alsa.toml"), "codec = \"pcm\"\nlatency = 600\nwait = 20000\n").unwrap();
         let output = format!("file:{}", session.dir().join("kitchen.wav").display());
         let kitchen = product.player(&session, "Kitchen", &["--access", "open", "--output", &output]).unwrap();
-        let mut home = Home { kitchen, session, _product: product };
+        let mut home = Home { kitchen, session, product };
         home.wait_for(1, "announced");
         Some(home)
     }
@@ -43,6 +45,12 @@ impl Home {
         let log = self.kitchen.log().to_owned();
         let told = || (std::fs::read_to_string(&log).ok()?.matches(words).count() >= times).then_some(());
         self.kitchen.wait_until(words, told).unwrap();
+    }
+
+    /// What the room says of itself, as another peer of it.
+    fn told(&self) -> String {
+        let address = format!("localhost:{}", player_port(&self.kitchen).unwrap());
+        self.product.told_by(&self.session, &address).unwrap()
     }
 
     /// Music of its own for each seed, as a file of a CD's sample format; its left channel.
@@ -59,12 +67,14 @@ impl Home {
         (file, music)
     }
 
-    /// Ends the room; what it has played, its left channel.
+    /// Ends the room; what it has played in the last of its formats, which each have a file, its left channel.
     fn finish(self) -> Vec<f32> {
         let Home { kitchen, session, .. } = self;
         println!("{}", kitchen.output());
         kitchen.stop().unwrap();
-        let mut played = Sound::read(session.dir().join("kitchen.wav")).unwrap();
+        let further = (2..).map(|number| session.dir().join(format!("kitchen-{number}.wav")));
+        let last = further.take_while(|file| file.exists()).last();
+        let mut played = Sound::read(last.unwrap_or_else(|| session.dir().join("kitchen.wav"))).unwrap();
         assert_eq!(played.rate, RATE);
         played.channels.remove(0)
     }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use audera_testkit::Terminal;
+
 use crate::site::*;
-use crate::terminal::Terminal;
 
 fn scripts() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/completions"))
@@ -56,7 +57,7 @@ fn shells_complete_commands_and_the_names_of_rooms_and_groups() {
     assert_eq!(bash("audera rename Ev"), "\n", "a group has no name to change");
     assert_eq!(bash("audera channel Kitchen s"), "stereo\nswapped\n");
     assert_eq!(bash("audera play x --to Ev"), "Everywhere\n");
-    assert_eq!(bash("audera co"), "\n", "what is for scripts only is not offered");
+    assert_eq!(bash("audera co"), "config\n", "what is for scripts only is not offered");
 
     assert!(fish("audera vol").starts_with("volume\tSet the volume"));
     assert_eq!(fish("audera volume L"), "Living Room\tidle\n");
@@ -73,7 +74,7 @@ fn shells_complete_commands_and_the_names_of_rooms_and_groups() {
     let start =
         format!("cd '{}'; PATH='{}' ZDOTDIR='{}' zsh -d", site.session.dir().display(), path(), folder.display());
     let typing = |start: &str, typed: &[(&str, &str)]| {
-        let terminal = Terminal::start(&site.session, start);
+        let terminal = Terminal::start(&site.session, start).unwrap();
         terminal.wait_for("a prompt", |screen| screen.contains("ready>"));
         for (keys, becomes) in typed {
             terminal.press(&["-l", keys]);
@@ -94,7 +95,7 @@ fn shells_complete_commands_and_the_names_of_rooms_and_groups() {
     );
     let start = format!("cd '{}'; PATH='{}' PS1='ready> ' bash --norc", site.session.dir().display(), path());
     let source = format!("source {}/audera.bash; clear", scripts().display());
-    let terminal = Terminal::start(&site.session, &start);
+    let terminal = Terminal::start(&site.session, &start).unwrap();
     terminal.wait_for("a prompt", |screen| screen.contains("ready>"));
     terminal.press(&["-l", &source]);
     terminal.press(&["Enter"]);

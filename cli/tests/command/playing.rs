@@ -2,10 +2,9 @@
 
 use audera_testkit::home::{Home, player_port};
 use audera_testkit::wav::Samples;
-use audera_testkit::{or_skip, sound};
+use audera_testkit::{Terminal, or_skip, sound};
 
 use crate::site::*;
-use crate::terminal::Terminal;
 
 #[test]
 fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
@@ -32,7 +31,7 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
 
     let program = env!("CARGO_BIN_EXE_audera");
     let line = format!("{program} top; echo ended with $?; read hold; NO_COLOR=1 {program} top; read hold");
-    let terminal = Terminal::start(session, &line);
+    let terminal = Terminal::start(session, &line).unwrap();
     let screen = terminal.wait_for("a sync error", |screen| {
         screen.starts_with("Audera  2 rooms, 1 playing\n")
             && screen.contains("> Bath               idle ")

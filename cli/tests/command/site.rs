@@ -1,11 +1,11 @@
 //! A session with players, in which the bus starts `auderad`, and `audera` run in it.
 
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use audera_testkit::Daemon;
-use audera_testkit::home::{Product, player_port};
-use audera_testkit::{Process, Session, or_skip};
+use audera_testkit::home::Product;
+use audera_testkit::site::Alone;
+pub use audera_testkit::site::{SilentRoom as Room, alone};
+use audera_testkit::{Daemon, Session, or_skip};
 use serde_json::Value;
 
 pub const AUDERA: &str = "org.audera.Audera1";
@@ -17,27 +17,12 @@ pub struct Site {
     _alone: Alone,
 }
 
-/// A player, and where it is.
-pub struct Room {
-    pub process: Process,
-    pub address: String,
-}
-
 /// What a command has come to.
 #[derive(Debug)]
 pub struct Ended {
     pub code: i32,
     pub out: String,
     pub error: String,
-}
-
-/// One session at a time: the machine is small.
-pub struct Alone(#[expect(dead_code, reason = "it is held")] MutexGuard<'static, ()>);
-
-/// Waits until no other test has a session.
-pub fn alone() -> Alone {
-    static ALONE: Mutex<()> = Mutex::new(());
-    Alone(ALONE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Site {
@@ -64,10 +49,7 @@ impl Site {
 
     /// The same, for `paired` or `open`.
     pub fn player(&self, name: &str, access: &str) -> Room {
-        let args = ["--output", "null", "--log", "debug", "--access", access];
-        let process = self.product.player(&self.session, name, &args).unwrap();
-        let address = format!("127.0.0.1:{}", player_port(&process).unwrap());
-        Room { process, address }
+        self.product.silent_room(&self.session, name, &["--log", "debug", "--access", access]).unwrap()
     }
 
     /// `audera` with these arguments, run to its end.
@@ -93,11 +75,7 @@ impl Site {
 
     /// What a player itself says of its room.
     pub fn told_by(&self, room: &Room) -> String {
-        let mut command = self.product.command(&self.session);
-        command.args(["set", &room.address, "--state-dir"]).arg(self.session.dir().join("state/remote"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.product.told_by(&self.session, &room.address).unwrap()
     }
 
     /// Whether a player says this of its room.
@@ -145,9 +123,5 @@ pub fn json(text: &str) -> Value {
 
 /// Has the bus start `auderad` when it is asked for.
 pub fn activate(session: &Session) {
-    let file = session.dir().join("data/dbus-1/services").join(format!("{AUDERA}.service"));
-    let program = Product::program("auderad").unwrap();
-    std::fs::write(file, format!("[D-BUS Service]\nName={AUDERA}\nExec={}\n", program.display())).unwrap();
-    let bus = "org.freedesktop.DBus";
-    session.run("busctl", &["--user", "call", bus, "/org/freedesktop/DBus", bus, "ReloadConfig"]).unwrap();
+    session.activate(AUDERA, "auderad").unwrap();
 }

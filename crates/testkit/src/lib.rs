@@ -45,8 +45,10 @@ pub mod record;
 mod relay;
 mod session;
 pub mod sim;
+pub mod site;
 pub mod sound;
 mod sys;
+mod terminal;
 pub mod wav;
 
 pub use card::{Card, Played, RunningAlsaCard, RunningCard};
@@ -55,6 +57,7 @@ pub use network::{Host, Network};
 pub use process::{Process, Usage};
 pub use relay::{Relay, Traffic, Way};
 pub use session::{Daemon, NullSink, Session, SessionBuilder};
+pub use terminal::Terminal;
 
 use std::{io, path::PathBuf};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use audera_testkit::home::Product;
+use audera_testkit::home::{Product, player_port};
 use audera_testkit::or_skip;
 
 use crate::desk::*;
@@ -50,6 +50,18 @@ fn sinks_follow_their_players() {
     let back = Instant::now();
     wait_heard(&session, &recorder, &[true, false]);
     println!("sound is back {:?} after the player's readiness", back.elapsed());
+    progress.check(&recorder);
+
+    // The room is known by its address from now on, and keeps its sink.
+    let id = node(&session, "audera.Kitchen").unwrap()["id"].clone();
+    let by_address = format!("discover = false\naddresses = [ \"127.0.0.1:{}\" ]\n", player_port(&kitchen).unwrap());
+    let starts = || kitchen.output().matches("starts to play").count();
+    let before = starts();
+    std::fs::write(session.dir().join("state/audera/rooms.toml"), by_address).unwrap();
+    session.poll("the stream on another way", || (starts() > before).then_some(())).unwrap();
+    wait_heard(&session, &recorder, &[true, false]);
+    assert_eq!(node(&session, "audera.Kitchen").unwrap()["id"], id);
+    assert!(node(&session, "audera.Kitchen-2").is_none());
     progress.check(&recorder);
 
     // An idle sink closes its stream at once, and goes with its player.

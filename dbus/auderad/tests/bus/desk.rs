@@ -1,11 +1,11 @@
 //! A session with players and `auderad`, and the tools that people use on a bus.
 
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use audera_testkit::Daemon;
-use audera_testkit::home::{Product, player_port};
-use audera_testkit::{Process, Session, or_skip};
+use audera_testkit::home::Product;
+use audera_testkit::site::Alone;
+pub use audera_testkit::site::{SilentRoom as Room, alone};
+use audera_testkit::{Daemon, Process, Session, or_skip};
 
 pub const AUDERA: &str = "org.audera.Audera1";
 pub const ROOT: &str = "/org/audera/Audera1";
@@ -15,33 +15,6 @@ pub struct Desk {
     pub session: Session,
     pub product: Product,
     _alone: Alone,
-}
-
-/// A player, and where it is.
-pub struct Room {
-    process: Process,
-    pub address: String,
-}
-
-impl Room {
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// Stops it, as a debugger would.
-    pub fn freeze(&self) {
-        self.process.signal(libc::SIGSTOP);
-    }
-}
-
-/// One session at a time: the machine is small.
-pub struct Alone(#[expect(dead_code, reason = "it is held")] MutexGuard<'static, ()>);
-
-/// Waits until no other test has a session.
-pub fn alone() -> Alone {
-    static ALONE: Mutex<()> = Mutex::new(());
-    Alone(ALONE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Desk {
@@ -70,10 +43,7 @@ impl Desk {
 
     /// The same, for those whom it knows.
     pub fn player(&self, name: &str, args: &[&str]) -> Room {
-        let args = [&["--output", "null"], args].concat();
-        let process = self.product.player(&self.session, name, &args).unwrap();
-        let address = format!("127.0.0.1:{}", player_port(&process).unwrap());
-        Room { process, address }
+        self.product.silent_room(&self.session, name, args).unwrap()
     }
 
     /// The command that starts `auderad`.
@@ -157,19 +127,11 @@ impl Desk {
 
     /// What the player itself says of its room.
     pub fn told_by(&self, room: &Room) -> String {
-        let mut command = self.product.command(&self.session);
-        command.args(["set", &room.address, "--state-dir"]).arg(self.session.dir().join("state/remote"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.product.told_by(&self.session, &room.address).unwrap()
     }
 }
 
 /// Has the bus start `auderad` when it is asked for.
 pub fn activate(session: &Session) {
-    let file = session.dir().join("data/dbus-1/services").join(format!("{AUDERA}.service"));
-    let program = Product::program("auderad").unwrap();
-    std::fs::write(file, format!("[D-BUS Service]\nName={AUDERA}\nExec={}\n", program.display())).unwrap();
-    let bus = "org.freedesktop.DBus";
-    session.run("busctl", &["--user", "call", bus, "/org/freedesktop/DBus", bus, "ReloadConfig"]).unwrap();
+    session.activate(AUDERA, "auderad").unwrap();
 }

@@ -64,7 +64,7 @@ fn a_player_in_a_session_exports_itself_there() {
 
     // Another one on the same bus has a name of its own, and gets the common one when the first goes.
     let second = desk.room("Attic", &[]);
-    let own = format!("{OWN}.p{}", second.pid());
+    let own = format!("{OWN}.p{}", second.process.pid());
     let there = || desk.busctl(&["get-property", &own, &path, PLAYER, "Name"]).status.success().then_some(());
     desk.session.poll("the second player on the bus", there).unwrap();
     drop(kitchen);
