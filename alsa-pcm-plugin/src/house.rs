@@ -204,7 +204,8 @@ impl Shared {
                 seen.trouble = Some(trouble.clone());
             }
             HubEvent::NotSet { key, why } => tracing::warn!("{key} stays as it is: {why}"),
-            HubEvent::Stream(_) => {}
+            // A new name comes as another player, and the old one is forgotten.
+            HubEvent::Stream(_) | HubEvent::Renamed { .. } => {}
         }
         drop(seen);
         self.changed.notify_all();

@@ -39,12 +39,6 @@ impl FromStr for Amount {
     }
 }
 
-/// The volume that is so many dB above another one, percent: the scale has 60 dB for each factor of ten (docs/volume.md).
-pub fn louder(percent: f64, decibels: f64) -> f64 {
-    let louder = (percent * 10f64.powf(decibels / 60.0)).clamp(0.0, 100.0);
-    (louder * 100.0).round() / 100.0
-}
-
 /// Milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Milliseconds(pub f64);
@@ -105,16 +99,6 @@ mod tests {
         for text in ["", "%", "loud", "101%", "-101", "nan", "inf", "3dB", "+dB", "4 0"] {
             assert!(text.parse::<Amount>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn decibels_are_those_of_the_scale() {
-        // 50 % is -18.06 dB, 10 % is -60 dB (docs/volume.md).
-        assert_eq!(louder(100.0, -60.0), 10.0);
-        assert_eq!(louder(100.0, -18.06), 50.0);
-        assert_eq!(louder(50.0, 18.07), 100.0);
-        assert_eq!(louder(90.0, 30.0), 100.0);
-        assert_eq!(louder(0.0, 30.0), 0.0);
     }
 
     #[test]

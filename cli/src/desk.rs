@@ -211,6 +211,17 @@ impl Fader {
         })
     }
 
+    /// Adds dB to the volume.
+    ///
+    /// # Errors
+    /// It is not taken, as from silence upwards.
+    pub async fn step_decibels(&self, decibels: f64) -> Result<f64, Failure> {
+        Ok(match self {
+            Self::Room(room, _) => room.step_volume_decibels(decibels).await?,
+            Self::Group(group, _) => group.step_volume_decibels(decibels).await?,
+        })
+    }
+
     /// Whether it is mute.
     ///
     /// # Errors

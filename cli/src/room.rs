@@ -1,6 +1,6 @@
 //! What is done with one room, or with a group as if it were one.
 
-use crate::amount::{Amount, louder};
+use crate::amount::Amount;
 use crate::cli::{ChannelArgs, DelayArgs, Mute, MuteArgs, RenameArgs, RoomArgs, VolumeArgs};
 use crate::desk::{Desk, Fader};
 use crate::error::Failure;
@@ -17,10 +17,7 @@ pub async fn volume(args: &VolumeArgs) -> Result<(), Failure> {
         None => {}
         Some(Amount::Percent(percent)) => fader.set_volume(percent).await?,
         Some(Amount::Step(points)) => drop(fader.step(points).await?),
-        Some(Amount::Decibels(decibels)) => {
-            let now = fader.volume().await?;
-            fader.set_volume(louder(now, decibels)).await?;
-        }
+        Some(Amount::Decibels(decibels)) => drop(fader.step_decibels(decibels).await?),
     }
     tell(&fader).await
 }

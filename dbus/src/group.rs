@@ -1,5 +1,6 @@
 //! `org.audera.Group1`: a group of rooms.
 
+use audera_wire::MAX_STEP_DB;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, Value};
 
 use crate::definition::{Definition, arg, method, read, set};
@@ -14,6 +15,7 @@ pub const DEFINITION: Definition = Definition {
         method("Add", &[arg("player", "o")], &[]),
         method("Remove", &[arg("player", "o")], &[]),
         method("StepVolume", &[arg("points", "d")], &[arg("volume", "d")]),
+        method("StepVolumeDecibels", &[arg("decibels", "d")], &[arg("volume", "d")]),
     ],
     properties: &[read("Name", "s"), read("Members", "ao"), set("Volume", "d"), set("Muted", "b")],
 };
@@ -56,6 +58,8 @@ pub enum Order {
     Volume(f64),
     /// To change its volume by so many percentage points; answered with the volume.
     Step(f64),
+    /// To change its volume by so many dB; answered with the volume.
+    StepDecibels(f64),
     /// To mute all its rooms, or none.
     Mute(bool),
 }
@@ -82,6 +86,15 @@ impl Order {
                 }
                 Ok(Self::Step(points))
             }
+            Request::Call { method: "StepVolumeDecibels", arguments } => {
+                let decibels = finite("decibels", arguments.read()?)?;
+                if !(-MAX_STEP_DB..=MAX_STEP_DB).contains(&decibels) {
+                    return Err(Error::InvalidValue(format!(
+                        "a step cannot be {decibels} dB; accepted: -{MAX_STEP_DB} to {MAX_STEP_DB}"
+                    )));
+                }
+                Ok(Self::StepDecibels(decibels))
+            }
             other => Err(Error::NotSupported(format!("{} is not known here", other.member()))),
         }
     }
@@ -96,6 +109,8 @@ pub trait Group1 {
     fn remove(&self, player: &ObjectPath<'_>) -> Result<(), Error>;
     /// Adds percentage points to the volume and gives what came of it.
     fn step_volume(&self, points: f64) -> Result<f64, Error>;
+    /// Adds dB to the volume and gives what came of it.
+    fn step_volume_decibels(&self, decibels: f64) -> Result<f64, Error>;
 
     /// Its name.
     #[zbus(property)]

@@ -16,6 +16,7 @@ pub const DEFINITION: Definition = Definition {
     methods: &[
         method("Set", &[arg("properties", "a{sv}")], &[]),
         method("StepVolume", &[arg("points", "d")], &[arg("volume", "d")]),
+        method("StepVolumeDecibels", &[arg("decibels", "d")], &[arg("volume", "d")]),
         method("Identify", &[], &[]),
         method("Forget", &[], &[]),
     ],
@@ -146,7 +147,7 @@ fn property_of(key: RoomKey) -> &'static str {
 pub enum Order {
     /// To change, by a property or `Set`.
     Change(RoomChange),
-    /// `StepVolume`, which is answered with the volume.
+    /// `StepVolume` or `StepVolumeDecibels`, which are answered with the volume.
     Step(RoomChange),
     /// `Identify`.
     Identify,
@@ -177,6 +178,10 @@ impl Order {
             Request::Call { method: "StepVolume", arguments } => {
                 let points = finite("points", arguments.read()?)?;
                 Ok(Self::Step(RoomChange { volume_step: Some(points), ..RoomChange::default() }))
+            }
+            Request::Call { method: "StepVolumeDecibels", arguments } => {
+                let decibels = finite("decibels", arguments.read()?)?;
+                Ok(Self::Step(RoomChange { volume_step_db: Some(decibels), ..RoomChange::default() }))
             }
             Request::Call { method: "Identify", .. } => Ok(Self::Identify),
             Request::Call { method: "Forget", .. } => Ok(Self::Forget),
@@ -222,6 +227,8 @@ pub trait Player1 {
     fn set(&self, properties: HashMap<&str, Value<'_>>) -> Result<(), Error>;
     /// Adds percentage points to the volume and gives what came of it.
     fn step_volume(&self, points: f64) -> Result<f64, Error>;
+    /// Adds dB to the volume and gives what came of it.
+    fn step_volume_decibels(&self, decibels: f64) -> Result<f64, Error>;
     /// Plays a short sound in the room.
     fn identify(&self) -> Result<(), Error>;
     /// Forgets the room's id.

@@ -41,16 +41,8 @@ impl SetError {
     }
 }
 
-/// One setting of the command line.
-#[derive(Debug, Clone, PartialEq)]
-enum Setting {
-    Plain(RoomChange),
-    /// dB to be added to the volume, which has to be known for that.
-    Decibels(f64),
-}
-
 /// Reads `KEY=VALUE`.
-fn setting(word: &str) -> Result<Setting, SetError> {
+fn setting(word: &str) -> Result<RoomChange, SetError> {
     let wrong = |why: &str| SetError::Word { word: word.to_owned(), why: why.to_owned() };
     let (key, value) = word.split_once('=').ok_or_else(|| wrong("it is no KEY=VALUE"))?;
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
@@ -61,11 +53,9 @@ fn setting(word: &str) -> Result<Setting, SetError> {
         "volume" => {
             if let Some(decibels) = value.strip_suffix("dB") {
                 let relative = value.starts_with(['+', '-']).then(|| number(decibels)).flatten();
-                return relative
-                    .map(Setting::Decibels)
-                    .ok_or_else(|| wrong("dB are added or taken away: +3dB or -3dB"));
-            }
-            if value.starts_with(['+', '-']) {
+                let step = relative.ok_or_else(|| wrong("dB are added or taken away: +3dB or -3dB"))?;
+                change.volume_step_db = Some(step);
+            } else if value.starts_with(['+', '-']) {
                 change.volume_step = Some(percent(value)?);
             } else {
                 change.volume = Some(percent(value)?);
@@ -91,24 +81,22 @@ fn setting(word: &str) -> Result<Setting, SetError> {
         "startup-volume" => change.startup_volume = Some(if value == "none" { None } else { Some(percent(value)?) }),
         _ => return Err(wrong("there is no such key")),
     }
-    Ok(Setting::Plain(change))
+    Ok(change)
 }
 
-/// One change of all settings, for a room in this state.
-fn change(settings: &[Setting], state: &RoomState) -> RoomChange {
+/// One change of all settings.
+fn change(words: &[String]) -> Result<RoomChange, SetError> {
     let mut change = RoomChange::default();
-    for setting in settings {
-        match setting {
-            Setting::Plain(plain) => change.merge(plain.clone()),
-            Setting::Decibels(decibels) => {
-                let before = change.volume.unwrap_or(state.volume.percent());
-                // The scale has 60 dB for each factor of ten.
-                let volume = (before * 10f64.powf(decibels / 60.0)).min(100.0);
-                change.merge(RoomChange::volume((volume * 100.0).round() / 100.0));
-            }
+    for word in words {
+        let next = setting(word)?;
+        // In one change the points come first, whichever was said first.
+        if change.volume_step_db.is_some() && next.volume_step.is_some() {
+            let why = "after a step in dB it would be taken before that one: say it first".to_owned();
+            return Err(SetError::Word { word: word.clone(), why });
         }
+        change.merge(next);
     }
-    change
+    Ok(change)
 }
 
 /// Sets and prints.
@@ -121,14 +109,14 @@ pub fn run(args: &SetArgs) -> Result<(), SetError> {
         Some((first, rest)) if !first.contains('=') => (Some(first), rest),
         _ => (None, &args.words[..]),
     };
-    let settings = words.iter().map(|word| setting(word)).collect::<Result<Vec<_>, _>>()?;
+    let change = change(words)?;
     let config = Config::load(&args.as_player()).map_err(AskError::from)?;
     let question =
         Question { host: host.map(String::as_str), config: &config, name: "audera-player set", patient: false };
-    let mut settings = Some(settings);
+    let mut change = Some(change);
     let outcome = question.ask(|_, session, event| match event {
         SenderEvent::Room { state, settled, .. } => {
-            let change = settings.take().map(|settings| change(&settings, &state)).unwrap_or_default();
+            let change = change.take().unwrap_or_default();
             if change.is_empty() {
                 return if settled { Flow::Enough(Ok(state)) } else { Flow::Wait };
             }
@@ -175,10 +163,9 @@ mod tests {
 
     fn after(words: &[&str]) -> Result<RoomState, String> {
         let before = RoomState { volume: Volume::nearest(40.0), ..RoomState::new("Kitchen") };
-        let settings: Result<Vec<_>, _> = words.iter().map(|word| setting(word)).collect();
-        before
-            .changed(&change(&settings.map_err(|error| error.to_string())?, &before))
-            .map_err(|error| error.to_string())
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let change = change(&words).map_err(|error| error.to_string())?;
+        before.changed(&change).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -207,6 +194,9 @@ mod tests {
         let quieter = after(&["volume=-3dB"]).unwrap().volume;
         assert!((quieter.decibels() - Volume::nearest(40.0).decibels() + 3.0).abs() < 0.01, "{quieter}");
         assert_eq!(percent(&["volume=+60dB"]), 100.0);
+        assert_eq!(percent(&["volume=+10%", "volume=-60dB"]), 5.0);
+        assert!(after(&["volume=-60dB", "volume=+10%"]).unwrap_err().contains("say it first"));
+        assert!(after(&["volume=0", "volume=+3dB"]).unwrap_err().contains("silence has none"));
     }
 
     #[test]

@@ -32,6 +32,7 @@
 
 mod arguments;
 mod names;
+mod rooms;
 mod sink;
 mod sinks;
 mod volume;

@@ -122,6 +122,19 @@ impl Sink {
         level.as_mut().map_or((false, false), |level| (level.tick(), level.is_watched()))
     }
 
+    /// Calls it otherwise, as its room or group is called now; `set` is what the user has set of its properties. The name of its node stays.
+    pub(crate) fn call(&mut self, room: &str, description: &str, set: &Properties) -> Result<(), Error> {
+        room.clone_into(&mut self.names.1);
+        description.clone_into(&mut self.description);
+        self.stream.retitle(self.description.clone());
+        let called = called(description, room);
+        let mut properties = Properties::new();
+        for (key, value) in called.iter().filter(|(key, _)| set.get(key).is_none()) {
+            properties.set(key, value);
+        }
+        self.node.update_properties(&properties)
+    }
+
     /// What names the sink's stream in the hub's events.
     pub(crate) fn key(&self) -> StreamKey {
         self.stream.key()
@@ -199,13 +212,9 @@ fn follow(
 
 fn properties(arguments: &Arguments, name: &str, description: &str, room: &str, channels: &[Channel]) -> Properties {
     let positions: Vec<String> = channels.iter().map(Channel::to_string).collect();
-    let mut properties = Properties::new()
+    let mut properties = called(description, room)
         .with("media.class", "Audio/Sink")
         .with("node.name", name)
-        .with("node.description", description)
-        .with("node.nick", room)
-        .with("media.name", description)
-        .with("device.description", description)
         .with("device.icon-name", "audio-speakers")
         .with("device.form-factor", "speaker")
         // Desktops hide virtual sinks.
@@ -218,8 +227,17 @@ fn properties(arguments: &Arguments, name: &str, description: &str, room: &str, 
         // The room keeps its volume itself. WirePlumber keeps none for nodes of a device with routes, as it takes this one for.
         .with("device.routes", "1")
         .with("state.restore-props", "false")
-        .with("audera.room", room)
         .with(ROOMS_PROPERTY, "[]");
     properties.merge(&arguments.sender.properties);
     properties
+}
+
+/// What people read of it.
+fn called(description: &str, room: &str) -> Properties {
+    Properties::new()
+        .with("node.description", description)
+        .with("node.nick", room)
+        .with("media.name", description)
+        .with("device.description", description)
+        .with("audera.room", room)
 }

@@ -1,6 +1,7 @@
 //! The sinks there are: one for each room that is there, one for each group, and one for all; each outlives short absences.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -9,12 +10,11 @@ use audera_dbus::sink::{self, Order};
 use audera_dbus::{Call, Error as Refusal, names as bus};
 use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
 use audera_pw_sender::{Hosted, Objects, SOFTWARE, host_name};
-use audera_sender::{
-    EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Reach, RoomState, Target, WatchedLevel,
-};
+use audera_sender::{EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Target, WatchedLevel};
 
 use crate::arguments::Arguments;
 use crate::names;
+use crate::rooms::Rooms;
 use crate::sink::Sink;
 use crate::volume::wanted;
 
@@ -40,9 +40,7 @@ struct Inner {
     sinks: BTreeMap<For, Shown>,
     /// Why a sink cannot be made, as last told: it is tried every second.
     troubles: BTreeMap<For, String>,
-    players: BTreeMap<PlayerKey, PlayerInfo>,
-    /// The state of the rooms, as far as it is known.
-    rooms: BTreeMap<PlayerKey, Room>,
+    rooms: Rooms,
     /// What is on D-Bus of them.
     objects: Option<Objects>,
     hosted: Option<Hosted>,
@@ -65,6 +63,17 @@ enum For {
     Everywhere,
 }
 
+impl For {
+    /// The rooms behind it.
+    fn target(&self) -> Target {
+        match self {
+            For::Player(key) => Target::Player(key.clone()),
+            For::Group(group) => Target::Group(group.clone()),
+            For::Everywhere => Target::Everywhere,
+        }
+    }
+}
+
 struct Shown {
     sink: Sink,
     node_name: String,
@@ -73,14 +82,6 @@ struct Shown {
     /// When somebody has moved its volume last.
     moved: Cell<Option<Instant>>,
     fader: RefCell<Fader<PlayerKey>>,
-}
-
-/// The state of a room.
-struct Room {
-    /// As its player has told it.
-    told: RoomState,
-    /// As it will be when all that was asked of it is done.
-    expected: RoomState,
 }
 
 impl Sinks {
@@ -102,8 +103,7 @@ impl Sinks {
             log: host.log(),
             sinks: BTreeMap::new(),
             troubles: BTreeMap::new(),
-            players: BTreeMap::new(),
-            rooms: BTreeMap::new(),
+            rooms: Rooms::default(),
             objects: None,
             hosted: None,
             timer: None,
@@ -152,15 +152,19 @@ impl Inner {
     fn heard(&mut self, event: HubEvent) {
         match event {
             HubEvent::Player(player) => {
-                self.players.insert(player.key.clone(), player);
+                self.rooms.met(player);
                 self.match_sinks(false);
                 // A sink of several rooms may have others now.
                 self.show_volumes();
             }
             HubEvent::Forgotten(key) => {
-                self.players.remove(&key);
-                self.rooms.remove(&key);
+                self.rooms.forgotten(&key);
                 self.match_sinks(false);
+                self.show_volumes();
+            }
+            HubEvent::Renamed { was, now } => {
+                self.rooms.renamed(&was, &now);
+                self.carry_over(was, now);
             }
             HubEvent::Stream(status) => {
                 let shown = self.sinks.values().find(|shown| shown.sink.key() == status.key);
@@ -171,20 +175,14 @@ impl Inner {
                 self.show(shown);
             }
             HubEvent::Room { key, state, settled } => {
-                // One that is not settled is older than what was asked for, which is taken as the state meanwhile.
-                let expected = match self.rooms.remove(&key) {
-                    Some(room) if !settled => room.expected,
-                    _ => state.clone(),
-                };
-                self.rooms.insert(key, Room { told: state, expected });
+                self.rooms.told(key, state, settled);
                 if settled {
                     self.show_volumes();
                 }
             }
             HubEvent::NotSet { key, why } => {
                 self.log.info(format_args!("{key} stays as it is: {why}"));
-                if let Some(room) = self.rooms.get_mut(&key) {
-                    room.expected = room.told.clone();
+                if self.rooms.not_set(&key) {
                     self.show_volumes();
                 }
             }
@@ -194,28 +192,27 @@ impl Inner {
 
     /// Makes the sinks that are missing; marks those nobody needs. `settled`: what there is has been so for a moment.
     fn match_sinks(&mut self, settled: bool) {
-        let there: Vec<PlayerInfo> = self.players.values().filter(|player| is_there(player)).cloned().collect();
+        let there: Vec<PlayerInfo> = self.rooms.there().cloned().collect();
         let groups = self.groups(&there);
         for player in &there {
             let name = self.arguments.description(&player.room);
-            let (purpose, target) = (For::Player(player.key.clone()), Target::Player(player.key.clone()));
+            let purpose = For::Player(player.key.clone());
             let node_name = names::of_room(&player.room);
-            if self.has_other(&purpose, &node_name) && !self.hand_over(&purpose, &node_name, &target) && !settled {
+            if self.has_other(&purpose, &node_name) && !self.hand_over(&purpose, &node_name) && !settled {
                 // It may be the same room, known in another way, of which the end is about to be told.
                 continue;
             }
-            self.want(purpose, node_name, &player.room, name, target);
+            self.want(purpose, node_name, &player.room, name);
         }
         for group in &groups {
             // Two sinks of one name would be told apart by nobody.
             let is_room = there.iter().any(|player| player.room == *group);
             let name = self.arguments.description(group) + if is_room { " (group)" } else { "" };
-            let (purpose, target) = (For::Group(group.clone()), Target::Group(group.clone()));
-            self.want(purpose, names::of_group(group), group, name, target);
+            self.want(For::Group(group.clone()), names::of_group(group), group, name);
         }
         if there.len() >= 2 {
             let name = self.arguments.description(EVERYWHERE);
-            self.want(For::Everywhere, names::of_room(EVERYWHERE), EVERYWHERE, name, Target::Everywhere);
+            self.want(For::Everywhere, names::of_room(EVERYWHERE), EVERYWHERE, name);
         }
         let is_needed = |purpose: &For| match purpose {
             For::Player(key) => there.iter().any(|player| player.key == *key),
@@ -231,9 +228,8 @@ impl Inner {
             }
         }
         // A group without members has not gone for a moment: somebody has taken the last one out.
-        let has_members = |group: &String| self.players.values().any(|player| player.groups.contains(group));
         let gone = |purpose: &For, shown: &Shown| match purpose {
-            For::Group(group) => shown.idle_since.is_some() && !has_members(group),
+            For::Group(group) => shown.idle_since.is_some() && !self.rooms.has_members(group),
             For::Player(_) | For::Everywhere => false,
         };
         self.take_away(self.those(gone));
@@ -249,25 +245,12 @@ impl Inner {
         shown.into_iter().chain(new).take(MOST_GROUPS).collect()
     }
 
-    /// The rooms of a sink whose state is known.
-    fn rooms_of(&self, purpose: &For) -> BTreeMap<PlayerKey, RoomState> {
-        let of = |key: &PlayerKey| match purpose {
-            For::Player(player) => player == key,
-            For::Group(group) => self.there(key).is_some_and(|player| player.groups.contains(group)),
-            For::Everywhere => self.there(key).is_some(),
-        };
-        let rooms = self.rooms.iter().filter(|(key, _)| of(key));
-        rooms.map(|(key, room)| (key.clone(), room.expected.clone())).collect()
-    }
-
-    fn there(&self, key: &PlayerKey) -> Option<&PlayerInfo> {
-        self.players.get(key).filter(|player| is_there(player))
-    }
-
-    /// Shows the volumes of the rooms at their sinks, but for those that are being moved.
+    /// Shows the volumes of the rooms at their sinks, but for those that are being moved. A sink whose rooms are all away shows what was
+    /// known last: nobody can move them.
     fn show_volumes(&mut self) {
         for (purpose, shown) in &self.sinks {
-            let Some(volume) = GroupState::of(self.rooms_of(purpose).values()) else { continue };
+            let now = GroupState::of(self.rooms.moved_by(&purpose.target()).values());
+            let Some(volume) = now.or(shown.sink.shown()) else { continue };
             if shown.moved.get().is_some_and(|moved| moved.elapsed() < HAND) {
                 continue;
             }
@@ -282,7 +265,7 @@ impl Inner {
     /// Somebody has set the volume of a sink's node.
     fn volume_set(&mut self, node_name: &str, set: &NodeVolume) {
         let Some((purpose, shown)) = self.sinks.iter().find(|(_, shown)| shown.node_name == node_name) else { return };
-        let (rooms, Some(hosted)) = (self.rooms_of(purpose), &self.hosted) else { return };
+        let (rooms, Some(hosted)) = (self.rooms.moved_by(&purpose.target()), &self.hosted) else { return };
         // What comes before the room is known, or before its volume was shown, is nobody's wish for this room.
         if *set == NodeVolume::default() || shown.sink.shown().is_none() {
             return self.show_volumes();
@@ -290,9 +273,7 @@ impl Inner {
         shown.moved.set(Some(Instant::now()));
         let changes = shown.fader.borrow_mut().set(&rooms, wanted(set), set.mute);
         for (key, change) in changes {
-            let Some(room) = self.rooms.get_mut(&key) else { continue };
-            if let Ok(state) = room.expected.changed(&change) {
-                room.expected = state;
+            if self.rooms.ask(&key, &change) {
                 hosted.hub.set(key, change);
             }
         }
@@ -310,14 +291,14 @@ impl Inner {
 
     /// Gives a player the sink of this name, if the one that it was for is not kept track of any more: a room that was known by its announcement is known by
     /// its address now, or the other way round. Whether that is so.
-    fn hand_over(&mut self, purpose: &For, node_name: &str, target: &Target) -> bool {
+    fn hand_over(&mut self, purpose: &For, node_name: &str) -> bool {
         let is_left = |former: &For, shown: &Shown| match former {
-            For::Player(key) => shown.node_name == node_name && !self.players.contains_key(key),
+            For::Player(key) => shown.node_name == node_name && !self.rooms.knows(key),
             For::Group(_) | For::Everywhere => false,
         };
         let former = self.those(is_left).into_iter().next();
         let Some(mut shown) = former.and_then(|former| self.sinks.remove(&former)) else { return false };
-        shown.sink.retarget(target.clone());
+        shown.sink.retarget(purpose.target());
         shown.idle_since = None;
         shown.fader = RefCell::default();
         self.sinks.insert(purpose.clone(), shown);
@@ -325,17 +306,41 @@ impl Inner {
         true
     }
 
-    fn want(&mut self, purpose: For, node_name: String, room: &str, description: String, target: Target) {
-        if let Some(shown) = self.sinks.get(&purpose) {
-            if shown.sink.description == description || shown.sink.is_playing() {
+    /// Gives the sink of a room that has another name now to the new name: whatever plays to it, or is to, finds it where it was.
+    fn carry_over(&mut self, was: PlayerKey, now: PlayerKey) {
+        let (was, now) = (For::Player(was), For::Player(now));
+        let Some(shown) = self.sinks.remove(&was) else { return };
+        // The new name may have been heard of before anybody knew whose it is: of two sinks the one that plays stays, or else the older one.
+        if let Some(other) = self.sinks.remove(&now) {
+            let rank = |shown: &Shown| (shown.sink.is_playing(), Reverse(shown.sink.key()));
+            if rank(&other) > rank(&shown) {
+                self.take_off_bus(&shown);
+                self.sinks.insert(now, other);
                 return;
             }
-            // A player at a fixed address has another name now.
-            let before = self.sinks.remove(&purpose);
-            before.iter().for_each(|shown| self.take_off_bus(shown));
+            self.take_off_bus(&other);
+        }
+        shown.fader.take();
+        self.sinks.insert(now, shown);
+    }
+
+    fn want(&mut self, purpose: For, node_name: String, room: &str, description: String) {
+        if let Some(shown) = self.sinks.get_mut(&purpose) {
+            if shown.sink.description != description {
+                // The node stays as it is named in the graph: applications and desktops would look for that.
+                self.log.info(format_args!("\"{}\" is now \"{description}\"", shown.sink.description));
+                if let Err(error) = shown.sink.call(room, &description, &self.arguments.sender.properties) {
+                    self.log.warn(format_args!("the new name \"{description}\" cannot be shown: {error}"));
+                }
+                if let Some(objects) = &self.objects {
+                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus());
+                }
+            }
+            return;
         }
         let Some(hosted) = &self.hosted else { return };
         let node_name = self.free_name(node_name);
+        let target = purpose.target();
         let volume_set = {
             let (inner, node_name) = (self.this.clone(), node_name.clone());
             move |set: &NodeVolume| on(&inner, |inner| inner.volume_set(&node_name, set))
@@ -361,7 +366,8 @@ impl Inner {
         }
     }
 
-    /// A name in the graph that no other sink has. Only rooms of one and the same name, at fixed addresses, are told apart by their order.
+    /// A name in the graph that no other sink has. Only rooms of one and the same name, at fixed addresses, are told apart by their order, and a
+    /// room that is called as another one was before.
     fn free_name(&self, base: String) -> String {
         let taken = |name: &str| self.sinks.values().any(|shown| shown.node_name == name);
         if !taken(&base) {
@@ -446,13 +452,5 @@ impl Inner {
                 hosted.hub.forget(key);
             }
         }
-    }
-}
-
-/// Whether a player should have a sink. One at a fixed address is nameless until it has been reached.
-fn is_there(player: &PlayerInfo) -> bool {
-    match player.key {
-        PlayerKey::Discovered(_) => player.is_present(),
-        PlayerKey::Address(_) | PlayerKey::Caller(..) => player.reach == Reach::Ready,
     }
 }

@@ -205,7 +205,8 @@ impl Inner {
             }
             // What is played has a volume of its own; the room's is set elsewhere.
             // A source sets no rooms.
-            HubEvent::Room { .. } | HubEvent::NotSet { .. } => {}
+            // A new name comes as another player, and the old one is forgotten.
+            HubEvent::Room { .. } | HubEvent::NotSet { .. } | HubEvent::Renamed { .. } => {}
             HubEvent::Stream(status) => {
                 if self.active != status.active {
                     let name = &self.name;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use audera_sender::{Fader, GroupState, HubEvent, PlayerInfo, PlayerKey, Reach, RoomChange, RoomState, Target, Volume};
+use audera_sender::{Fader, GroupState, HubEvent, PlayerInfo, PlayerKey, RoomChange, RoomState, Target, Volume};
 
 /// The loudest value of the slider: values are percent.
 pub(super) const MOST: i64 = 100;
@@ -75,6 +75,7 @@ impl Desk {
                 self.rooms.remove(key);
             }
             HubEvent::Room { key, state, settled } => self.learn(key, state, *settled),
+            HubEvent::Renamed { was, now } => self.rename(was, now),
             // What is in force is told as a state of the room.
             HubEvent::NotSet { .. } | HubEvent::Stream(_) | HubEvent::Trouble(_) => return,
         }
@@ -105,10 +106,16 @@ impl Desk {
         }
     }
 
+    fn rename(&mut self, was: &PlayerKey, now: &PlayerKey) {
+        if self.target == Target::Player(was.clone()) {
+            self.target = Target::Player(now.clone());
+        }
+    }
+
     /// The rooms that are there, as far as they are known.
     fn there(&self) -> BTreeMap<PlayerKey, RoomState> {
-        let is_there = |player: &PlayerInfo| player.reach == Reach::Ready && self.target.includes(player);
-        let known = self.rooms.iter().filter(|(key, _)| self.players.get(key).is_some_and(is_there));
+        let moves = |player: &PlayerInfo| self.target.moves(player);
+        let known = self.rooms.iter().filter(|(key, _)| self.players.get(key).is_some_and(moves));
         known.map(|(key, state)| (key.clone(), state.clone())).collect()
     }
 
@@ -186,6 +193,8 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
+    use audera_sender::Reach;
+
     use super::*;
 
     fn key(room: &str) -> PlayerKey {
@@ -292,6 +301,29 @@ mod tests {
         desk.hear(&player("Kitchen", Reach::Ready));
         desk.hear(&told(room("Kitchen", 30.0, false), true));
         assert_eq!((desk.value(Control::Volume), desk.news()), (30, Some(Control::Volume)));
+    }
+
+    /// As `amixer` does it, after somebody else has silenced the room.
+    #[test]
+    fn a_room_that_others_have_silenced_is_heard_again() {
+        let mut desk = desk(&[("Kitchen", 80.0)]);
+        desk.set(Control::Volume, 50).unwrap();
+        let silent = room("Kitchen", 50.0, false).changed(&RoomChange::volume(0.0)).unwrap();
+        desk.hear(&told(silent, true));
+        assert_eq!(desk.value(Control::Volume), 0);
+        assert_eq!(desk.set(Control::Volume, 30), Ok(vec![(key("Kitchen"), RoomChange::volume(30.0))]));
+        assert_eq!((desk.value(Control::Volume), desk.has_news()), (30, true), "the news is the nought");
+    }
+
+    #[test]
+    fn a_room_with_a_new_name_is_the_same_one() {
+        let mut desk = desk(&[("Kitchen", 50.0)]);
+        desk.target = Target::Player(key("Kitchen"));
+        desk.hear(&HubEvent::Renamed { was: key("Kitchen"), now: key("Galley") });
+        desk.hear(&HubEvent::Forgotten(key("Kitchen")));
+        desk.hear(&player("Galley", Reach::Ready));
+        desk.hear(&told(room("Galley", 50.0, false), true));
+        assert_eq!(desk.set(Control::Volume, 40).map(|changes| changes.len()), Ok(1));
     }
 
     #[test]

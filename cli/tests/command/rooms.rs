@@ -18,6 +18,8 @@ fn what_is_set_is_seen_at_the_player() {
         // 60 dB are a factor of ten.
         (&["volume", "Kitchen", "-60dB"], "Kitchen: 3 %\n", "volume=3%"),
         (&["volume", "Kitchen", "+30dB"], "Kitchen: 9.5 %\n", "volume=9.49%"),
+        (&["volume", "Kitchen", "0"], "Kitchen: 0 %\n", "volume=0%"),
+        (&["volume", "Kitchen", "-3dB"], "Kitchen: 0 %\n", "volume=0%"),
         (&["volume", "Kitchen", "50"], "Kitchen: 50 %\n", "volume=50%"),
         (&["volume", "Kitchen"], "Kitchen: 50 %\n", "volume=50%"),
         (&["mute", "Kitchen"], "Kitchen: 50 %, mute\n", "mute=on"),
@@ -77,6 +79,17 @@ fn groups(site: &Site, kitchen: &Room, living: &Room) {
     site.assert_told(living, "groups=Down stairs");
     // 100 and 50 percent: both by the same factor.
     assert_eq!(site.ok(&["volume", "Down stairs", "40%"]), "Down stairs: 40 %\n");
+    site.assert_told(living, "volume=40%");
+    site.assert_told(kitchen, "volume=20%");
+    // Room by room to nought, which has no dB, and up again together.
+    assert_eq!(site.ok(&["volume", "Kitchen", "0"]), "Kitchen: 0 %\n");
+    assert_eq!(site.ok(&["volume", "Living Room", "0"]), "Living Room: 0 %\n");
+    for silent in ["Kitchen", "Down stairs", "Everywhere"] {
+        let error = site.refused(2, &["volume", silent, "+3dB"]);
+        assert!(error.contains("silence has no"), "{error}");
+    }
+    assert_eq!(site.ok(&["volume", "Down stairs", "+80%"]), "Down stairs: 80 %\n");
+    assert_eq!(site.ok(&["volume", "Down stairs", "-18.06dB"]), "Down stairs: 40 %\n");
     site.assert_told(living, "volume=40%");
     site.assert_told(kitchen, "volume=20%");
     assert_eq!(site.ok(&["mute", "everywhere"]), "Everywhere: 40 %, mute\n");

@@ -260,6 +260,7 @@ impl Core {
                 self.dismiss(stream, &left);
                 self.tell_stream(stream);
             }),
+            Order::Retitle(key, title) => self.with_stream(key, |stream| stream.config.borrow_mut().title = title),
             Order::Forbid(key, reason) => self.with_stream(key, |stream| {
                 let lifted = reason.is_none();
                 stream.forbidden.replace(reason);
@@ -398,6 +399,58 @@ impl Core {
         self.tell(HubEvent::Stream(status));
     }
 
+    /// A player is known by another name from now on. Its connection stays, and what plays there goes on.
+    pub(crate) fn rename(self: &Rc<Self>, player: &Rc<Player>, room: String) {
+        let (was, now) = (player.key(), PlayerKey::Discovered(room.clone()));
+        tracing::info!(room = %was, "is now called {now}");
+        {
+            let mut players = self.players.borrow_mut();
+            players.remove(&was);
+            players.insert(now.clone(), player.clone());
+        }
+        {
+            let mut info = player.info.borrow_mut();
+            info.key = now.clone();
+            info.room = room.clone();
+        }
+        let streams = self.all_streams();
+        for stream in &streams {
+            stream.config.borrow_mut().target.rename(&was, &now);
+            if let Some(run) = stream.run.borrow_mut().as_mut() {
+                if let Some(member) = run.members.remove(&was) {
+                    run.members.insert(now.clone(), Membership { room: room.clone(), ..member });
+                }
+            }
+        }
+        self.tell_renamed(was, now);
+        self.tell(HubEvent::Player(player.info.borrow().clone()));
+        // The state is told anew, under the new name.
+        player.told.take();
+        if player.state.borrow().is_some() {
+            self.tell_room(player);
+        }
+        streams.iter().filter(|stream| stream.run.borrow().is_some()).for_each(|stream| self.tell_stream(stream));
+        connect::remember(self, player);
+    }
+
+    /// A player that was known by another name is one that is kept track of under its new name already: that takes its place.
+    pub(crate) fn supersede(self: &Rc<Self>, former: &Player, player: &Player) {
+        let (was, now) = (former.key(), player.key());
+        tracing::info!(room = %was, "is now called {now}");
+        let streams = self.all_streams();
+        streams.iter().for_each(|stream| stream.config.borrow_mut().target.rename(&was, &now));
+        let addresses = std::mem::take(&mut former.info.borrow_mut().addresses);
+        self.update(player, |info| info.addresses.extend(addresses));
+        self.tell(HubEvent::Renamed { was, now });
+        self.remove_player(former);
+        streams.iter().for_each(|stream| self.attach(stream, player));
+    }
+
+    fn tell_renamed(&self, was: PlayerKey, now: PlayerKey) {
+        self.tell(HubEvent::Renamed { was: was.clone(), now });
+        self.tell(HubEvent::Forgotten(was));
+    }
+
     /// Stops keeping track of a player, unless it is there.
     fn forget(self: &Rc<Self>, key: &PlayerKey) {
         let Some(player) = self.player(key) else {
@@ -449,6 +502,7 @@ impl Core {
         match event {
             SenderEvent::PlayerReady(hello) => {
                 player.hello.replace(Some(hello.clone()));
+                player.called.replace(Some(hello.name.clone()));
                 connect::remember(self, player);
                 if ways::unite(self, player) {
                     return;

@@ -296,6 +296,69 @@ fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() 
 }
 
 #[test]
+fn a_player_with_a_new_name_plays_on_and_keeps_what_is_for_it() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        house.order(Order::Retarget(KEY, Target::Player(house.player.key())));
+        house.begin();
+        house.push(PACKET);
+        house.core.rename(&house.player, "Galley".to_owned());
+        let galley = PlayerKey::Discovered("Galley".to_owned());
+        assert!(house.core.player(&galley).is_some() && house.core.all_players().len() == 1);
+        house.push(PACKET * 2);
+        house.order(Order::End(KEY));
+        assert_eq!(house.came(), (PACKET * 3, vec![Came::Stop]));
+        house.begin();
+        let members = house.core.all_streams()[0].status().members;
+        let found: Vec<_> = members.iter().map(|member| (&member.key, member.room.as_str(), &member.state)).collect();
+        assert_eq!(found, [(&galley, "Galley", &MemberState::Playing)]);
+    });
+}
+
+#[test]
+fn a_player_that_was_met_anew_before_its_old_name_was_gone_takes_its_place() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        let was = PlayerKey::Discovered("Kitchen".to_owned());
+        let former = house.core.add_player(was.clone(), "Kitchen".to_owned(), Route::Inbound);
+        house.order(Order::Retarget(KEY, Target::Player(was.clone())));
+        house.begin();
+        house.push(PACKET);
+        house.talk();
+        assert_eq!(house.came(), (0, Vec::new()), "it is for another one");
+        house.core.supersede(&former, &house.player);
+        house.talk();
+        house.push(PACKET * 2);
+        house.order(Order::End(KEY));
+        assert!(house.came().0 >= PACKET * 2 && house.core.player(&was).is_none());
+    });
+}
+
+/// Somebody who merely announces what another player is called must not come by what is for that one.
+#[test]
+fn only_the_player_itself_gives_itself_another_name() {
+    by_hand(|state_dir| {
+        let house = House::new(state_dir);
+        let place = |port: u16| vec![std::net::SocketAddr::from(([10, 0, 0, 1], port))];
+        let id = house.core.endpoint.id();
+        let other: PeerId = "0".repeat(64).parse().unwrap();
+        house.player.route.replace(Route::Announced(place(6528), Some(id)));
+        house.player.called.replace(Some("Galley".to_owned()));
+        let announced = |name: &str, port: u16, id| {
+            discovery::renamed(&house.core, name, &Route::Announced(place(port), id)).is_some()
+        };
+        assert!(!announced("Attic", 6528, Some(id)), "it does not call itself so");
+        assert!(!announced("Galley", 6529, Some(id)), "another player of this user");
+        assert!(!announced("Galley", 6528, Some(other)) && !announced("Galley", 6528, None), "another identity");
+        let _ = house.core.met.borrow_mut().pin("Galley", &other).unwrap();
+        assert!(!announced("Galley", 6528, Some(id)), "another one was met by this name");
+        assert!(house.core.met.borrow_mut().forget("Galley").unwrap());
+        assert!(announced("Galley", 6528, Some(id)));
+        assert_eq!(house.player.key(), PlayerKey::Discovered("Galley".to_owned()));
+    });
+}
+
+#[test]
 fn a_stream_that_is_not_served_any_more_is_let_go_and_its_players_with_it() {
     by_hand(|state_dir| {
         let (mut house, mut application) = House::paced(state_dir);

@@ -66,6 +66,7 @@ pub(crate) fn found(core: &Rc<Core>, announcement: Announcement) {
     }
     let Announcement { name, addresses, id, groups } = announcement;
     let route = Route::Announced(addresses, id);
+    let known = known.or_else(|| renamed(core, &name, &route));
     let player = match known {
         Some(player) => {
             player.route.replace(route);
@@ -88,6 +89,27 @@ pub(crate) fn found(core: &Rc<Core>, announcement: Announcement) {
     });
     player.retry.notify_one();
     forget_former_names(core);
+}
+
+/// The player that is announced by a new name, known by that from here on: its own word, on a connection to the announced identity, was that
+/// this is its name now. So nothing that plays there breaks off, nor does what is for this room lose it.
+///
+/// Its addresses come and go one by one with an announcement, so they tell nothing; its port does not change.
+pub(crate) fn renamed(core: &Rc<Core>, name: &str, route: &Route) -> Option<Rc<Player>> {
+    let calls_itself = |player: &Rc<Player>| player.called.borrow().as_deref() == Some(name);
+    let Route::Announced(places, Some(id)) = route else { return None };
+    let listens_there = |player: &Rc<Player>| match &*player.route.borrow() {
+        Route::Announced(others, other_id) => {
+            let port = |place: &SocketAddr| others.iter().any(|other| other.port() == place.port());
+            *other_id == Some(*id) && places.iter().any(port)
+        }
+        Route::Configured | Route::Inbound => false,
+    };
+    let player = core.all_players().into_iter().find(|player| calls_itself(player) && listens_there(player))?;
+    // The name may have been another player's, who must be let go loudly first.
+    core.met.borrow().check(name, id).ok()?;
+    core.rename(&player, name.to_owned());
+    Some(player)
 }
 
 /// Whether one more player can be kept track of. Who is neither announced nor connected any more gives its place away.
@@ -119,8 +141,7 @@ fn forget_former_names(core: &Rc<Core>) {
         .partition(|player| player.info.borrow().announced);
     for former in before {
         if let Some(player) = now.iter().find(|player| are_one(player, former)) {
-            tracing::info!(room = %former.room(), "is now called {}", player.key());
-            core.remove_player(former);
+            core.supersede(former, player);
         }
     }
 }
@@ -129,7 +150,7 @@ fn forget_former_names(core: &Rc<Core>) {
 fn are_one(one: &Player, other: &Player) -> bool {
     match (&*one.route.borrow(), &*other.route.borrow()) {
         (Route::Announced(places, id), Route::Announced(others, other_id)) => {
-            id == other_id && places.iter().any(|place| others.contains(place))
+            id.is_some() && id == other_id && places.iter().any(|place| others.contains(place))
         }
         _ => false,
     }

@@ -67,6 +67,7 @@ pub(crate) enum Order {
     Retarget(StreamKey, Target),
     Encode(StreamKey, Encoding),
     Delay(StreamKey, Latency),
+    Retitle(StreamKey, String),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
     Discover,
@@ -301,6 +302,11 @@ impl Stream {
         check_latency(latency)?;
         self.order(Order::Delay(self.key, latency));
         Ok(())
+    }
+
+    /// Changes what the players are told is playing, from the next time on that it is begun there.
+    pub fn retitle(&self, title: String) {
+        self.order(Order::Retitle(self.key, title));
     }
 
     /// Keeps the stream from playing for the given reason, or lets it play again.

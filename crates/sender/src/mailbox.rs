@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::types::HubEvent;
 
-/// The most events without a successor (troubles, and what was not set) that wait; the oldest are given up.
+/// The most events without a successor (troubles, new names, and what was not set) that wait; the oldest are given up.
 const MOST: usize = 64;
 
 /// Between the hub's thread and its owner's. Cheap to clone.
@@ -38,7 +38,9 @@ impl Mailbox {
             Some(waiting) => *waiting = event,
             None => waiting.push_back(event),
         }
-        let stays = |event: &HubEvent| matches!(event, HubEvent::Trouble(_) | HubEvent::NotSet { .. });
+        let stays = |event: &HubEvent| {
+            matches!(event, HubEvent::Trouble(_) | HubEvent::NotSet { .. } | HubEvent::Renamed { .. })
+        };
         if waiting.iter().filter(|event| stays(event)).count() > MOST {
             let oldest = waiting.iter().position(stays);
             oldest.map(|oldest| waiting.remove(oldest));
@@ -128,6 +130,7 @@ mod tests {
     fn what_has_no_successor_is_bounded() {
         let mailbox = Mailbox::new();
         for turn in 0..1_000 {
+            mailbox.post(HubEvent::Renamed { was: key(&turn.to_string()), now: key("Bath") });
             mailbox.post(HubEvent::Trouble(turn.to_string()));
             mailbox.post(HubEvent::NotSet { key: key("Bath"), why: ChangeError::NotConnected });
         }

@@ -50,6 +50,8 @@ pub(crate) struct Player {
     pub(crate) hello: RefCell<Option<PlayerHello>>,
     /// The state of the room, as told last on this connection.
     pub(crate) state: RefCell<Option<RoomState>>,
+    /// What the player calls its room, by its own word.
+    pub(crate) called: RefCell<Option<String>>,
     /// The hub's owner is to be told of it.
     pub(crate) untold: Cell<bool>,
     /// What the owner knows of it, and whether it was settled; `None`: it is told whatever it is.
@@ -82,6 +84,7 @@ impl Player {
             session: RefCell::default(),
             hello: RefCell::default(),
             state: RefCell::default(),
+            called: RefCell::default(),
             untold: Cell::new(false),
             told: RefCell::default(),
             changes: RefCell::default(),

@@ -21,6 +21,7 @@ impl Core {
         if settled && player.changes.borrow_mut().answered(&Ok(state.clone())) {
             player.told.take();
         }
+        player.called.replace(Some(state.name.clone()));
         player.state.replace(Some(state));
         self.next_change(player);
         self.tell_room(player);
@@ -86,7 +87,7 @@ impl Core {
         }
     }
 
-    fn tell_room(&self, player: &Player) {
+    pub(crate) fn tell_room(&self, player: &Player) {
         player.untold.set(true);
         self.room_news.notify_one();
     }

@@ -28,6 +28,21 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether a fader for this target moves `player`: it is meant, and can be asked.
+    #[must_use]
+    pub fn moves(&self, player: &PlayerInfo) -> bool {
+        player.is_ready() && self.includes(player)
+    }
+
+    /// Takes a player's new name in.
+    pub(crate) fn rename(&mut self, was: &PlayerKey, now: &PlayerKey) {
+        if matches!(self, Target::Player(key) if key == was) {
+            *self = Target::Player(now.clone());
+        }
+    }
+}
+
 /// Whether a name is this address, in whatever spelling. What could be the name of a room is taken as it is.
 fn means(name: &str, address: &str) -> bool {
     name == address || (name.contains(['.', ':']) && spelled(name) == address)
@@ -88,6 +103,9 @@ mod tests {
         assert!(group("Hall").includes(&bath) && !group("Hall").includes(&hall));
         assert!(named("Hall").includes(&bath) && named("Hall").includes(&hall) && named("Up").includes(&bath));
         assert!(named(EVERYWHERE).includes(&hall) && !named("Attic").includes(&hall));
+        // Who is announced and not there is meant, and moved by nobody.
+        let there = PlayerInfo { reach: crate::types::Reach::Ready, ..bath.clone() };
+        assert!(group("Up").moves(&there) && !group("Up").moves(&bath) && !group("Down").moves(&there));
     }
 
     #[test]

@@ -230,10 +230,17 @@ impl PlayerInfo {
         }
     }
 
+    /// Whether the player can be asked for anything now. Only such rooms count for what a group or all rooms show and are moved by: one that
+    /// is away stays announced until Avahi has forgotten it, and would keep the volume of the others from following a hand.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reach == Reach::Ready
+    }
+
     /// Whether anything is known of the player now: it is announced, or connected all the same.
     #[must_use]
     pub fn is_present(&self) -> bool {
-        self.announced || self.reach == Reach::Ready
+        self.announced || self.is_ready()
     }
 }
 
@@ -324,6 +331,14 @@ pub enum HubEvent {
         key: PlayerKey,
         /// Why.
         why: ChangeError,
+    },
+    /// A player has another name now, and all that belonged to it belongs to the new one: streams for it are for the new name already, and what
+    /// plays goes on. That the old name is forgotten is told behind it.
+    Renamed {
+        /// What it was known by.
+        was: PlayerKey,
+        /// What it is known by.
+        now: PlayerKey,
     },
     /// A player is no longer kept track of.
     Forgotten(PlayerKey),

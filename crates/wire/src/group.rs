@@ -4,6 +4,9 @@
 //! each two, and no room goes past its own limit. The proportions outlive what would lose them (a limit, silence, rounding) for as long as nobody
 //! moves a room by itself. Mute is all or none: a group is mute when all of its rooms are.
 //!
+//! What a limit or rounding hides of the proportions each fader remembers by itself. Over silence the rooms remember it, each how loud it was: so
+//! it is no matter whose fader brings them back, and none is stuck at nought.
+//!
 //! What a room's player pins takes no part: it could not be moved.
 
 use std::collections::BTreeMap;
@@ -64,6 +67,26 @@ struct Strip {
     volume: Volume,
     /// Its limit then.
     limit: Volume,
+    /// How loud it knows to have been, while it is silent.
+    audible: Option<Volume>,
+}
+
+impl Strip {
+    /// Whether the room is as the fader has left it.
+    fn fits(&self, room: &RoomState) -> bool {
+        // A player that remembers nothing has forgotten nothing.
+        let remembers = || room.audible_volume.is_none_or(|audible| Some(audible) == self.audible);
+        let silent = room.volume == Volume::SILENT;
+        self.volume == room.volume && self.limit == room.max_volume && (!silent || remembers())
+    }
+
+    /// What has to be set at the room.
+    fn change_of(&self, room: &RoomState) -> RoomChange {
+        let volume = (self.volume != room.volume).then(|| self.volume.percent());
+        let silent = self.volume == Volume::SILENT;
+        let audible = self.audible.filter(|audible| silent && room.audible_volume != Some(*audible));
+        RoomChange { volume, audible_volume: audible.map(Volume::percent), ..RoomChange::default() }
+    }
 }
 
 /// Where the hand has taken the fader from, and to. Wherever it goes follows from these alone, so going back is going back.
@@ -98,15 +121,17 @@ impl<K: Ord + Clone> Fader<K> {
             self.release();
         }
         let at = self.hand.map_or(shown.volume, |hand| hand.at);
-        let moved = match volume.filter(|volume| !alike(*volume, at)) {
+        // Silence is no rounding.
+        let elsewhere = |volume: &Volume| !alike(*volume, at) || (*volume == Volume::SILENT) != (at == Volume::SILENT);
+        let moved = match volume.filter(elsewhere) {
             Some(volume) => self.moved(rooms, shown.volume, volume),
             None => BTreeMap::new(),
         };
         let mute = mute.filter(|mute| shown.mute != *mute);
         let change = |(key, room): (&K, &RoomState)| {
-            let volume = moved.get(key).filter(|volume| **volume != room.volume).map(|volume| volume.percent());
             let mute = mute.filter(|mute| *mute != room.mute && !room.pinned.contains(&RoomKey::Mute));
-            let change = RoomChange { volume, mute, ..RoomChange::default() };
+            let moved = moved.get(key).map(|strip| strip.change_of(room)).unwrap_or_default();
+            let change = RoomChange { mute, ..moved };
             (!change.is_empty()).then(|| (key.clone(), change))
         };
         rooms.iter().filter_map(change).collect()
@@ -123,8 +148,8 @@ impl<K: Ord + Clone> Fader<K> {
         self.hand = None;
     }
 
-    /// The volumes of the rooms that take part when the fader is moved to `wanted`.
-    fn moved(&mut self, rooms: &BTreeMap<K, RoomState>, shown: Volume, wanted: Volume) -> BTreeMap<K, Volume> {
+    /// The rooms that take part as they are when the fader is moved to `wanted`.
+    fn moved(&mut self, rooms: &BTreeMap<K, RoomState>, shown: Volume, wanted: Volume) -> BTreeMap<K, Strip> {
         let rooms: BTreeMap<&K, &RoomState> = rooms.iter().filter(|(_, room)| !is_pinned(room)).collect();
         self.look_at(&rooms, shown);
         let wanted = hundredths(wanted.percent());
@@ -137,24 +162,40 @@ impl<K: Ord + Clone> Fader<K> {
             // Rounding is not to be remembered: the share stays what it is.
             strip.volume = hundredths(level * strip.share).min(room.max_volume);
             strip.limit = room.max_volume;
-            Some(((*key).clone(), strip.volume))
+            // Who falls silent was as loud as when the hand came. Who was silent before all others are stays so with them.
+            let falls_silent = strip.volume == Volume::SILENT && (strip.share > 0.0 || level <= 0.0);
+            if falls_silent && hand.from_level > 0.0 {
+                strip.audible = Some(Volume::nearest(hand.from_level * strip.share).min(room.max_volume));
+            }
+            Some(((*key).clone(), *strip))
         };
         rooms.iter().filter_map(moved).collect()
     }
 
     /// Notes what others have done since the fader was moved last: a room that is elsewhere, or has another limit, has another share.
     fn look_at(&mut self, rooms: &BTreeMap<&K, &RoomState>, shown: Volume) {
+        self.strips.retain(|key, _| rooms.contains_key(key));
         let all_known = rooms.iter().all(|(key, room)| self.left(key, room));
-        // At nought, a room that is elsewhere has no share of it; and with nothing to be heard before, there are no proportions.
-        if !all_known && (self.level <= 0.0 || self.strips.values().all(|strip| strip.volume == Volume::SILENT)) {
+        let silent = shown == Volume::SILENT;
+        let anew = match silent {
+            // Nothing has a share of it, unless we have brought it there.
+            true => !all_known || self.strips.values().all(|strip| strip.share <= 0.0),
+            // At nought, a room that is elsewhere has no share of it; and with nothing to be heard before, there are no proportions.
+            false => {
+                let nothing = self.level <= 0.0 || self.strips.values().all(|strip| strip.volume == Volume::SILENT);
+                !all_known && nothing
+            }
+        };
+        if anew {
             self.strips.clear();
             self.level = shown.percent();
         }
-        self.strips.retain(|key, _| rooms.contains_key(key));
+        let loudest = rooms.values().filter_map(|room| room.audible_volume).fold(Volume::SILENT, Volume::max);
         for (key, room) in rooms {
             if !self.left(key, room) {
-                let share = if self.level > 0.0 { room.volume.percent() / self.level } else { 1.0 };
-                let strip = Strip { share, volume: room.volume, limit: room.max_volume };
+                let share = if self.level > 0.0 { room.volume.percent() / self.level } else { share_of(room, loudest) };
+                let audible = room.audible_volume;
+                let strip = Strip { share, volume: room.volume, limit: room.max_volume, audible };
                 self.strips.insert((*key).clone(), strip);
             }
         }
@@ -162,7 +203,7 @@ impl<K: Ord + Clone> Fader<K> {
 
     /// Whether a room is as the fader has left it.
     fn left(&self, key: &K, room: &RoomState) -> bool {
-        self.strips.get(key).is_some_and(|strip| strip.volume == room.volume && strip.limit == room.max_volume)
+        self.strips.get(key).is_some_and(|strip| strip.fits(room))
     }
 
     /// The level for a fader that the hand has moved to `wanted`.
@@ -183,6 +224,14 @@ impl<K: Ord + Clone> Fader<K> {
             false => wanted / shares().map(|strip| strip.share).fold(0.0, f64::max).max(f64::MIN_POSITIVE),
         };
         in_proportion.min(least.unwrap_or_else(most))
+    }
+}
+
+/// The share of a silent room where the loudest of them was at `loudest`. Where nobody knows, all move alike.
+fn share_of(room: &RoomState, loudest: Volume) -> f64 {
+    match room.audible_volume {
+        Some(audible) if loudest > Volume::SILENT => audible.percent() / loudest.percent(),
+        _ => 1.0,
     }
 }
 
@@ -299,6 +348,72 @@ mod tests {
     }
 
     #[test]
+    fn whoever_silences_the_rooms_the_fader_brings_them_back() {
+        // One room, as its own sink has it.
+        let mut house = House::new(&[(80.0, 100.0)]);
+        house.to(50.0);
+        house.one(0, &RoomChange::volume(0.0));
+        assert_eq!(house.to(30.0), [30.0]);
+        // A group, of which others silence one room after the other, or all at once.
+        let mut house = House::new(&[(20.0, 100.0), (80.0, 100.0)]);
+        house.to(40.0);
+        house.one(0, &RoomChange::volume(0.0));
+        assert_eq!(house.to(60.0), [0.0, 60.0], "one that is silenced by itself stays so");
+        house.one(1, &RoomChange::volume(0.0));
+        assert_eq!(house.to(30.0), [5.0, 30.0], "as loud as each was when it was heard last");
+        // Under one hand as well, and with nothing left to go by.
+        house.one(0, &RoomChange::volume(0.0));
+        house.one(1, &RoomChange::volume(0.0));
+        assert_eq!(house.set(Some(60.0), None), [10.0, 60.0]);
+        for room in house.rooms.values_mut() {
+            (room.volume, room.audible_volume) = (Volume::SILENT, None);
+        }
+        assert_eq!(house.to(30.0), [30.0, 30.0], "players that do not remember");
+        // The one that sounds goes away, and only one that has no share is left.
+        let mut house = House::new(&[(20.0, 100.0), (80.0, 100.0)]);
+        house.to(40.0);
+        house.one(0, &RoomChange::volume(0.0));
+        house.to(60.0);
+        house.rooms.remove(&1);
+        assert_eq!(house.to(25.0), [25.0]);
+    }
+
+    #[test]
+    fn silence_loses_no_proportions_whose_fader_ever_ends_it() {
+        // In one movement, and in many under one hand, of which the last ones are rounded to nothing.
+        for way in [&[0.0][..], &[40.0, 1.0, 0.05, 0.01, 0.0]] {
+            let mut house = House::new(&[(80.0, 100.0), (10.0, 100.0), (50.0, 30.0)]);
+            way.iter().for_each(|to| drop(house.set(Some(*to), None)));
+            assert_eq!(house.volumes(), [0.0, 0.0, 0.0]);
+            house.fader = Fader::default();
+            assert_eq!(house.to(80.0), [80.0, 10.0, 30.0], "after {way:?}");
+        }
+        // Each step by itself.
+        let mut house = House::new(&[(80.0, 100.0), (10.0, 100.0)]);
+        [20.0, 1.0, 0.0].into_iter().for_each(|to| drop(house.to(to)));
+        house.fader = Fader::default();
+        assert_eq!(house.to(80.0), [80.0, 10.0]);
+        // What was silent among others that were not stays silent when they are back.
+        let mut house = House::new(&[(80.0, 100.0), (10.0, 100.0)]);
+        house.one(1, &RoomChange::volume(0.0));
+        house.to(0.0);
+        house.fader = Fader::default();
+        assert_eq!(house.to(80.0), [80.0, 0.0]);
+        // What others have done in between counts, though the rooms are where this fader has left them.
+        let mut house = House::new(&[(80.0, 100.0), (10.0, 100.0)]);
+        house.to(0.0);
+        house.one(1, &RoomChange::volume(80.0));
+        house.one(1, &RoomChange::volume(0.0));
+        assert_eq!(house.to(40.0), [40.0, 40.0]);
+        // Up from silence and back under one hand is as before.
+        house.to(0.0);
+        let before = house.rooms.clone();
+        house.fader.release();
+        [10.0, 70.0, 0.0].into_iter().for_each(|to| drop(house.set(Some(to), None)));
+        assert_eq!(house.rooms, before);
+    }
+
+    #[test]
     fn what_is_done_to_one_room_counts() {
         let mut house = House::new(&[(20.0, 22.0), (40.0, 100.0)]);
         house.to(80.0);
@@ -358,6 +473,12 @@ mod tests {
         assert_eq!(house.to(50.0), [90.0]);
     }
 
+    /// What others may do between two movements of a fader.
+    fn deeds() -> impl Strategy<Value = Vec<(usize, u32, bool)>> {
+        let percent = prop_oneof![2 => Just(0u32), 1 => 0u32..=10_000];
+        prop::collection::vec((0usize..6, percent, any::<bool>()), 0..16)
+    }
+
     fn rooms() -> impl Strategy<Value = Vec<(f64, f64)>> {
         let room = (0u32..=10_000, 0u32..=10_000).prop_map(|(one, other)| {
             let (volume, limit) = (one.min(other), one.max(other));
@@ -367,6 +488,56 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_fader_is_never_stuck(rooms in rooms(), deeds in deeds(), to in 1u32..=10_000) {
+            let mut house = House::new(&rooms);
+            let mut away = BTreeMap::new();
+            for (who, percent, release) in deeds {
+                if release {
+                    house.fader.release();
+                }
+                let percent = f64::from(percent) / 100.0;
+                match who {
+                    // The last one's place is the fader's own, and the one before takes rooms away and brings them back.
+                    5 => drop(house.set(Some(percent), None)),
+                    4 if away.is_empty() && house.rooms.len() > 1 => away.extend(house.rooms.pop_first()),
+                    4 => house.rooms.append(&mut away),
+                    room if house.rooms.contains_key(&room) => house.one(room, &RoomChange::volume(percent)),
+                    _ => {}
+                }
+            }
+            let limit = house.rooms.values().map(|room| room.max_volume).fold(Volume::SILENT, Volume::max);
+            let to = f64::from(to) / 100.0;
+            let silent = house.shown().volume == Volume::SILENT;
+            house.to(to);
+            let shown = house.shown().volume.percent();
+            // A room that is silent by itself has no part in it, so what is reached may be less than the highest limit.
+            prop_assert!(shown > 0.0 || limit == Volume::SILENT, "{:?} at {to}", house.rooms);
+            if silent && to > ALIKE {
+                prop_assert!(shown <= to);
+            }
+        }
+
+        #[test]
+        fn another_fader_goes_on_where_one_has_left_silence(
+            rooms in prop::collection::vec(1u32..=10_000, 1..5),
+            way in prop::collection::vec((1u32..=10_000, any::<bool>()), 0..6),
+        ) {
+            let rooms: Vec<(f64, f64)> = rooms.into_iter().map(|volume| (f64::from(volume) / 100.0, 100.0)).collect();
+            let mut house = House::new(&rooms);
+            let (before, begin) = (house.volumes(), house.shown().volume.percent());
+            for (to, release) in way {
+                house.set(Some(f64::from(to) / 100.0), None);
+                if release {
+                    house.fader.release();
+                }
+            }
+            house.set(Some(0.0), None);
+            house.fader = Fader::default();
+            house.to(begin);
+            prop_assert_eq!(house.volumes(), before);
+        }
+
         #[test]
         fn wherever_the_fader_goes_it_comes_back(
             rooms in rooms(),

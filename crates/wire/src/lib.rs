@@ -57,7 +57,8 @@ pub use hello::{Hello, PlayerHello, Role, SenderHello, Sound};
 pub use limits::*;
 pub use message::{Message, MessageError};
 pub use room::{
-    ChannelMode, MAX_OUTPUT_DELAY_MS, RoomChange, RoomChanges, RoomKey, RoomRefusal, RoomState, UnknownChannelMode,
+    ChannelMode, MAX_OUTPUT_DELAY_MS, MAX_STEP_DB, RoomChange, RoomChanges, RoomKey, RoomRefusal, RoomState,
+    UnknownChannelMode,
 };
 pub use session::{
     Counters, PlayerEvent, PlayerSession, SenderEvent, SenderSession, SessionError, SetError, StartError,

@@ -15,6 +15,9 @@ use crate::volume::Volume;
 /// Largest delay behind the device that can be made up for, either way, ms.
 pub const MAX_OUTPUT_DELAY_MS: f64 = 500.0;
 
+/// Largest step of the volume, either way, dB: from the least volume that is not silence to the full one.
+pub const MAX_STEP_DB: f64 = 240.0;
+
 /// Which channel of a stereo stream is heard from which loudspeaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ChannelMode {
@@ -140,6 +143,10 @@ pub struct RoomState {
     pub name: String,
     /// Its volume; `max_volume` at most.
     pub volume: Volume,
+    /// While `volume` is 0: how loud the room was when it could be heard last; `None` where nobody knows. Rooms that fell silent together
+    /// keep their proportions by it, whoever makes them sound again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audible_volume: Option<Volume>,
     /// Whether it is mute; the volume stays beside it.
     pub mute: bool,
     /// Which channel is heard where.
@@ -174,6 +181,14 @@ pub struct RoomChange {
     /// people who press "louder" at once both have their way.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub volume_step: Option<f64>,
+    /// What is added to the volume, dB, after `volume` and `volume_step`; what comes of it is kept within 0 and the largest volume. Silence has no
+    /// dB: up from there is refused.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub volume_step_db: Option<f64>,
+    /// How loud the room is to be known to have been when it could be heard last, percent; it counts if the room is silent after this change.
+    /// Without it, that is the volume from before the change.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
+    pub audible_volume: Option<f64>,
     /// Mute or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mute: Option<bool>,
@@ -186,6 +201,13 @@ pub struct RoomChange {
     /// All groups from now on.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_groups")]
     pub groups: Option<Vec<String>>,
+    /// Groups that the room leaves, after `groups`, whatever other groups it is in. One that it is not in is no matter.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "text::texts::<_, MAX_GROUPS, MAX_NAME>")]
+    pub remove_groups: Vec<String>,
+    /// Groups that the room joins, after `remove_groups`, whatever other groups it is in. So two people who put a room into a group each both
+    /// have their way. All lists of groups have [`MAX_GROUPS`] entries together at most.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "text::texts::<_, MAX_GROUPS, MAX_NAME>")]
+    pub add_groups: Vec<String>,
     /// New largest volume, percent. A volume above it comes down with it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text::finite")]
     pub max_volume: Option<f64>,
@@ -207,6 +229,18 @@ impl RoomChange {
         Self { mute: Some(mute), ..Self::default() }
     }
 
+    /// A change that puts the room into a group, whatever others it is in.
+    #[must_use]
+    pub fn join(group: impl Into<String>) -> Self {
+        Self { add_groups: vec![group.into()], ..Self::default() }
+    }
+
+    /// A change that takes the room out of a group.
+    #[must_use]
+    pub fn leave(group: impl Into<String>) -> Self {
+        Self { remove_groups: vec![group.into()], ..Self::default() }
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -218,25 +252,39 @@ impl RoomChange {
     /// Both in one need not do what one after the other would have done, see [`follow`](Self::follow).
     pub fn merge(&mut self, later: Self) {
         if let Some(volume) = later.volume {
-            (self.volume, self.volume_step) = (Some(volume), None);
+            (self.volume, self.volume_step, self.volume_step_db) = (Some(volume), None, None);
         }
-        if let Some(step) = later.volume_step {
-            self.volume_step = Some(self.volume_step.unwrap_or(0.0) + step);
-        }
+        let sum = |before: Option<f64>, step: Option<f64>| step.map(|step| before.unwrap_or(0.0) + step).or(before);
+        self.volume_step = sum(self.volume_step, later.volume_step);
+        self.volume_step_db = sum(self.volume_step_db, later.volume_step_db);
+        self.audible_volume = later.audible_volume.or(self.audible_volume);
         self.name = later.name.or(self.name.take());
         self.mute = later.mute.or(self.mute);
         self.channel_mode = later.channel_mode.or(self.channel_mode.take());
         self.output_delay_ms = later.output_delay_ms.or(self.output_delay_ms);
-        self.groups = later.groups.or(self.groups.take());
+        if later.groups.is_some() {
+            self.groups = later.groups;
+            self.remove_groups.clear();
+            self.add_groups.clear();
+        }
+        for group in later.remove_groups {
+            self.add_groups.retain(|added| *added != group);
+            put(&mut self.remove_groups, &group);
+        }
+        for group in later.add_groups {
+            self.remove_groups.retain(|removed| *removed != group);
+            put(&mut self.add_groups, &group);
+        }
         self.max_volume = later.max_volume.or(self.max_volume);
         self.startup_volume = later.startup_volume.or(self.startup_volume);
     }
 
     /// Takes a later change in, if both in one do what one after the other would have done at any room, whatever its limits and whatever
-    /// it refuses; else gives it back.
+    /// it refuses; else gives it back. Only what a room that falls silent is known to have been may be from a moment before.
     ///
     /// That is so where the later one says anew what this one says, and no more. Steps add up in one direction only: on the way forth and back there
-    /// may be a limit. A limit that is taken back would have cut the volume before.
+    /// may be a limit. A limit that is taken back would have cut the volume before. Steps in dB are rounded each by itself, and whether a room can join
+    /// a group depends on how many it is in: both stay apart.
     #[must_use = "a later change that is given back has to stay one of its own"]
     pub fn follow(&mut self, mut later: Self) -> Option<Self> {
         // One that is refused takes nothing with it that would have been accepted.
@@ -250,11 +298,17 @@ impl RoomChange {
             (None, Some(_)) if self.volume.is_some() => None,
             _ => Some(later.volume_step.unwrap_or(0.0)),
         };
+        let audible_alone = |change: &Self| change.audible_volume.is_some() && change.volume.is_none();
+        let apart = [&*self, &later].into_iter().any(|change| {
+            let regroups = !change.add_groups.is_empty() || !change.remove_groups.is_empty();
+            change.volume_step_db.is_some() || regroups || audible_alone(change)
+        });
         let raised = raised && later.volume.is_none();
         let limited = self.max_volume.is_some() && later.volume_step.is_some() && later.volume.is_none();
         match steps {
-            Some(steps) if acceptable && self.keys().eq(later.keys()) && !raised && !limited => {
+            Some(steps) if acceptable && self.keys().eq(later.keys()) && !raised && !limited && !apart => {
                 later.volume_step = later.volume_step.map(|_| steps);
+                later.audible_volume = later.audible_volume.or(self.audible_volume);
                 *self = later;
                 None
             }
@@ -265,22 +319,34 @@ impl RoomChange {
     /// Whether it says where everything is to be, so that twice is once; steps do not.
     #[must_use]
     pub fn is_absolute(&self) -> bool {
-        self.volume_step.is_none() || self.volume.is_some()
+        let steps = self.volume_step.is_some() || self.volume_step_db.is_some();
+        !steps || self.volume.is_some()
     }
 
     /// The keys that it sets.
     pub(crate) fn keys(&self) -> impl Iterator<Item = RoomKey> + use<> {
+        let volume = [self.volume, self.volume_step, self.volume_step_db, self.audible_volume];
         let set = [
             (RoomKey::Name, self.name.is_some()),
-            (RoomKey::Volume, self.volume.is_some() || self.volume_step.is_some()),
+            (RoomKey::Volume, volume.iter().any(Option::is_some)),
             (RoomKey::Mute, self.mute.is_some()),
             (RoomKey::ChannelMode, self.channel_mode.is_some()),
             (RoomKey::OutputDelay, self.output_delay_ms.is_some()),
-            (RoomKey::Groups, self.groups.is_some()),
+            (RoomKey::Groups, self.regroups()),
             (RoomKey::MaxVolume, self.max_volume.is_some()),
             (RoomKey::StartupVolume, self.startup_volume.is_some()),
         ];
         set.into_iter().filter_map(|(key, set)| set.then_some(key))
+    }
+
+    /// Whether it says anything of groups.
+    fn regroups(&self) -> bool {
+        self.groups.is_some() || !self.remove_groups.is_empty() || !self.add_groups.is_empty()
+    }
+
+    /// All groups that it names.
+    fn groups_named(&self) -> impl Iterator<Item = &String> {
+        self.groups.iter().flatten().chain(&self.remove_groups).chain(&self.add_groups)
     }
 
     /// Whether the protocol has room for it: what has not would have to be cut.
@@ -301,12 +367,12 @@ impl RoomChange {
         text(RoomKey::Name, self.name.as_deref(), MAX_REASON)?;
         figure(RoomKey::Volume, self.volume)?;
         figure(RoomKey::Volume, self.volume_step)?;
+        figure(RoomKey::Volume, self.volume_step_db)?;
+        figure(RoomKey::Volume, self.audible_volume)?;
         text(RoomKey::ChannelMode, self.channel_mode.as_deref(), MAX_NAME)?;
         figure(RoomKey::OutputDelay, self.output_delay_ms)?;
-        if let Some(groups) = &self.groups {
-            groups.iter().try_for_each(|group| text(RoomKey::Groups, Some(group), MAX_NAME))?;
-            RoomRefusal::too_many(groups)?;
-        }
+        self.groups_named().try_for_each(|group| text(RoomKey::Groups, Some(group), MAX_NAME))?;
+        RoomRefusal::too_many(self.groups_named().count())?;
         figure(RoomKey::MaxVolume, self.max_volume)?;
         figure(RoomKey::StartupVolume, self.startup_volume.flatten())
     }
@@ -315,14 +381,25 @@ impl RoomChange {
     /// [`check_size`](Self::check_size) has nothing against it.
     pub(crate) fn fit_for_wire(&self) -> Self {
         let finite = |figure: Option<f64>| figure.filter(|figure| figure.is_finite());
+        // The lists of groups share their room.
+        let groups = self.groups.as_deref().map(fit_groups);
+        let left = MAX_GROUPS - groups.as_ref().map_or(0, Vec::len);
+        let mut remove_groups = fit_groups(&self.remove_groups);
+        remove_groups.truncate(left);
+        let mut add_groups = fit_groups(&self.add_groups);
+        add_groups.truncate(left - remove_groups.len());
         Self {
             name: self.name.as_deref().map(|name| text::clip(name, MAX_REASON)),
             volume: finite(self.volume),
             volume_step: finite(self.volume_step),
+            volume_step_db: finite(self.volume_step_db),
+            audible_volume: finite(self.audible_volume),
             mute: self.mute,
             channel_mode: self.channel_mode.as_deref().map(|mode| text::clip(mode, MAX_NAME)),
             output_delay_ms: finite(self.output_delay_ms),
-            groups: self.groups.as_deref().map(fit_groups),
+            groups,
+            remove_groups,
+            add_groups,
             max_volume: finite(self.max_volume),
             startup_volume: self.startup_volume.map(finite),
         }
@@ -394,12 +471,12 @@ impl RoomRefusal {
         Self::new(key, "changed", why)
     }
 
-    fn too_many(groups: &[String]) -> Result<(), Self> {
-        if groups.len() <= MAX_GROUPS {
+    fn too_many(groups: usize) -> Result<(), Self> {
+        if groups <= MAX_GROUPS {
             return Ok(());
         }
         let accepted = format!("at most {MAX_GROUPS} groups");
-        Err(Self::new(RoomKey::Groups, format_args!("{} groups", groups.len()), accepted))
+        Err(Self::new(RoomKey::Groups, format_args!("{groups} groups"), accepted))
     }
 
     fn new(key: RoomKey, value: impl fmt::Display, accepted: impl Into<String>) -> Self {
@@ -422,6 +499,7 @@ impl RoomState {
         Self {
             name: name.into(),
             volume: Volume::FULL,
+            audible_volume: None,
             mute: false,
             channel_mode: ChannelMode::Stereo,
             output_delay_ms: 0.0,
@@ -430,6 +508,12 @@ impl RoomState {
             startup_volume: None,
             pinned: Vec::new(),
         }
+    }
+
+    /// How loud the room is, or was when it could be heard last; `None` where nobody knows.
+    #[must_use]
+    pub fn heard_last(&self) -> Option<Volume> {
+        if self.volume == Volume::SILENT { self.audible_volume } else { Some(self.volume) }
     }
 
     /// The state after a change.
@@ -463,10 +547,28 @@ impl RoomState {
             // Hundredths, so that many steps forth and back end where they began.
             new.volume = Volume::nearest(((new.volume.percent() + step) * 100.0).round() / 100.0);
         }
+        if let Some(step) = change.volume_step_db {
+            let refused = |accepted| Err(RoomRefusal::new(RoomKey::Volume, format_args!("{step:+} dB"), accepted));
+            if !(-MAX_STEP_DB..=MAX_STEP_DB).contains(&step) {
+                return refused(format!("steps of -{MAX_STEP_DB} to +{MAX_STEP_DB} dB"));
+            }
+            if step > 0.0 && new.volume == Volume::SILENT {
+                return refused(
+                    "steps of dB from a volume above 0 %: silence has none, so set a volume in percent first"
+                        .to_owned(),
+                );
+            }
+            new.volume = new.volume.louder(step);
+        }
         if let Some(startup) = change.startup_volume {
             new.startup_volume = startup.map(|startup| percent(RoomKey::StartupVolume, startup)).transpose()?;
         }
         new.volume = new.volume.min(new.max_volume);
+        let audible = change.audible_volume.map(|audible| percent(RoomKey::Volume, audible)).transpose()?;
+        new.audible_volume = match new.volume == Volume::SILENT {
+            true => audible.or(self.heard_last()),
+            false => None,
+        };
         new.mute = change.mute.unwrap_or(new.mute);
         if let Some(mode) = &change.channel_mode {
             new.channel_mode = mode.parse().map_err(|_| RoomRefusal::new(RoomKey::ChannelMode, mode, CHANNEL_MODES))?;
@@ -477,20 +579,20 @@ impl RoomState {
             }
             new.output_delay_ms = delay;
         }
-        if let Some(groups) = &change.groups {
+        if change.regroups() {
             let unfit = |group: &&String| !is_label(group) || group.contains(',');
-            if let Some(group) = groups.iter().find(unfit) {
+            if let Some(group) = change.groups_named().find(unfit) {
                 let accepted = "1 to 63 bytes without control characters and commas, and no blank at either end";
                 return Err(RoomRefusal::new(RoomKey::Groups, group, accepted));
             }
-            RoomRefusal::too_many(groups)?;
-            new.groups.clear();
-            for group in groups {
-                // The same group twice is one.
-                if !new.groups.contains(group) {
-                    new.groups.push(group.clone());
-                }
+            if let Some(groups) = &change.groups {
+                RoomRefusal::too_many(groups.len())?;
+                new.groups.clear();
+                groups.iter().for_each(|group| put(&mut new.groups, group));
             }
+            new.groups.retain(|group| !change.remove_groups.contains(group));
+            change.add_groups.iter().for_each(|group| put(&mut new.groups, group));
+            RoomRefusal::too_many(new.groups.len())?;
         }
         Ok(new)
     }
@@ -505,6 +607,13 @@ impl RoomState {
         let output_delay_ms = if self.output_delay_ms.is_finite() { self.output_delay_ms } else { 0.0 };
         let (name, groups) = (text::clip(&self.name, MAX_NAME), fit_groups(&self.groups));
         Cow::Owned(Self { name, groups, output_delay_ms, ..self.clone() })
+    }
+}
+
+/// Puts a group into a list; the same group twice is one.
+fn put(groups: &mut Vec<String>, group: &String) {
+    if !groups.contains(group) {
+        groups.push(group.clone());
     }
 }
 
@@ -632,6 +741,76 @@ mod tests {
         RoomChange { volume_step: Some(points), ..RoomChange::default() }
     }
 
+    fn step_db(decibels: f64) -> RoomChange {
+        RoomChange { volume_step_db: Some(decibels), ..RoomChange::default() }
+    }
+
+    #[test]
+    fn steps_in_decibels_are_those_of_the_scale() {
+        let after = |state: &RoomState, decibels: f64| state.changed(&step_db(decibels)).unwrap();
+        let quieter = after(&kitchen(), -3.0);
+        assert_eq!((quieter.volume.percent(), after(&quieter, 3.0).volume.percent()), (35.65, 40.0));
+        assert_eq!(after(&kitchen(), 60.0).volume, Volume::FULL);
+        // After the others, and not past the limit.
+        let change = RoomChange { volume: Some(10.0), max_volume: Some(30.0), ..step_db(60.0) };
+        assert_eq!(kitchen().changed(&change).unwrap().volume.percent(), 30.0);
+        let silent = kitchen().changed(&RoomChange::volume(0.0)).unwrap();
+        let refusal = silent.changed(&step_db(3.0)).unwrap_err().to_string();
+        assert!(refusal.starts_with("volume cannot be \"+3 dB\"") && refusal.contains("silence has none"), "{refusal}");
+        assert_eq!(after(&silent, -3.0), silent);
+        assert!(kitchen().changed(&step_db(241.0)).unwrap_err().to_string().contains("-240 to +240 dB"));
+        assert!(!step_db(1.0).is_absolute());
+    }
+
+    #[test]
+    fn a_silent_room_knows_how_loud_it_was() {
+        let volume = |percent| Volume::nearest(percent);
+        let silent = kitchen().changed(&RoomChange::volume(0.0)).unwrap();
+        assert_eq!((kitchen().audible_volume, silent.audible_volume), (None, Some(volume(40.0))));
+        assert_eq!(silent.changed(&RoomChange::mute(true)).unwrap().audible_volume, Some(volume(40.0)));
+        assert_eq!(silent.changed(&RoomChange::volume(0.0)).unwrap(), silent);
+        assert_eq!(silent.changed(&RoomChange::volume(5.0)).unwrap().audible_volume, None);
+        // By a step, and by a limit.
+        assert_eq!(kitchen().changed(&step(-50.0)).unwrap().audible_volume, Some(volume(40.0)));
+        let limit = RoomChange { max_volume: Some(0.0), ..RoomChange::default() };
+        assert_eq!(kitchen().changed(&limit).unwrap().audible_volume, Some(volume(40.0)));
+        // As somebody knows better.
+        let told = RoomChange { audible_volume: Some(80.0), ..RoomChange::volume(0.0) };
+        assert_eq!(kitchen().changed(&told).unwrap().audible_volume, Some(volume(80.0)));
+        let told = RoomChange { audible_volume: Some(80.0), ..RoomChange::default() };
+        assert_eq!(silent.changed(&told).unwrap().audible_volume, Some(volume(80.0)));
+        assert_eq!(kitchen().changed(&told).unwrap(), kitchen(), "a room that sounds is as loud as it is");
+        let wrong = RoomChange { audible_volume: Some(101.0), ..RoomChange::default() };
+        assert!(kitchen().changed(&wrong).is_err());
+    }
+
+    #[test]
+    fn who_joins_one_group_leaves_no_other() {
+        let groups = |state: &RoomState| state.groups.join(",");
+        let room = kitchen().changed(&RoomChange::join("Up")).unwrap().changed(&RoomChange::join("Down")).unwrap();
+        assert_eq!(groups(&room), "Up,Down");
+        assert_eq!(room.changed(&RoomChange::join("Up")).unwrap(), room);
+        assert_eq!(groups(&room.changed(&RoomChange::leave("Up")).unwrap()), "Down");
+        assert_eq!(room.changed(&RoomChange::leave("None")).unwrap(), room);
+        let all = RoomChange { groups: Some(vec!["A".into(), "B".into()]), ..RoomChange::leave("A") };
+        assert_eq!(groups(&room.changed(&RoomChange { add_groups: vec!["C".into()], ..all }).unwrap()), "B,C");
+        assert!(room.changed(&RoomChange::join("a,b")).is_err());
+        let pinned = RoomState { pinned: vec![RoomKey::Groups], ..room.clone() };
+        assert!(pinned.changed(&RoomChange::join("New")).unwrap_err().to_string().contains("pins it"));
+        let many: Vec<String> = (0..MAX_GROUPS).map(|number| number.to_string()).collect();
+        let full = RoomState { groups: many, ..room };
+        assert!(full.changed(&RoomChange::join("New")).unwrap_err().to_string().contains("at most 32 groups"));
+        assert!(full.changed(&RoomChange::join("7")).is_ok());
+
+        let mut merged = RoomChange::join("A");
+        [RoomChange::leave("B"), RoomChange::leave("A"), RoomChange::join("B"), RoomChange::join("C")]
+            .into_iter()
+            .for_each(|change| merged.merge(change));
+        assert_eq!((merged.remove_groups.join(","), merged.add_groups.join(",")), ("A".into(), "B,C".into()));
+        merged.merge(RoomChange { groups: Some(Vec::new()), ..RoomChange::default() });
+        assert_eq!(merged, RoomChange { groups: Some(Vec::new()), ..RoomChange::default() });
+    }
+
     #[test]
     fn merged_changes_say_what_was_said_last() {
         let turns = [step(5.0), RoomChange::volume(20.0), step(10.0), step(-3.0), RoomChange::mute(true)];
@@ -665,6 +844,13 @@ mod tests {
         let cases = [
             (groups(vec!["A".into(); MAX_GROUPS + 1]), "groups", "at most 32 groups"),
             (groups(vec!["A".repeat(MAX_NAME + 1)]), "groups", "at most 63 bytes"),
+            (
+                RoomChange { add_groups: vec!["A".into()], ..groups(vec!["A".into(); MAX_GROUPS]) },
+                "groups",
+                "32 groups",
+            ),
+            (RoomChange::leave("A".repeat(MAX_NAME + 1)), "groups", "at most 63 bytes"),
+            (step_db(f64::NAN), "volume", "finite"),
             (RoomChange { name: Some("B\u{7}".into()), ..RoomChange::default() }, "name", "control"),
             (RoomChange::volume(f64::NAN), "volume", "finite"),
             (
@@ -683,14 +869,23 @@ mod tests {
     fn changes() -> impl Strategy<Value = RoomChange> {
         let percent = || prop::option::weighted(0.3, prop::sample::select(vec![0.0, 10.0, 45.0, 90.0, 100.0, 101.0]));
         let step = prop::option::weighted(0.3, prop::sample::select(vec![-101.0, -60.0, -5.0, 0.0, 5.0, 60.0]));
+        let step_db = prop::option::weighted(0.1, prop::sample::select(vec![-241.0, -6.0, 3.0]));
         let name = prop::option::weighted(0.2, prop::sample::select(vec!["A", "B", ""]));
-        (percent(), step, percent(), prop::option::weighted(0.3, any::<bool>()), name).prop_map(
-            |(volume, volume_step, max_volume, mute, name)| RoomChange {
+        let join = prop::option::weighted(0.1, prop::sample::select(vec!["A", "B", ","]));
+        let leave = prop::option::weighted(0.1, prop::sample::select(vec!["A", "B"]));
+        let audible = prop::option::weighted(0.1, prop::sample::select(vec![20.0, 101.0]));
+        let mute = prop::option::weighted(0.3, any::<bool>());
+        (percent(), step, step_db, audible, percent(), mute, name, (join, leave)).prop_map(
+            |(volume, volume_step, volume_step_db, audible_volume, max_volume, mute, name, (join, leave))| RoomChange {
                 volume,
                 volume_step,
+                volume_step_db,
+                audible_volume,
                 max_volume,
                 mute,
                 name: name.map(str::to_owned),
+                add_groups: join.into_iter().map(str::to_owned).collect(),
+                remove_groups: leave.into_iter().map(str::to_owned).collect(),
                 ..RoomChange::default()
             },
         )
@@ -708,7 +903,8 @@ mod tests {
             let begin = RoomState { volume, max_volume, pinned: pinned.into_iter().collect(), ..RoomState::new("Kitchen") };
             let after = |changes: &[RoomChange]| {
                 // What is refused does nothing.
-                changes.iter().fold(begin.clone(), |state, change| state.changed(change).unwrap_or(state))
+                let end = changes.iter().fold(begin.clone(), |state, change| state.changed(change).unwrap_or(state));
+                RoomState { audible_volume: None, ..end }
             };
             let mut waiting = RoomChanges::new();
             changes.iter().cloned().for_each(|change| waiting.push(change));

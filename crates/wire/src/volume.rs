@@ -56,6 +56,21 @@ impl Volume {
         60.0 * (self.0 / 100.0).log10()
     }
 
+    /// The volume that is so many dB above this one, in hundredths of a percent and within 0 to 100. A step is a hundredth at least, so that
+    /// rounding swallows none; silence stays silence.
+    #[must_use]
+    pub fn louder(self, decibels: f64) -> Self {
+        let before = self.0 * 100.0;
+        let after = (before * 10f64.powf(decibels / 60.0)).round();
+        let after = match decibels {
+            _ if self == Self::SILENT => return self,
+            up if up > 0.0 => after.max(before.floor() + 1.0),
+            down if down < 0.0 => after.min(before.ceil() - 1.0),
+            _ => return self,
+        };
+        Self::nearest(after / 100.0)
+    }
+
     /// The louder of two.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -103,6 +118,16 @@ mod tests {
         // 40 % of PulseAudio's 65536.
         let pulse = (26_214.0f32 / 65_536.0).powi(3);
         assert_eq!(Volume::from_gain(pulse), volume);
+    }
+
+    #[test]
+    fn decibels_are_those_of_the_scale() {
+        let louder = |percent, decibels| Volume::nearest(percent).louder(decibels).percent();
+        assert_eq!((louder(100.0, -60.0), louder(100.0, -18.06), louder(50.0, 18.07)), (10.0, 50.0, 100.0));
+        assert_eq!((louder(90.0, 30.0), louder(0.0, 30.0), louder(40.0, 0.0)), (100.0, 0.0, 40.0));
+        // Where rounding would swallow them.
+        assert_eq!((louder(0.01, 3.0), louder(0.02, -3.0), louder(0.01, -3.0)), (0.02, 0.01, 0.0));
+        assert_eq!((louder(33.333, 0.001), louder(33.333, -0.001)), (33.34, 33.33));
     }
 
     #[test]

@@ -154,6 +154,38 @@ fn vectors() -> Vec<(&'static str, Message<'static>, &'static str)> {
              6c5f6d6f6465646d6f6e6f6e737461727475705f766f6c756d65f6",
         ),
         (
+            "room that is silent",
+            Message::Room {
+                revision: 6,
+                answers: None,
+                state: RoomState {
+                    volume: Volume::SILENT,
+                    audible_volume: Volume::new(40.0),
+                    ..RoomState::new("Kitchen")
+                },
+            },
+            "0000009617000000a2687265766973696f6e06657374617465aa646e616d65674b69746368656e66766f6c756d65f900\
+             006e61756469626c655f766f6c756d65f95100646d757465f46c6368616e6e656c5f6d6f64656673746572656f6f6f75\
+             747075745f64656c61795f6d73f900006667726f757073806a6d61785f766f6c756d65f956406e737461727475705f76\
+             6f6c756d65f66670696e6e656480",
+        ),
+        (
+            "set of what is relative",
+            Message::Set {
+                number: 3,
+                change: RoomChange {
+                    volume_step_db: Some(-3.0),
+                    audible_volume: Some(80.0),
+                    remove_groups: vec!["Up".into()],
+                    add_groups: vec!["Downstairs".into()],
+                    ..RoomChange::default()
+                },
+            },
+            "0000005e18000000a2666e756d62657203666368616e6765a46e766f6c756d655f737465705f6462f9c2006e61756469\
+             626c655f766f6c756d65f955006d72656d6f76655f67726f757073816255706a6164645f67726f757073816a446f776e\
+             737461697273",
+        ),
+        (
             "set refused",
             Message::SetRefused {
                 number: 3,

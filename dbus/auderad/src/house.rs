@@ -35,8 +35,6 @@ pub struct Room {
     pub state: Option<RoomState>,
     status: Option<PlayerStatus>,
     paired: bool,
-    /// The groups that it was asked to be in, while it has not answered.
-    pub groups_asked: Option<Vec<String>>,
 }
 
 impl Room {
@@ -45,19 +43,14 @@ impl Room {
         self.state.as_ref().map_or(&self.info.room, |state| &state.name)
     }
 
-    /// Its groups, with those that it is just being told.
-    pub fn groups(&self) -> &[String] {
-        self.groups_asked.as_deref().unwrap_or(self.known_groups())
-    }
-
     /// Its groups, as it told.
-    fn known_groups(&self) -> &[String] {
+    pub fn groups(&self) -> &[String] {
         self.state.as_ref().map_or(&self.info.groups, |state| &state.groups)
     }
 
     /// Its state, while it is there to be changed.
     pub fn present(&self) -> Option<&RoomState> {
-        self.state.as_ref().filter(|_| self.info.reach == Reach::Ready)
+        self.state.as_ref().filter(|_| self.info.is_ready())
     }
 
     fn shown(&self) -> Player {
@@ -90,7 +83,7 @@ impl House {
         self.stale.insert(key.clone());
         let Some(room) = self.rooms.get_mut(&key) else {
             let paired = info.reach == Reach::Ready;
-            let room = Room { info, path, state: None, status: None, paired, groups_asked: None };
+            let room = Room { info, path, state: None, status: None, paired };
             self.rooms.insert(key, room);
             return;
         };
@@ -124,6 +117,20 @@ impl House {
         }
     }
 
+    /// A room has another name now: it is told of under that, and is as it was.
+    pub fn renamed(&mut self, was: &PlayerKey, now: &PlayerKey) {
+        let known = self.rooms.contains_key(now);
+        let Some(room) = self.rooms.remove(was) else { return };
+        self.stale.remove(was);
+        match known {
+            true => self.gone.push(room.path),
+            false => {
+                self.stale.insert(now.clone());
+                self.rooms.insert(now.clone(), room);
+            }
+        }
+    }
+
     /// A room is kept track of no more.
     pub fn forgotten(&mut self, key: &PlayerKey) {
         if let Some(room) = self.rooms.remove(key) {
@@ -144,11 +151,6 @@ impl House {
     /// A room.
     pub fn room(&self, key: &PlayerKey) -> Option<&Room> {
         self.rooms.get(key)
-    }
-
-    /// The same, to be changed.
-    pub fn room_mut(&mut self, key: &PlayerKey) -> Option<&mut Room> {
-        self.rooms.get_mut(key)
     }
 
     /// All rooms.
@@ -178,7 +180,7 @@ impl House {
 
     /// The groups that are to be shown: those that are, as long as they have rooms, and new ones as far as there is room for them.
     fn groups_to_show(&mut self) -> BTreeSet<String> {
-        let all: BTreeSet<String> = self.rooms.values().flat_map(|room| room.known_groups().iter().cloned()).collect();
+        let all: BTreeSet<String> = self.rooms.values().flat_map(|room| room.groups().iter().cloned()).collect();
         let (shown, new): (Vec<_>, Vec<_>) =
             all.into_iter().filter(|name| name != EVERYWHERE).partition(|name| self.groups.contains_key(name));
         let crowded = shown.len() + new.len() >= MOST_GROUPS;
@@ -191,9 +193,7 @@ impl House {
 
     /// The rooms of a group.
     pub fn members(&self, group: &str) -> impl Iterator<Item = (&PlayerKey, &Room)> {
-        self.rooms
-            .iter()
-            .filter(move |(_, room)| group == EVERYWHERE || room.known_groups().iter().any(|name| name == group))
+        self.rooms.iter().filter(move |(_, room)| group == EVERYWHERE || room.groups().iter().any(|name| name == group))
     }
 
     /// The states of a group's rooms that are there.

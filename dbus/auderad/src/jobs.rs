@@ -104,11 +104,6 @@ impl Jobs {
         job.error = job.error.take().or(error.map(named));
     }
 
-    /// Whether a room has something under way.
-    pub fn concern(&self, key: &PlayerKey) -> bool {
-        self.waiting.values().any(|job| job.left.contains(key))
-    }
-
     /// Whether a group is being moved.
     pub fn move_group(&self, group: &str) -> bool {
         self.waiting.values().any(|job| job.group.as_deref() == Some(group))

@@ -145,6 +145,7 @@ fn hear(desk: &mut Desk, news: &News) {
                     desk.house.told_state(&key, state);
                 }
             }
+            HubEvent::Renamed { was, now } => desk.house.renamed(&was, &now),
             HubEvent::Forgotten(key) => desk.house.forgotten(&key),
             HubEvent::Trouble(trouble) => tracing::error!("{trouble}"),
             // Whoever has asked is answered, and streams there are none.

@@ -94,12 +94,12 @@ impl Desk {
         match order {
             group::Order::Add(path) => {
                 let (key, room) = self.room(&path)?;
-                let change = with_group(room, &group)?;
+                let change = joining(room, &group)?;
                 Ok(Plan::new(change.map(|change| (key, change)).into_iter().collect(), Outcome::Done))
             }
             group::Order::Remove(path) => {
                 let (key, room) = self.room(&path)?;
-                let change = without_group(room, &group)?;
+                let change = leaving(room, &group)?;
                 Ok(Plan::new(change.map(|change| (key, change)).into_iter().collect(), Outcome::Done))
             }
             group::Order::Volume(percent) => Ok(self.plan_move(group, Some(percent), None, Outcome::Done)),
@@ -108,6 +108,16 @@ impl Desk {
                 let now = self.house.asked_volume(&group).ok_or_else(|| nobody(&group))?;
                 let outcome = Outcome::GroupVolume(group.clone());
                 Ok(self.plan_move(group, Some((now.percent() + points).clamp(0.0, 100.0)), None, outcome))
+            }
+            group::Order::StepDecibels(decibels) => {
+                let now = self.house.asked_volume(&group).ok_or_else(|| nobody(&group))?;
+                if decibels > 0.0 && now == Volume::SILENT {
+                    return Err(Error::InvalidValue(format!(
+                        "\"{group}\" is silent, and silence has no dB: set a volume in percent first"
+                    )));
+                }
+                let outcome = Outcome::GroupVolume(group.clone());
+                Ok(self.plan_move(group, Some(now.louder(decibels).percent()), None, outcome))
             }
         }
     }
@@ -138,7 +148,7 @@ impl Desk {
                 }
                 let change = |path| {
                     let (key, room) = self.room(path)?;
-                    Ok(with_group(room, &name)?.map(|change| (key, change)))
+                    Ok(joining(room, &name)?.map(|change| (key, change)))
                 };
                 let changes = members.iter().map(change).collect::<Result<Vec<_>, Error>>()?;
                 Ok(Plan::new(changes.into_iter().flatten().collect(), Outcome::Object(names::group_path(&name))))
@@ -147,9 +157,8 @@ impl Desk {
                 let group = self.house.group_at(path.as_str()).ok_or_else(|| no_group(&path))?;
                 let (present, away): (Vec<_>, Vec<_>) =
                     self.house.members(&group).partition(|(_, room)| room.present().is_some());
-                let change = |(key, room): (&PlayerKey, &Room)| {
-                    Ok(without_group(room, &group)?.map(|change| (key.clone(), change)))
-                };
+                let change =
+                    |(key, room): (&PlayerKey, &Room)| Ok(leaving(room, &group)?.map(|change| (key.clone(), change)));
                 let changes = present.into_iter().map(change).collect::<Result<Vec<_>, Error>>()?;
                 let error = away.first().map(|(_, room)| {
                     Error::Unreachable(format!(
@@ -211,9 +220,6 @@ impl Desk {
         let rooms = changes.iter().map(|(key, _)| key.clone()).collect();
         let job = self.jobs.begin(reply, outcome, group, rooms, error);
         for (key, change) in changes {
-            if let (Some(groups), Some(room)) = (&change.groups, self.house.room_mut(&key)) {
-                room.groups_asked = Some(groups.clone());
-            }
             let (answers, asked) = (self.answers.clone(), key.clone());
             // Nobody takes the answer any more when the program ends.
             self.hub.change(key, change, move |answer| drop(answers.send((job, asked, answer))));
@@ -247,11 +253,6 @@ impl Desk {
             Err(error) => Some(error),
         };
         self.jobs.answered(job, &key, &name, error);
-        if !self.jobs.concern(&key) {
-            if let Some(room) = self.house.room_mut(&key) {
-                room.groups_asked = None;
-            }
-        }
     }
 
     /// Answers the calls that are over, once what has come of them is shown.
@@ -287,22 +288,19 @@ impl Desk {
     }
 }
 
-/// The change that puts a room into a group; none if it is there.
-fn with_group(room: &Room, group: &str) -> Result<Option<RoomChange>, Error> {
+/// The change that puts a room into a group; none if it is away and in it already. A room that is there is told in any case: what is known of
+/// its groups may be overtaken.
+fn joining(room: &Room, group: &str) -> Result<Option<RoomChange>, Error> {
     refuse_everywhere(group)?;
-    if room.groups().iter().any(|name| name == group) {
-        return Ok(None);
-    }
-    let groups = room.groups().iter().cloned().chain([group.to_owned()]).collect();
-    Ok(Some(RoomChange { groups: Some(groups), ..RoomChange::default() }))
+    let done = room.present().is_none() && room.groups().iter().any(|name| name == group);
+    Ok((!done).then(|| RoomChange::join(group)))
 }
 
 /// The change that takes a room out of a group.
-fn without_group(room: &Room, group: &str) -> Result<Option<RoomChange>, Error> {
+fn leaving(room: &Room, group: &str) -> Result<Option<RoomChange>, Error> {
     refuse_everywhere(group)?;
-    let groups: Vec<String> = room.groups().iter().filter(|name| *name != group).cloned().collect();
-    let there = groups.len() < room.groups().len();
-    Ok(there.then(|| RoomChange { groups: Some(groups), ..RoomChange::default() }))
+    let done = room.present().is_none() && !room.groups().iter().any(|name| name == group);
+    Ok((!done).then(|| RoomChange::leave(group)))
 }
 
 fn refuse_everywhere(group: &str) -> Result<(), Error> {

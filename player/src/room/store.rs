@@ -55,7 +55,7 @@ impl RoomStore {
         let file = config.room_file();
         let found = match fs::read_to_string(&file) {
             Ok(text) => read(&file, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BTreeMap::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Found::default()),
             Err(error) => {
                 tracing::warn!("what was set before is lost: {} cannot be read: {error}", file.display());
                 None
@@ -63,26 +63,25 @@ impl RoomStore {
         };
         let is_readable = found.is_some();
         let configured = configured(config);
+        let Found { kept, audible } = found.unwrap_or_default();
         let mut store = RoomStore {
             state: Arc::new(configured.clone()),
             configured,
             volume_is_configured: config.volume.is_some(),
             revision: 0,
-            kept: found.unwrap_or_default(),
+            kept,
             is_kept: false,
             file,
         };
         let kept_before = store.kept.get(&RoomKey::Volume).cloned();
-        let volume_is_known = store.settle() && is_readable;
-        let is_pinned = store.state.pinned.contains(&RoomKey::Volume);
+        let volume_is_known = store.settle(audible) && is_readable;
         let cautious = Volume::nearest(CAUTIOUS);
-        if !volume_is_known && !is_pinned && store.state.volume > cautious {
+        if !volume_is_known && !store.volume_is_pinned() && store.state.volume > cautious {
             tracing::warn!("the volume of before is lost: the room begins with {CAUTIOUS} %");
-            store.take_over(RoomState { volume: cautious, ..(*store.state).clone() });
+            store.begin_with(cautious);
         }
-        if let Some(volume) = store.state.startup_volume.filter(|_| !is_pinned) {
-            let volume = volume.min(store.state.max_volume);
-            store.take_over(RoomState { volume, ..(*store.state).clone() });
+        if let Some(volume) = store.state.startup_volume.filter(|_| !store.volume_is_pinned()) {
+            store.begin_with(volume);
         }
         store.keep_volume();
         store.is_kept = store.kept.get(&RoomKey::Volume) == kept_before.as_ref();
@@ -119,7 +118,7 @@ impl RoomStore {
         let before = self.state.clone();
         self.configured = configured(config);
         self.volume_is_configured = config.volume.is_some();
-        self.settle();
+        self.settle(before.heard_last());
         self.keep_volume();
         let changed = before != self.state;
         self.revision += u64::from(changed);
@@ -138,6 +137,17 @@ impl RoomStore {
         self.revision += 1;
     }
 
+    fn volume_is_pinned(&self) -> bool {
+        self.configured.pinned.contains(&RoomKey::Volume)
+    }
+
+    /// Puts a volume in force that nobody has asked for now.
+    fn begin_with(&mut self, volume: Volume) {
+        if let Ok(begun) = self.state.changed(&RoomChange::volume(volume.percent())) {
+            self.take_over(begun);
+        }
+    }
+
     /// What the configuration says of a key.
     fn configured_value(&self, key: RoomKey) -> Value {
         match key {
@@ -148,15 +158,16 @@ impl RoomStore {
 
     /// Keeps the volume in force though nobody has set it, for when its line in the configuration is gone.
     fn keep_volume(&mut self) {
-        if !self.configured.pinned.contains(&RoomKey::Volume) {
+        if !self.volume_is_pinned() {
             let kept =
                 Kept { value: value(&self.state, RoomKey::Volume), configured: self.configured_value(RoomKey::Volume) };
             self.kept.insert(RoomKey::Volume, kept);
         }
     }
 
-    /// Finds what is in force from what is configured and what is kept. Whether a volume that is kept could be used.
-    fn settle(&mut self) -> bool {
+    /// Finds what is in force from what is configured and what is kept, of a room that was so loud when it could be heard last. Whether a
+    /// volume that is kept could be used.
+    fn settle(&mut self, audible: Option<Volume>) -> bool {
         let mut state = RoomState { pinned: Vec::new(), ..self.configured.clone() };
         // The largest volume first, since the volume is measured by it.
         let order = [RoomKey::MaxVolume].into_iter().chain(RoomKey::ALL).collect::<Vec<_>>();
@@ -178,6 +189,7 @@ impl RoomStore {
             volume_is_known &= key != RoomKey::Volume;
         }
         state.volume = state.volume.min(state.max_volume);
+        state.audible_volume = audible.filter(|_| state.volume == Volume::SILENT);
         // What was cut does not come back when the limit is raised: nobody would expect the room to get louder by itself.
         let in_force = value(&state, RoomKey::Volume);
         if let Some(kept) = self.kept.get_mut(&RoomKey::Volume) {
@@ -209,6 +221,9 @@ impl RoomStore {
                 .to_owned();
         for (key, Kept { value, configured }) in &self.kept {
             text += &format!("\n[{key}]\nvalue = {value}\nconfigured = {configured}\n");
+            if let Some(audible) = self.state.audible_volume.filter(|_| *key == RoomKey::Volume) {
+                text += &format!("{AUDIBLE} = {}\n", Value::from(audible.percent()));
+            }
         }
         text
     }
@@ -250,6 +265,9 @@ fn configured(config: &Config) -> RoomState {
     }
 }
 
+/// Beside a volume of nought: how loud the room was before.
+const AUDIBLE: &str = "audible";
+
 /// What stands for a volume, now or at the start, that is not configured: it is as it was left.
 const AS_LEFT: &str = "as left";
 
@@ -288,8 +306,16 @@ fn change(key: RoomKey, value: &Value) -> Option<RoomChange> {
     Some(change)
 }
 
+/// What a file holds.
+#[derive(Debug, Default)]
+struct Found {
+    kept: BTreeMap<RoomKey, Kept>,
+    /// How loud a silent room was.
+    audible: Option<Volume>,
+}
+
 /// Reads the file as far as it can be understood; `None` if that is not at all.
-fn read(file: &Path, text: &str) -> Option<BTreeMap<RoomKey, Kept>> {
+fn read(file: &Path, text: &str) -> Option<Found> {
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
@@ -297,16 +323,18 @@ fn read(file: &Path, text: &str) -> Option<BTreeMap<RoomKey, Kept>> {
             return None;
         }
     };
+    let audible = table.get(RoomKey::Volume.name()).and_then(|volume| volume.get(AUDIBLE)?.as_float());
     let kept = |key: RoomKey| {
         let entry = table.get(key.name())?;
         Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
     };
-    Some(RoomKey::ALL.into_iter().filter_map(kept).collect())
+    let kept = RoomKey::ALL.into_iter().filter_map(kept).collect();
+    Some(Found { kept, audible: audible.and_then(Volume::new) })
 }
 
 #[cfg(test)]
 mod tests {
-    use audera_wire::{ChannelMode, Volume};
+    use audera_wire::ChannelMode;
 
     use super::*;
     use crate::cli::Cli;
@@ -353,13 +381,38 @@ mod tests {
             groups: Some(vec!["Up".into()]),
             max_volume: Some(80.0),
             startup_volume: Some(None),
-            volume_step: None,
+            ..RoomChange::default()
         };
         assert_eq!(store.set(&change), Ok(true));
         assert_eq!(store.set(&change), Ok(false));
         assert_eq!(store.revision(), 1);
         home.save(&store);
         assert_eq!(home.start("").state(), store.state());
+    }
+
+    #[test]
+    fn a_silent_room_knows_after_a_restart_how_loud_it_was() {
+        let home = Home::new();
+        let mut store = home.start("");
+        store.set(&RoomChange::volume(40.0)).unwrap();
+        store.set(&RoomChange::volume(0.0)).unwrap();
+        assert_eq!(store.state().audible_volume, Volume::new(40.0));
+        home.save(&store);
+        let mut store = home.start("");
+        assert_eq!((store.state().volume, store.state().audible_volume), (Volume::SILENT, Volume::new(40.0)));
+        // As it is told from elsewhere, over a reload as well, and no longer than the silence.
+        store.set(&RoomChange { audible_volume: Some(33.3), ..RoomChange::default() }).unwrap();
+        store.reconfigure(&home.config("channel-mode = \"left\""));
+        assert_eq!(store.state().audible_volume, Volume::new(33.3));
+        home.save(&store);
+        assert_eq!(home.start("").state().audible_volume, Volume::new(33.3));
+        store.set(&RoomChange::volume(20.0)).unwrap();
+        home.save(&store);
+        assert_eq!(home.start("").state().audible_volume, None);
+        assert_eq!(home.start("startup-volume = 0").state().audible_volume, Volume::new(20.0));
+        // A configuration that silences it.
+        store.reconfigure(&home.config("volume = 0"));
+        assert_eq!((store.state().volume, store.state().audible_volume), (Volume::SILENT, Volume::new(20.0)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod latency;
 mod lifetime;
 mod memory;
 mod refusal;
+mod rename;
 mod robust;
 mod routing;
 mod unload;

@@ -105,6 +105,12 @@ fn the_volume_of_a_sink_is_the_volume_of_its_room() {
     agree(&product, &session, "audera.Kitchen", port, 25);
     heard(&session, &recorder, 0, 25.0);
 
+    // Somebody else to nought, and up again from here.
+    set(&product, &session, port, &["volume=0%"]);
+    agree(&product, &session, "audera.Kitchen", port, 0);
+    session.run("pactl", &["set-sink-volume", "audera.Kitchen", "35%"]).unwrap();
+    agree(&product, &session, "audera.Kitchen", port, 35);
+
     // A balance is not kept: the louder channel is the room's volume. Nothing is louder than the limit.
     session.run("pactl", &["set-sink-volume", "audera.Kitchen", "10%", "60%"]).unwrap();
     agree(&product, &session, "audera.Kitchen", port, 60);

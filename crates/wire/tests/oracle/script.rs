@@ -143,12 +143,15 @@ impl<'a> Script<'a> {
     /// A change of the room, often one that is refused.
     pub fn change(&mut self) -> RoomChange {
         let mut change = RoomChange::default();
-        match self.below(6) {
+        match self.below(9) {
             0 => change.volume = Some(f64::from(self.byte())),
             1 => change.volume_step = Some(f64::from(self.byte()) - 128.0),
             2 => change.mute = Some(self.below(2) == 0),
             3 => change.name = Some(self.text()),
             4 => change.groups = Some(vec![self.text(), "Up".to_owned()]),
+            5 => change.volume_step_db = Some(f64::from(self.byte()) - 128.0),
+            6 => change.audible_volume = Some(f64::from(self.byte())),
+            7 => (change.remove_groups, change.add_groups) = (vec!["Up".to_owned()], vec![self.text()]),
             _ => change.max_volume = Some(f64::from(self.byte())),
         }
         change

@@ -31,6 +31,11 @@ impl Desk {
         Some(Desk { session, product, _alone: alone })
     }
 
+    /// On a host that has been started.
+    pub fn on(session: Session, product: Product, alone: Alone) -> Self {
+        Desk { session, product, _alone: alone }
+    }
+
     /// A player of this room that throws its sound away.
     pub fn room(&self, name: &str, args: &[&str]) -> Room {
         self.player(name, &[&["--access", "open"], args].concat())
@@ -50,7 +55,14 @@ impl Desk {
 
     /// Starts `auderad` and waits until it has its name.
     pub fn auderad(&self) -> Process {
-        let mut process = self.session.spawn(self.auderad_command()).unwrap();
+        self.auderad_on(&self.session)
+    }
+
+    /// The same on another host.
+    pub fn auderad_on(&self, session: &Session) -> Process {
+        let mut command = session.command(Product::program("auderad").unwrap());
+        command.args(["--log", "debug"]);
+        let mut process = session.spawn(command).unwrap();
         let log = process.log().to_owned();
         process.wait_until("auderad", || std::fs::read_to_string(&log).ok()?.contains("ready").then_some(())).unwrap();
         process

@@ -1,5 +1,6 @@
 //! `auderad` on a real bus with real players: what is set is there, what is asked is answered, and nothing harms it.
 
+mod agree;
 mod desk;
 mod exporters;
 mod groups;

@@ -41,6 +41,15 @@ fn every_property_is_set_read_back_and_seen_at_the_player() {
     desk.busctl_ok(&["call", AUDERA, &path, PLAYER, "Set", "a{sv}", "2", "Volume", "d", "50", "Muted", "b", "true"]);
     assert!(desk.told_by(&bath).contains("volume=50%\nmute=on"));
     assert_eq!(desk.busctl_ok(&["call", "--", AUDERA, &path, PLAYER, "StepVolume", "d", "-5"]), "d 45");
+    // Two at once both count.
+    let step = |decibels: &str| {
+        let mut command = desk.session.command("busctl");
+        command.args(["--user", "call", "--", AUDERA, &path, PLAYER, "StepVolumeDecibels", "d", decibels]);
+        desk.session.spawn(command).unwrap()
+    };
+    let presses = [step("-30"), step("-30")];
+    desk.wait_for("/players/Bath", PLAYER, "Volume", "d 4.5");
+    presses.into_iter().for_each(|press| drop(press.stop()));
     // What a peer of its own sets is seen here.
     let mut command = desk.product.command(&desk.session);
     command.args(["set", &bath.address, "volume=20%", "--state-dir"]).arg(desk.session.dir().join("state/remote"));
