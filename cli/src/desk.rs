@@ -130,6 +130,22 @@ impl Desk {
         }
     }
 
+    /// Whether anybody knows how loud this room or group is, which was found just now.
+    ///
+    /// # Errors
+    /// It is not there, and has not been since `auderad` began.
+    pub async fn is_known(&self, name: &str) -> Result<(), Failure> {
+        let house = self.look().await?;
+        match house.target(name)? {
+            Target::Room(room) => room.known(),
+            Target::Group(group) => {
+                let is_heard = |room: &&Room| room.is_there() && group.members.contains(&room.name);
+                let nobody = || Failure::Unreachable(format!("no room of {} is there", group.name));
+                house.rooms.iter().find(is_heard).map(drop).ok_or_else(nobody)
+            }
+        }
+    }
+
     /// A room or group that is known, ready to be set.
     ///
     /// # Errors

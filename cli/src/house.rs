@@ -57,6 +57,21 @@ impl Room {
     pub fn is_known(&self) -> bool {
         self.is_there() || !self.id.is_empty()
     }
+
+    /// The same as a result.
+    ///
+    /// # Errors
+    /// It has not been there; why.
+    pub fn known(&self) -> Result<(), Failure> {
+        if self.is_known() { Ok(()) } else { Err(self.missing("is not known")) }
+    }
+
+    /// It is not there, so `what`.
+    pub fn missing(&self, what: &str) -> Failure {
+        let why = if self.reason.is_empty() { &self.state } else { &self.reason };
+        let text = format!("{} {what}: {why}", self.name);
+        if self.state == "refused" { Failure::NotPaired(text) } else { Failure::Unreachable(text) }
+    }
 }
 
 /// A group. Its JSON is documented in docs/cli.md.

@@ -12,9 +12,10 @@ use crate::output;
 /// # Errors
 /// There is no such room, or it does not take it.
 pub async fn volume(args: &VolumeArgs) -> Result<(), Failure> {
-    let fader = Desk::open().await?.fader(&args.target).await?;
+    let desk = Desk::open().await?;
+    let fader = desk.fader(&args.target).await?;
     match args.volume {
-        None => {}
+        None => desk.is_known(&args.target).await?,
         Some(Amount::Percent(percent)) => fader.set_volume(percent).await?,
         Some(Amount::Step(points)) => drop(fader.step(points).await?),
         Some(Amount::Decibels(decibels)) => drop(fader.step_decibels(decibels).await?),
@@ -62,8 +63,9 @@ pub async fn delay(args: &DelayArgs) -> Result<(), Failure> {
     let desk = Desk::open().await?;
     let room = desk.room(&args.room).await?;
     let player = desk.player(&room).await?;
-    if let Some(delay) = args.delay {
-        player.set_output_delay(delay.0).await?;
+    match args.delay {
+        Some(delay) => player.set_output_delay(delay.0).await?,
+        None => room.known()?,
     }
     let delay = player.output_delay().await.map_err(audera_dbus::Error::from)?;
     output::line(&format!("{}: {delay} ms", output::harmless(&room.name)))
@@ -77,8 +79,9 @@ pub async fn channel(args: &ChannelArgs) -> Result<(), Failure> {
     let desk = Desk::open().await?;
     let room = desk.room(&args.room).await?;
     let player = desk.player(&room).await?;
-    if let Some(mode) = args.mode {
-        player.set_channel_mode(mode.name()).await?;
+    match args.mode {
+        Some(mode) => player.set_channel_mode(mode.name()).await?,
+        None => room.known()?,
     }
     let mode = player.channel_mode().await.map_err(audera_dbus::Error::from)?;
     output::line(&format!("{}: {mode}", output::harmless(&room.name)))
@@ -92,8 +95,7 @@ pub async fn identify(args: &RoomArgs) -> Result<(), Failure> {
     let desk = Desk::open().await?;
     let room = desk.room(&args.room).await?;
     if !room.is_there() {
-        let why = if room.reason.is_empty() { room.state.clone() } else { room.reason.clone() };
-        return Err(Failure::Unreachable(format!("{} cannot be heard: {why}", room.name)));
+        return Err(room.missing("cannot be heard"));
     }
     Ok(desk.player(&room).await?.identify().await?)
 }

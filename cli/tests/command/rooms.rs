@@ -66,6 +66,10 @@ fn what_is_set_is_seen_at_the_player() {
     site.wait_for("Shy", "refused");
     let error = site.refused(4, &["volume", "Shy", "40%"]);
     assert!(error.contains("trusted.toml"), "{error}");
+    // Nobody knows how loud it is, so nothing is told of it either.
+    for words in [&["volume", "Shy"][..], &["delay", "Shy"], &["channel", "Shy"], &["identify", "Shy"]] {
+        site.refused(4, words);
+    }
     drop(kitchen);
     site.wait_for("Kitchen", "away");
     site.refused(3, &["volume", "Kitchen", "40%"]);

@@ -63,7 +63,10 @@ impl Desk {
     fn plan(&mut self, path: &OwnedObjectPath, interface: &Definition, request: &Request) -> Result<Plan, Error> {
         if interface.name == player::DEFINITION.name {
             let order = player::Order::read(request)?;
-            let key = self.room(path)?.0;
+            let (key, room) = self.room(path)?;
+            if order == player::Order::Identify && room.present().is_none() {
+                return Err(self.absent(room));
+            }
             Ok(self.plan_for_room(key, order))
         } else if interface.name == group::DEFINITION.name {
             let order = group::Order::read(request)?;

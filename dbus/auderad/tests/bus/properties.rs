@@ -113,6 +113,8 @@ fn errors_have_names_and_say_what_to_do() {
         let error = refused(room, property, &[value]);
         assert!(words.iter().all(|word| error.contains(word)), "{room} {property} {value}: {error}");
     }
+    let error = desk.busctl_refused(&["call", AUDERA, &format!("{ROOT}/players/Shy"), PLAYER, "Identify"]);
+    assert!(error.contains("trusted.toml"), "a chime that nobody hears: {error}");
     let reason = desk.get("/players/Shy", PLAYER, "Reason");
     assert!(reason.contains("paired"), "{reason}");
     drop(kitchen);
