@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use audera_dbus::source::{Order, Source};
-use audera_dbus::{Bus, Exporter, names, sink, source};
+use audera_dbus::source::{Input, Order, Source, Statistics};
+use audera_dbus::{Bus, Error, Exporter, names, sink, source};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,6 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             target: target.to_owned(),
             playing: false,
             latency_ms: 80.0,
+            level: (-120.0, -120.0),
             rooms: Vec::new(),
         };
         sinks.show(&names::sink_path(node), &sink::DEFINITION, shown.values());
@@ -27,8 +28,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     sinks.own(&names::of_process(names::SINKS, 1), false).await?;
 
     let mut exporter = Exporter::connect(Bus::Session).await?;
+    let input = |name: &str, description: &str, kind| Input {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        kind,
+        profile: String::new(),
+        default: name == "alsa_input.line",
+    };
     let mut shown = Source {
         name,
+        inputs: vec![
+            input("alsa_input.line", "Line In", "source"),
+            input("alsa_input.tv", "Television set", "digital"),
+            input("alsa_output", "Loudspeakers", "monitor"),
+        ],
         input: "alsa_input.line".to_owned(),
         target: vec!["Kitchen".to_owned()],
         playing: false,
@@ -36,6 +49,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         refused: None,
         codec: "auto",
         latency_ms: 100.0,
+        fixed_latency_ms: None,
+        level: (-120.0, -120.0),
+        statistics: Statistics { rooms: 1, ..Statistics::default() },
         rooms: vec![BTreeMap::from([("sync_error_us", 1.5)])],
     };
     let path = names::OWN_SOURCE.try_into()?;
@@ -46,8 +62,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::select! {
             call = exporter.next() => {
                 let Some(call) = call else { return Ok(()) };
-                let order = Order::read(&call.request);
+                let mut order = Order::read(&call.request);
                 match &order {
+                    Ok(Order::WatchLevel) => shown.level = (-6.0, -9.0),
+                    Ok(Order::Input(None)) => shown.input = "alsa_input.line".to_owned(),
+                    Ok(Order::Input(Some(name))) if shown.inputs.iter().any(|input| input.name == *name) => shown.input.clone_from(name),
+                    Ok(Order::Input(Some(name))) => order = Err(Error::NotFound(format!("there is no input \"{name}\""))),
+                    Ok(Order::Codec(codec)) => shown.codec = codec,
+                    Ok(Order::FixedLatency(ms)) => shown.fixed_latency_ms = *ms,
                     Ok(Order::Start) => (shown.playing, shown.stopped) = (true, false),
                     Ok(Order::Stop) => (shown.playing, shown.stopped) = (false, true),
                     Ok(Order::Target(names)) => shown.target.clone_from(names),

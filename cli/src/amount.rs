@@ -53,6 +53,28 @@ impl FromStr for Milliseconds {
     }
 }
 
+/// How long sound takes from an input to the loudspeakers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Latency {
+    /// What the rooms need.
+    Auto,
+    /// Milliseconds, 20 to 2000.
+    Fixed(f64),
+}
+
+impl FromStr for Latency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let latency = number(text.strip_suffix("ms").unwrap_or(text)).filter(|ms| (20.0..=2000.0).contains(ms));
+        latency.map(Self::Fixed).ok_or_else(|| "a latency is auto, or 20 to 2000 (ms)".to_owned())
+    }
+}
+
 fn number(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|number| number.is_finite())
 }
@@ -84,5 +106,17 @@ mod tests {
         assert_eq!("-12.5ms".parse(), Ok(Milliseconds(-12.5)));
         assert_eq!("120".parse(), Ok(Milliseconds(120.0)));
         assert!("501".parse::<Milliseconds>().is_err() && "1s".parse::<Milliseconds>().is_err());
+    }
+
+    #[test]
+    fn a_latency_is_a_time_or_left_to_the_rooms() {
+        for (text, latency) in
+            [("auto", Latency::Auto), ("60", Latency::Fixed(60.0)), ("2000 ms", Latency::Fixed(2000.0))]
+        {
+            assert_eq!(text.parse(), Ok(latency), "{text}");
+        }
+        for text in ["", "19", "2001", "fast", "NaN"] {
+            assert!(text.parse::<Latency>().unwrap_err().contains("20 to 2000"), "{text}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
-use crate::amount::{Amount, Milliseconds};
+use crate::amount::{Amount, Latency, Milliseconds};
 use crate::complete;
 
 /// Shows and sets the rooms of this home.
@@ -17,7 +17,7 @@ use crate::complete;
 #[command(name = "audera", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit status: 0 done, 1 failed, 2 wrong command line or a value that is not accepted, 3 the room or auderad \
-                        cannot be reached, 4 the room does not trust this user and host, 5 there is no such room, group or source."
+                        cannot be reached, 4 the room does not trust this user and host, 5 there is no such room, group, source or input."
 )]
 pub struct Cli {
     /// What to do.
@@ -47,7 +47,7 @@ pub enum Command {
     Delay(DelayArgs),
     /// Choose which channel is heard where in a room, or tell it.
     Channel(ChannelArgs),
-    /// Play a short sound in a room, so that one hears which it is.
+    /// Play a short sound in a room, so that one hears which it is: at its volume, but at 40 % at least, as far as its limit allows.
     Identify(RoomArgs),
     /// Start, stop and show the inputs that this machine streams to rooms.
     #[command(subcommand)]
@@ -67,7 +67,8 @@ pub enum Command {
     ///
     /// Keys: up and down choose a room or group, left and right (or - and +) move its volume by 5 %, m mutes it, i has it play a
     /// short sound, q ends. It shows what plays, by how much the room believes to be out of time and how that was in the last half
-    /// minute, its buffer, how well it knows the sender's clock, and what came too late or was lost.
+    /// minute, its buffer, how well it knows the sender's clock, and what came too late or was lost; the level of what this machine plays there, and
+    /// its sources with theirs.
     Top,
     /// Tell a shell's completion what fits.
     #[command(hide = true)]
@@ -240,14 +241,27 @@ impl ChannelMode {
 /// What `audera source` does.
 #[derive(Debug, Subcommand)]
 pub enum SourceCommand {
-    /// Show the sources of this machine: what they take in, where they stream it, and how they are.
+    /// Show the sources of this machine: what they take in and how loud that is, where they stream it, and how they are.
     List(ListArgs),
+    /// Capture another input, or show those there are.
+    ///
+    /// It is moved as a mixer moves a recording, and kept over restarts. Inputs are called by their names or by their descriptions; that which is captured
+    /// is marked with an asterisk.
+    Input(InputArgs),
     /// Stream until it is stopped; a source that waits for a signal waits for it again.
     Start(SourceArgs),
     /// Do not stream until it is started.
     Stop(SourceArgs),
     /// Stream to these rooms and groups from now on, or tell to which.
     Target(TargetArgs),
+    /// Encode otherwise until the source is loaded anew, or tell how.
+    ///
+    /// Rooms that get another format by that are silent for a moment.
+    Codec(CodecArgs),
+    /// Have another latency until the source is loaded anew, or tell which was asked for.
+    ///
+    /// Rooms that play glide there.
+    Latency(LatencyArgs),
 }
 
 /// A source.
@@ -256,6 +270,49 @@ pub struct SourceArgs {
     /// The source; may be left out where there is one only.
     #[arg(add = ArgValueCandidates::new(complete::sources))]
     pub source: Option<String>,
+}
+
+/// Arguments of `audera source input`.
+#[derive(Debug, Args)]
+pub struct InputArgs {
+    /// The source; may be left out where there is one only.
+    #[arg(value_name = "SOURCE", add = ArgValueCandidates::new(complete::sources_and_inputs))]
+    pub source: Option<String>,
+
+    /// The input.
+    #[arg(value_name = "INPUT", add = ArgValueCandidates::new(complete::inputs))]
+    pub input: Option<String>,
+
+    /// Capture what is captured where nothing is asked for: what the configuration names, or else the default input.
+    #[arg(long, conflicts_with = "input")]
+    pub default: bool,
+
+    /// Print the inputs as a JSON array on one line.
+    #[arg(long, conflicts_with_all = ["input", "default"])]
+    pub json: bool,
+}
+
+/// Arguments of `audera source codec`.
+#[derive(Debug, Args)]
+pub struct CodecArgs {
+    /// The source.
+    #[arg(add = ArgValueCandidates::new(complete::sources))]
+    pub source: String,
+
+    /// What its sound is to be sent as.
+    pub codec: Option<Codec>,
+}
+
+/// Arguments of `audera source latency`.
+#[derive(Debug, Args)]
+pub struct LatencyArgs {
+    /// The source.
+    #[arg(add = ArgValueCandidates::new(complete::sources))]
+    pub source: String,
+
+    /// 20 to 2000, from the input to the loudspeakers; or auto: what the rooms need.
+    #[arg(value_name = "MS")]
+    pub latency: Option<Latency>,
 }
 
 /// Arguments of `audera source target`.
@@ -272,6 +329,28 @@ pub struct TargetArgs {
     /// Stream to none but those that dial in.
     #[arg(long, conflicts_with = "rooms")]
     pub none: bool,
+}
+
+/// What sound is sent as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Codec {
+    /// Opus where the stream and the room allow it, PCM elsewhere.
+    Auto,
+    /// As it is.
+    Pcm,
+    /// Opus; nothing where that is not possible.
+    Opus,
+}
+
+impl Codec {
+    /// As D-Bus has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pcm => "pcm",
+            Self::Opus => "opus",
+        }
+    }
 }
 
 /// Arguments of `audera play`.

@@ -95,6 +95,25 @@ pub fn sources() -> Vec<CompletionCandidate> {
     })
 }
 
+/// What the sources of this machine could capture.
+pub fn inputs() -> Vec<CompletionCandidate> {
+    let house = ask(async { everything(&connect().await?).await });
+    candidates(&house, |house| {
+        // They are the same for all of them.
+        let inputs = house.sources.first().into_iter().flat_map(|source| &source.inputs);
+        inputs.map(|input| (input.name.as_str(), input.description.clone())).collect()
+    })
+}
+
+/// The sources; where there is one only, which may be left out, also its inputs.
+pub fn sources_and_inputs() -> Vec<CompletionCandidate> {
+    let mut found = sources();
+    if found.len() == 1 {
+        found.extend(inputs());
+    }
+    found
+}
+
 /// Files, whatever has been typed.
 pub fn files(_: &OsStr) -> Vec<CompletionCandidate> {
     vec![CompletionCandidate::new(FILE)]

@@ -15,7 +15,7 @@ pub mod exit {
     pub const UNREACHABLE: u8 = 3;
     /// The room does not trust this user and host.
     pub const NOT_PAIRED: u8 = 4;
-    /// There is no such room, group or source.
+    /// There is no such room, group, source or input.
     pub const NOT_FOUND: u8 = 5;
 }
 

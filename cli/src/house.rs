@@ -72,16 +72,55 @@ pub struct Group {
     pub muted: bool,
 }
 
+/// How loud something is, dB of full scale.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(f64, f64)")]
+pub struct Level {
+    pub peak_dbfs: f64,
+    pub rms_dbfs: f64,
+}
+
+impl From<(f64, f64)> for Level {
+    fn from((peak_dbfs, rms_dbfs): (f64, f64)) -> Self {
+        Level { peak_dbfs, rms_dbfs }
+    }
+}
+
+impl Level {
+    /// Whether nothing at all is heard: D-Bus knows nothing quieter.
+    pub fn is_silent(&self) -> bool {
+        self.peak_dbfs <= -120.0
+    }
+}
+
+/// Something that can be captured. Its JSON is documented in docs/cli.md.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Input {
+    pub name: String,
+    pub description: String,
+    pub kind: String,
+    pub profile: String,
+    pub default: bool,
+}
+
 /// A sink of this machine. Its JSON is documented in docs/cli.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all(serialize = "snake_case", deserialize = "PascalCase"))]
 pub struct Sink {
+    /// Its name on the bus.
+    #[serde(skip)]
+    pub service: String,
+    #[serde(skip)]
+    pub path: String,
     pub name: String,
     pub node: String,
     pub target: String,
     pub state: String,
     #[serde(rename(serialize = "latency_ms"))]
     pub latency: f64,
+    /// While somebody watches it.
+    pub level: Option<Level>,
     pub rooms: Vec<Map<String, Json>>,
 }
 
@@ -95,6 +134,7 @@ pub struct Source {
     #[serde(skip)]
     pub path: String,
     pub name: String,
+    pub inputs: Vec<Input>,
     pub input: String,
     pub target: Vec<String>,
     pub state: String,
@@ -102,7 +142,44 @@ pub struct Source {
     pub codec: String,
     #[serde(rename(serialize = "latency_ms"))]
     pub latency: f64,
+    #[serde(rename(serialize = "fixed_latency_ms"), serialize_with = "unless_as_needed")]
+    pub fixed_latency: f64,
+    /// While somebody watches it.
+    pub level: Option<Level>,
+    pub statistics: Figures,
     pub rooms: Vec<Map<String, Json>>,
+}
+
+/// A latency that was asked for; null if it is what the rooms need, for which D-Bus has 0.
+fn unless_as_needed<S: serde::Serializer>(latency: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if *latency > 0.0 { serializer.serialize_some(latency) } else { serializer.serialize_none() }
+}
+
+impl Source {
+    /// What people call that which is captured.
+    pub fn input_description(&self) -> &str {
+        let input = self.inputs.iter().find(|input| input.name == self.input);
+        input.map_or(&self.input, |input| &input.description)
+    }
+
+    /// The `node.name` of the input that somebody calls so: by that name, or by its description.
+    ///
+    /// # Errors
+    /// Several are described so.
+    pub fn input_named<'a>(&'a self, name: &'a str) -> Result<&'a str, Failure> {
+        // The source knows best what is an input by its name.
+        if self.inputs.iter().any(|input| input.name == name) {
+            return Ok(name);
+        }
+        match &named(&self.inputs, name, |input| &input.description)[..] {
+            [] => Ok(name),
+            [input] => Ok(&input.name),
+            many => {
+                let names = list(many.iter().map(|input| input.name.as_str()));
+                Err(Failure::Usage(format!("several inputs are called \"{name}\": say which of {names}")))
+            }
+        }
+    }
 }
 
 /// All that is known.
@@ -113,6 +190,9 @@ pub struct House {
     pub sinks: Vec<Sink>,
     pub sources: Vec<Source>,
 }
+
+/// What has a level: its name on the bus, its path and its interface.
+pub type Meter = (String, String, &'static str);
 
 /// A room or a group.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +211,11 @@ impl House {
                 house.rooms = read(objects, player::DEFINITION.name, |room: &mut Room, path| room.path = path);
                 house.groups = read(objects, group::DEFINITION.name, |group: &mut Group, path| group.path = path);
             }
-            house.sinks.extend(read(objects, sink::DEFINITION.name, |_: &mut Sink, _| {}));
+            let of_service = |sink: &mut Sink, path| {
+                sink.path = path;
+                service.clone_into(&mut sink.service);
+            };
+            house.sinks.extend(read(objects, sink::DEFINITION.name, of_service));
             let of_service = |source: &mut Source, path| {
                 source.path = path;
                 service.clone_into(&mut source.service);
@@ -149,6 +233,21 @@ impl House {
             group.members.sort_by_key(|name| name.to_lowercase());
         }
         house
+    }
+
+    /// The same without levels, which change all the time while somebody else watches them.
+    pub fn without_levels(mut self) -> Self {
+        self.sinks.iter_mut().for_each(|sink| sink.level = None);
+        self.sources.iter_mut().for_each(|source| source.level = None);
+        self
+    }
+
+    /// The sinks and sources whose levels are of interest: where they are, and their interface.
+    pub fn levels(&self) -> Vec<Meter> {
+        let sinks = self.sinks.iter().filter(|sink| sink.state == "playing");
+        let sinks = sinks.map(|sink| (sink.service.clone(), sink.path.clone(), sink::DEFINITION.name));
+        let sources = self.sources.iter().map(|source| (source.service.clone(), source.path.clone()));
+        sinks.chain(sources.map(|(service, path)| (service, path, source::DEFINITION.name))).collect()
     }
 
     /// The room of this name.

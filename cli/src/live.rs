@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use audera_dbus::names;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use futures_util::stream::{BoxStream, select};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -14,7 +15,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream};
 
 use crate::desk::{is_ours, managed_objects, services, start};
 use crate::error::Failure;
-use crate::house::House;
+use crate::house::{House, Meter};
 use crate::objects::{Objects, properties};
 
 /// Signals that wait to be looked at.
@@ -187,6 +188,17 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// Has levels told for the next ten seconds. Who does not know how to, or has gone, has none.
+pub async fn watch_levels(connection: &Connection, levels: &[Meter]) {
+    let ask = |(service, path, interface): &Meter| {
+        let (connection, service, path, interface) = (connection.clone(), service.clone(), path.clone(), *interface);
+        async move {
+            connection.call_method(Some(service.as_str()), path.as_str(), Some(interface), "WatchLevel", &()).await
+        }
+    };
+    join_all(levels.iter().map(ask)).await.into_iter().for_each(drop);
 }
 
 /// All that is on the bus now.

@@ -10,7 +10,7 @@ use crate::cli::Cli;
 use crate::error::Failure;
 
 /// When what the pages say has changed last.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-11-23";
 
 /// What every page says of exit status, surroundings and where to read on.
 const TAIL: &str = r#".SH "EXIT STATUS"
@@ -31,7 +31,7 @@ The room or auderad is not there, or does not answer.
 The room does not trust this user and host.
 .TP
 5
-There is no such room, group or source.
+There is no such room, group, source or input.
 .SH ENVIRONMENT
 .TP
 NO_COLOR

@@ -79,6 +79,7 @@ fn json(value: &Value<'_>) -> Json {
         Value::Signature(signature) => Json::from(signature.to_string()),
         Value::Value(inner) => json(inner),
         Value::Array(items) => items.iter().map(json).collect(),
+        Value::Structure(fields) => fields.fields().iter().map(json).collect(),
         Value::Dict(entries) => {
             let entry = |(key, value): (&Value<'_>, &Value<'_>)| match json(key) {
                 Json::String(key) => Some((key, json(value))),

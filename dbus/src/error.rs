@@ -11,7 +11,7 @@ pub enum Error {
     Bus(zbus::Error),
     /// The value is not accepted.
     InvalidValue(String),
-    /// There is no such room or group.
+    /// There is no such room, group or input.
     NotFound(String),
     /// The room does not trust this user and host.
     NotPaired(String),

@@ -5,19 +5,22 @@ use std::collections::HashMap;
 use serde::Serialize;
 use zbus::zvariant::{OwnedValue, Value};
 
-use crate::definition::{Definition, read};
+use crate::definition::{Definition, method, read};
+use crate::error::Error;
+use crate::export::Request;
 use crate::values::{Values, figures};
 
 /// The interface.
 pub const DEFINITION: Definition = Definition {
     name: "org.audera.Sink1",
-    methods: &[],
+    methods: &[method("WatchLevel", &[], &[])],
     properties: &[
         read("Name", "s"),
         read("Node", "s"),
         read("Target", "s"),
         read("State", "s"),
         read("Latency", "d"),
+        read("Level", "(dd)"),
         read("Rooms", "aa{sv}"),
     ],
 };
@@ -35,6 +38,8 @@ pub struct Sink<R> {
     pub playing: bool,
     /// `Latency`, ms.
     pub latency_ms: f64,
+    /// `Level`: peak and RMS, dB of full scale.
+    pub level: (f64, f64),
     /// Reports of its rooms: flat structs with the keys of docs/status.md.
     pub rooms: Vec<R>,
 }
@@ -49,8 +54,29 @@ impl<R: Serialize> Sink<R> {
             ("Target", Value::from(self.target.clone())),
             ("State", Value::from(if self.playing { "playing" } else { "idle" })),
             ("Latency", Value::from(self.latency_ms)),
+            ("Level", Value::from(self.level)),
             ("Rooms", rooms(&self.rooms)),
         ])
+    }
+}
+
+/// What a sink is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To tell its level for ten seconds.
+    WatchLevel,
+}
+
+impl Order {
+    /// What a call asks for.
+    ///
+    /// # Errors
+    /// Something that no sink does.
+    pub fn read(request: &Request) -> Result<Self, Error> {
+        match request {
+            Request::Call { method: "WatchLevel", .. } => Ok(Self::WatchLevel),
+            other => Err(Error::NotSupported(format!("{} is not known here", other.member()))),
+        }
     }
 }
 
@@ -63,6 +89,9 @@ pub(crate) fn rooms(reports: &[impl Serialize]) -> Value<'static> {
 /// A sink, for those who ask.
 #[zbus::proxy(interface = "org.audera.Sink1", assume_defaults = false, gen_blocking = false)]
 pub trait Sink1 {
+    /// Has its level told for ten seconds.
+    fn watch_level(&self) -> Result<(), Error>;
+
     /// What applications show.
     #[zbus(property)]
     fn name(&self) -> zbus::Result<String>;
@@ -78,6 +107,9 @@ pub trait Sink1 {
     /// From the sink to the loudspeakers, ms.
     #[zbus(property)]
     fn latency(&self) -> zbus::Result<f64>;
+    /// Peak and RMS of what is played to it, dB of full scale.
+    #[zbus(property)]
+    fn level(&self) -> zbus::Result<(f64, f64)>;
     /// How each room fares.
     #[zbus(property)]
     fn rooms(&self) -> zbus::Result<Vec<HashMap<String, OwnedValue>>>;

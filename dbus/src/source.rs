@@ -9,20 +9,24 @@ use crate::definition::{Definition, method, read, set};
 use crate::error::Error;
 use crate::export::Request;
 use crate::sink::rooms;
-use crate::values::Values;
+use crate::values::{Values, figures};
 
 /// The interface.
 pub const DEFINITION: Definition = Definition {
     name: "org.audera.Source1",
-    methods: &[method("Start", &[], &[]), method("Stop", &[], &[])],
+    methods: &[method("Start", &[], &[]), method("Stop", &[], &[]), method("WatchLevel", &[], &[])],
     properties: &[
         read("Name", "s"),
-        read("Input", "s"),
+        read("Inputs", "aa{sv}"),
+        set("Input", "s"),
         set("Target", "as"),
         read("State", "s"),
         read("Reason", "s"),
-        read("Codec", "s"),
+        set("Codec", "s"),
         read("Latency", "d"),
+        set("FixedLatency", "d"),
+        read("Level", "(dd)"),
+        read("Statistics", "a{sv}"),
         read("Rooms", "aa{sv}"),
     ],
 };
@@ -32,6 +36,8 @@ pub const DEFINITION: Definition = Definition {
 pub struct Source<R> {
     /// `Name`.
     pub name: String,
+    /// `Inputs`.
+    pub inputs: Vec<Input>,
     /// `Input`.
     pub input: String,
     /// `Target`.
@@ -46,8 +52,68 @@ pub struct Source<R> {
     pub codec: &'static str,
     /// `Latency`, ms.
     pub latency_ms: f64,
+    /// `FixedLatency`, ms; `None` if it is what the rooms need.
+    pub fixed_latency_ms: Option<f64>,
+    /// `Level`: peak and RMS, dB of full scale.
+    pub level: (f64, f64),
+    /// `Statistics`.
+    pub statistics: Statistics,
     /// Reports of its rooms: flat structs with the keys of docs/status.md.
     pub rooms: Vec<R>,
+}
+
+/// Something that a machine can capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The `node.name`.
+    pub name: String,
+    /// What people call it.
+    pub description: String,
+    /// What it is: see the introspection XML.
+    pub kind: &'static str,
+    /// The profile of its sound card, as people call it; empty where there is none.
+    pub profile: String,
+    /// Whether it is captured where nothing else is asked for.
+    pub default: bool,
+}
+
+impl Input {
+    fn values(&self) -> HashMap<String, Value<'static>> {
+        let values = [
+            ("name", Value::from(self.name.clone())),
+            ("description", Value::from(self.description.clone())),
+            ("kind", Value::from(self.kind)),
+            ("profile", Value::from(self.profile.clone())),
+            ("default", Value::from(self.default)),
+        ];
+        values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
+/// How a source's stream fares, in all its rooms together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Statistics {
+    /// Where the latency glides to, ms.
+    pub latency_target_ms: f64,
+    /// Frames that were discarded because this machine was held up.
+    pub discarded_frames: u64,
+    /// Rooms that the stream is for.
+    pub rooms: u64,
+    /// Those of them in which it plays.
+    pub playing_rooms: u64,
+    /// Packets that were too late before they could be sent.
+    pub dropped_packets: u64,
+    /// Packets that came too late, in part at least.
+    pub late_packets: u64,
+    /// Packets that never came.
+    pub lost_packets: u64,
+    /// Times that a room ran dry.
+    pub underruns: u64,
+    /// Times that a room had to jump.
+    pub resyncs: u64,
+    /// The largest sync error of 99 % of the last minute among the rooms, us; `None` while nothing sounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_p99_us: Option<f64>,
 }
 
 impl<R: Serialize> Source<R> {
@@ -62,32 +128,51 @@ impl<R: Serialize> Source<R> {
         };
         Values::from([
             ("Name", Value::from(self.name.clone())),
+            ("Inputs", Value::from(self.inputs.iter().map(Input::values).collect::<Vec<_>>())),
             ("Input", Value::from(self.input.clone())),
             ("Target", Value::from(self.target.clone())),
             ("State", Value::from(state)),
             ("Reason", Value::from(self.refused.clone().unwrap_or_default())),
             ("Codec", Value::from(self.codec)),
             ("Latency", Value::from(self.latency_ms)),
+            ("FixedLatency", Value::from(self.fixed_latency_ms.unwrap_or(0.0))),
+            ("Level", Value::from(self.level)),
+            ("Statistics", Value::from(figures(&self.statistics))),
             ("Rooms", rooms(&self.rooms)),
         ])
     }
 }
 
 /// What a source is told to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Order {
     /// To stream.
     Start,
     /// Not to stream.
     Stop,
+    /// To tell its level for ten seconds.
+    WatchLevel,
+    /// To capture this; `None` is what it captures if nobody has asked for anything else.
+    Input(Option<String>),
     /// To stream to these.
     Target(Vec<String>),
+    /// To encode with one of [`CODECS`].
+    Codec(&'static str),
+    /// To have this latency, ms; `None` is what the rooms need.
+    FixedLatency(Option<f64>),
 }
+
+/// The codecs that can be chosen.
+pub const CODECS: [&str; 3] = ["auto", "pcm", "opus"];
 
 /// The most names in a target.
 const MOST: usize = 128;
 /// The longest of them, bytes: a host's name with its port.
 const LONGEST: usize = 263;
+/// The longest `node.name`, bytes.
+const LONGEST_NODE: usize = 1024;
+/// Latencies that can be chosen, ms.
+const LATENCIES: std::ops::RangeInclusive<f64> = 20.0..=2000.0;
 
 impl Order {
     /// What a call asks for.
@@ -98,6 +183,35 @@ impl Order {
         match request {
             Request::Call { method: "Start", .. } => Ok(Self::Start),
             Request::Call { method: "Stop", .. } => Ok(Self::Stop),
+            Request::Call { method: "WatchLevel", .. } => Ok(Self::WatchLevel),
+            Request::Set { property: "Input", value } => {
+                let name = String::try_from(value.try_clone()?)?;
+                if name.len() > LONGEST_NODE || name.chars().any(char::is_control) {
+                    let accepted =
+                        format!("accepted: the name of one of Inputs, of at most {LONGEST_NODE} bytes, or nothing");
+                    return Err(Error::InvalidValue(format!("Input cannot be that; {accepted}")));
+                }
+                Ok(Self::Input((!name.is_empty()).then_some(name)))
+            }
+            Request::Set { property: "Codec", value } => {
+                let wanted = String::try_from(value.try_clone()?)?;
+                let codec = CODECS.into_iter().find(|codec| *codec == wanted);
+                codec.map(Self::Codec).ok_or_else(|| {
+                    Error::InvalidValue(format!("Codec cannot be that; accepted: {}", CODECS.join(", ")))
+                })
+            }
+            Request::Set { property: "FixedLatency", value } => {
+                let ms = f64::try_from(value.try_clone()?)?;
+                if ms != 0.0 && !LATENCIES.contains(&ms) {
+                    let accepted = format!(
+                        "accepted: {} to {} ms, or 0 for what the rooms need",
+                        LATENCIES.start(),
+                        LATENCIES.end()
+                    );
+                    return Err(Error::InvalidValue(format!("FixedLatency cannot be {ms}; {accepted}")));
+                }
+                Ok(Self::FixedLatency((ms != 0.0).then_some(ms)))
+            }
             Request::Set { property: "Target", value } => {
                 let names = Vec::<String>::try_from(value.try_clone()?)?;
                 let fits = |name: &String| (1..=LONGEST).contains(&name.len()) && !name.chars().any(char::is_control);
@@ -121,13 +235,21 @@ pub trait Source1 {
     fn start(&self) -> Result<(), Error>;
     /// Does not stream until `start`.
     fn stop(&self) -> Result<(), Error>;
+    /// Has its level told for ten seconds.
+    fn watch_level(&self) -> Result<(), Error>;
 
     /// Its name.
     #[zbus(property)]
     fn name(&self) -> zbus::Result<String>;
+    /// What can be captured.
+    #[zbus(property)]
+    fn inputs(&self) -> zbus::Result<Vec<HashMap<String, OwnedValue>>>;
     /// What is captured.
     #[zbus(property)]
     fn input(&self) -> zbus::Result<String>;
+    /// Captures another one; nothing is what it captures by itself.
+    #[zbus(property)]
+    fn set_input(&self, name: &str) -> Result<(), Error>;
     /// Where it streams to.
     #[zbus(property)]
     fn target(&self) -> zbus::Result<Vec<String>>;
@@ -143,9 +265,24 @@ pub trait Source1 {
     /// What it is encoded as.
     #[zbus(property)]
     fn codec(&self) -> zbus::Result<String>;
+    /// Encodes as another one.
+    #[zbus(property)]
+    fn set_codec(&self, codec: &str) -> Result<(), Error>;
     /// From the input to the loudspeakers, ms.
     #[zbus(property)]
     fn latency(&self) -> zbus::Result<f64>;
+    /// The latency that was asked for, ms; 0 is what the rooms need.
+    #[zbus(property)]
+    fn fixed_latency(&self) -> zbus::Result<f64>;
+    /// Asks for one.
+    #[zbus(property)]
+    fn set_fixed_latency(&self, ms: f64) -> Result<(), Error>;
+    /// Peak and RMS of what is captured, dB of full scale.
+    #[zbus(property)]
+    fn level(&self) -> zbus::Result<(f64, f64)>;
+    /// How the stream fares.
+    #[zbus(property)]
+    fn statistics(&self) -> zbus::Result<HashMap<String, OwnedValue>>;
     /// How each room fares.
     #[zbus(property)]
     fn rooms(&self) -> zbus::Result<Vec<HashMap<String, OwnedValue>>>;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Access, ListenAddress, LogLevel, OutputChoice, RoomName, Subscription};
+use crate::config::{Access, ListenAddress, LogLevel, MixerChoice, MixerDevice, OutputChoice, RoomName, Subscription};
 
 /// Exit codes of `audera-player`.
 pub mod exit {
@@ -42,6 +42,14 @@ pub struct Cli {
     /// Play to pipewire[:TARGET], alsa[:DEVICE], file:PATH.wav or null [default: pipewire].
     #[arg(long, value_name = "OUTPUT")]
     pub output: Option<OutputChoice>,
+
+    /// With an ALSA output: have the card's own mixer turn the volume, by this element (such as Digital).
+    #[arg(long, value_name = "ELEMENT")]
+    pub mixer: Option<MixerChoice>,
+
+    /// Where that element is, as amixer -D takes it [default: the mixer of the output's card].
+    #[arg(long, value_name = "MIXER")]
+    pub mixer_device: Option<MixerDevice>,
 
     /// Listen for senders here [default: [::]:6528].
     #[arg(long, value_name = "ADDR:PORT")]
@@ -155,6 +163,8 @@ impl Cli {
         crate::config::Layer {
             name: self.name.clone(),
             output: self.output.clone(),
+            mixer: self.mixer.clone(),
+            mixer_device: self.mixer_device.clone(),
             listen: self.listen,
             access: self.access,
             subscribe: (!self.subscribe.is_empty()).then(|| self.subscribe.clone()),

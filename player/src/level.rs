@@ -1,13 +1,15 @@
 //! Volume, mute and channel mode on the samples, in the audio thread: from one setting to the next by a short ramp.
 //!
-//! A room at full volume in stereo has its samples left as they are, bit by bit.
+//! A room at full volume in stereo has its samples left as they are, bit by bit. Where the card's own mixer has a part in the volume, `mixer` says
+//! what samples are multiplied by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use audera_wire::{ChannelMode, RoomState, Volume};
 
 use crate::chime::Chime;
+use crate::mixer::Orders;
 
 /// Length of a ramp, s: long enough to be no click, short enough to follow a hand on a slider.
 const RAMP: f64 = 0.025;
@@ -16,39 +18,87 @@ const RAMP: f64 = 0.025;
 #[derive(Debug)]
 pub struct Level {
     packed: AtomicU64,
+    /// The word whose ramp is over.
+    reached: AtomicU64,
+    /// Audio threads that look, or are about to.
+    levellers: AtomicUsize,
     /// How often the chime was rung, above the bits of its gain.
     chimes: AtomicU64,
+    /// Who shares the volume with us, if anybody does.
+    mixer: Option<Arc<Orders>>,
 }
 
 /// The least volume of a chime, where the room's largest volume allows it: who looks for a room that is mute is to hear it as well.
-const CHIME: f64 = 60.0;
+const CHIME: f64 = 40.0;
 
 impl Level {
     /// The level of a state.
     #[must_use]
     pub fn new(state: &RoomState) -> Arc<Self> {
-        Arc::new(Level { packed: AtomicU64::new(packed(state)), chimes: AtomicU64::new(0) })
+        let gain = if state.mute { 0.0 } else { state.volume.gain() };
+        Self::at(packed(gain, state.channel_mode), None)
+    }
+
+    /// Silence, until the card's mixer has been set, by these orders, and knows what there is left to do.
+    #[must_use]
+    pub fn behind(mixer: Arc<Orders>) -> Arc<Self> {
+        Self::at(packed(0.0, ChannelMode::Stereo), Some(mixer))
+    }
+
+    fn at(packed: u64, mixer: Option<Arc<Orders>>) -> Arc<Self> {
+        Arc::new(Level {
+            packed: AtomicU64::new(packed),
+            reached: AtomicU64::new(packed),
+            levellers: AtomicUsize::new(0),
+            chimes: AtomicU64::new(0),
+            mixer,
+        })
     }
 
     /// Takes the level of another state.
     pub fn set(&self, state: &RoomState) {
-        // One word, so that a gain is never seen with the mode of another.
-        self.packed.store(packed(state), Ordering::Relaxed);
+        match &self.mixer {
+            None => self.put(if state.mute { 0.0 } else { state.volume.gain() }, state.channel_mode),
+            Some(mixer) => mixer.aim(state),
+        }
     }
 
     /// Has the chime sound in the room of this state. One that sounds already goes on instead.
     pub fn ring(&self, state: &RoomState) {
-        let gain = state.volume.max(Volume::nearest(CHIME)).min(state.max_volume).gain();
+        let volume = state.volume.max(Volume::nearest(CHIME)).min(state.max_volume);
+        match &self.mixer {
+            None => self.ring_at(volume.gain()),
+            Some(mixer) => mixer.ring(volume),
+        }
+    }
+
+    /// Has samples multiplied by `gain` from now on. For one thread only.
+    pub(crate) fn put(&self, gain: f32, mode: ChannelMode) {
+        // One word, so that a gain is never seen with the mode of another. In one order with the number of levellers: who comes now either sees
+        // this word or is counted by `has_arrived`.
+        self.packed.store(packed(gain, mode), Ordering::SeqCst);
+    }
+
+    /// Has the chime sound, multiplied by `gain`. For one thread only.
+    pub(crate) fn ring_at(&self, gain: f32) {
         let rung = (self.chimes.load(Ordering::Relaxed) >> 32).wrapping_add(1);
-        // Rung by one thread only.
         self.chimes.store(rung << 32 | u64::from(gain.to_bits()), Ordering::Relaxed);
+    }
+
+    /// Whether an audio thread is there to be heard.
+    pub(crate) fn has_leveller(&self) -> bool {
+        self.levellers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether the audio thread multiplies by what was put last; what it has written before is still in its device's buffer.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.reached.load(Ordering::Acquire) == self.packed.load(Ordering::Relaxed)
     }
 }
 
 /// Gain in the lower half, channel mode in the upper.
-fn packed(state: &RoomState) -> u64 {
-    let gain = if state.mute { 0.0 } else { state.volume.gain() };
-    let mode = ChannelMode::ALL.iter().position(|mode| *mode == state.channel_mode).unwrap_or(0);
+fn packed(gain: f32, mode: ChannelMode) -> u64 {
+    let mode = ChannelMode::ALL.iter().position(|known| *known == mode).unwrap_or(0);
     (mode as u64) << 32 | u64::from(gain.to_bits())
 }
 
@@ -94,7 +144,9 @@ impl Leveller {
     /// heard before.
     #[must_use]
     pub fn new(level: Arc<Level>, channels: usize, rate: u32) -> Self {
-        let seen = level.packed.load(Ordering::Relaxed);
+        level.levellers.fetch_add(1, Ordering::SeqCst);
+        let seen = level.packed.load(Ordering::SeqCst);
+        level.reached.store(seen, Ordering::Release);
         let rung = level.chimes.load(Ordering::Relaxed);
         let now = matrix(seen, channels);
         let ramp = ((f64::from(rate) * RAMP) as u32).max(1);
@@ -133,6 +185,9 @@ impl Leveller {
             self.left -= 1;
             transform(&self.now, frame);
         }
+        if self.left == 0 {
+            self.level.reached.store(self.seen, Ordering::Release);
+        }
         if rest.is_empty() {
             return;
         }
@@ -144,6 +199,12 @@ impl Leveller {
             [0.0, 0.0, 0.0, 0.0] => rest.fill(0.0),
             now => rest.chunks_exact_mut(self.channels).for_each(|frame| transform(&now, frame)),
         }
+    }
+}
+
+impl Drop for Leveller {
+    fn drop(&mut self) {
+        self.level.levellers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -258,6 +319,25 @@ mod tests {
         }
         let steepest = heard.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
         assert!(steepest < 1.01 / 1_200.0, "a step of {steepest}");
+    }
+
+    #[test]
+    fn it_is_known_when_a_ramp_is_over() {
+        let level = Level::new(&room(100.0));
+        assert!(!level.has_leveller() && level.has_arrived());
+        let mut leveller = Leveller::new(level.clone(), 2, RATE);
+        level.set(&room(40.0));
+        for _ in 0..3 {
+            assert!(level.has_leveller() && !level.has_arrived());
+            leveller.apply(&mut [1.0; 2 * 400]);
+        }
+        assert!(level.has_arrived());
+        level.set(&room(50.0));
+        drop(leveller);
+        assert!(!level.has_leveller());
+        // Another one begins where it should.
+        let _leveller = Leveller::new(level.clone(), 2, RATE);
+        assert!(level.has_arrived());
     }
 
     #[test]

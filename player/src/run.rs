@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -19,6 +20,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::level::Level;
 use crate::log::LogControl;
+use crate::mixer::{Mixer, Started, Turned};
 use crate::network::Network;
 use crate::notify::ServiceManager;
 use crate::output;
@@ -66,8 +68,15 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
     }
 
     let store = RoomStore::open(&config);
-    let level = Level::new(store.state());
-    let (speaker, device) = Speaker::new(output::from_config(&config), level.clone(), config.idle_release);
+    let (level, mixer) = match config.mixer.clone() {
+        None => (Level::new(store.state()), None),
+        Some(name) => {
+            let Started { mixer, level, turns } = Mixer::start(name, store.state())?;
+            (level, Some((mixer, turns)))
+        }
+    };
+    let output = output::from_config(&config, mixer.as_ref().map(|(mixer, _)| mixer.clone()));
+    let (speaker, device) = Speaker::new(output, level.clone(), config.idle_release);
     let room = Room::new(config, store, level, speaker);
     let config = room.config();
     let mut renamed = room.announced();
@@ -80,6 +89,9 @@ async fn live(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()>
         outside.spawn_local(network.clone().subscribe(subscription));
     }
     inside.spawn_local(device);
+    if let Some((mixer, turns)) = mixer {
+        inside.spawn_local(follow_mixer(room.clone(), mixer, turns));
+    }
     inside.spawn_local(room.clone().live());
     inside.spawn_local(network.clone().part_from_outdated());
     inside.spawn_local({
@@ -157,6 +169,15 @@ async fn tell_state(manager: ServiceManager, room: Rc<Room>) {
             manager.status(&line);
             told = line;
         }
+    }
+}
+
+/// Has the room follow hands on the card's mixer, as far as it may. Ends when the thread that speaks with the mixer does.
+async fn follow_mixer(room: Rc<Room>, mixer: Arc<Mixer>, mut turns: watch::Receiver<Turned>) {
+    while turns.changed().await.is_ok() {
+        let turned = *turns.borrow_and_update();
+        let state = room.turned(&turned);
+        mixer.answer(turned.number, &state);
     }
 }
 

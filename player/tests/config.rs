@@ -103,7 +103,7 @@ fn every_key_is_read_and_printed_so_that_it_can_be_read_again() {
     assert!(!config.discovery);
     assert_eq!(config.idle_release, Duration::from_millis(2500));
     assert_eq!(config.output_delay, Span::from_micros(-12_500));
-    assert_eq!((config.volume.percent(), config.max_volume.percent()), (40.0, 80.0));
+    assert_eq!((config.volume, config.max_volume.percent()), (Volume::new(40.0), 80.0));
     assert_eq!((config.channel_mode, config.startup_volume), (ChannelMode::Mono, Volume::new(25.0)));
     assert_eq!(config.pin, [RoomKey::MaxVolume, RoomKey::Groups]);
     assert_eq!(config.alsa, AlsaConfig { period: Duration::from_millis(5), buffer: Duration::from_millis(20) });
@@ -164,11 +164,49 @@ fn the_state_folder_is_the_units_or_the_users() {
     );
 }
 
+#[test]
+fn the_mixer_is_that_of_the_card_behind_the_output() {
+    let machine = Machine::new();
+    let mixer = |arguments: &[&str]| {
+        let mixer = machine.load(arguments).unwrap().mixer;
+        mixer.map(|mixer| (mixer.device.clone(), mixer.to_string()))
+    };
+    assert_eq!(mixer(&[]), None);
+    for (pcm, device) in [
+        ("hw:0", "hw:0"),
+        ("hw:0,1", "hw:0"),
+        ("plughw:CARD=sndrpihifiberry,DEV=0", "hw:sndrpihifiberry"),
+        ("surround51:DEV=0,CARD=DAC", "hw:DAC"),
+        ("kitchen", "kitchen"),
+        ("dac:0", "dac:0"),
+        ("default", "default"),
+    ] {
+        let found = mixer(&["--output", &format!("alsa:{pcm}"), "--mixer", "Digital"]);
+        assert_eq!(found, Some((device.to_owned(), "Digital".to_owned())), "{pcm}");
+    }
+    machine.write("system.toml", "output = \"alsa:kitchen\"\nmixer = \"'PCM',1\"\nmixer-device = \"hw:1\"\n");
+    assert_eq!(mixer(&[]), Some(("hw:1".into(), "PCM,1".into())));
+    let printed = machine.load(&[]).unwrap().to_string();
+    assert!(printed.contains("mixer = \"PCM,1\"\nmixer-device = \"hw:1\"\n"), "{printed}");
+    assert_eq!(mixer(&["--mixer", "none", "--output", "null"]), None);
+    for output in ["pipewire", "file:/tmp/room.wav", "null"] {
+        let error = machine.load(&["--output", output]).unwrap_err();
+        assert!(
+            error.contains(&format!("mixer = \"PCM,1\": the output {output} has no mixer"))
+                && error.contains("alsa:hw:0"),
+            "{error}"
+        );
+    }
+    machine.write("system.toml", "output = \"alsa:kitchen\"\nmixer-device = \"hw:1\"\n");
+    let error = machine.load(&[]).unwrap_err();
+    assert!(error.contains("mixer-device = \"hw:1\": of which element?"), "{error}");
+}
+
 /// A wrong file, and what is said about it after the file's name.
 const WRONG: &[(&str, &str)] = &[
     (
         "outptu = \"alsa\"",
-        ":1:1: unknown key \"outptu\" (did you mean \"output\"?); accepted keys: name, output, listen, access, groups, volume, channel-mode, max-volume, startup-volume, pin, subscribe, state-dir, discovery, policy, idle-release, output-delay, log, alsa",
+        ":1:1: unknown key \"outptu\" (did you mean \"output\"?); accepted keys: name, output, mixer, mixer-device, listen, access, groups, volume, channel-mode, max-volume, startup-volume, pin, subscribe, state-dir, discovery, policy, idle-release, output-delay, log, alsa",
     ),
     (
         "name = \"A\"\nstate_dir = \"/x\"",
@@ -197,6 +235,11 @@ const WRONG: &[(&str, &str)] = &[
         "# Küche\n  output   = \"hdmi\"",
         ":2:14: key \"output\" cannot be \"hdmi\": there is no output \"hdmi\"; accepted: \"pipewire[:TARGET]\", \"alsa[:DEVICE]\", \"file:PATH.wav\" or \"null\"",
     ),
+    (
+        "mixer = \"\"",
+        ":1:9: key \"mixer\" cannot be \"\": that names no element (1 to 43 bytes); accepted: the name of an element such as \"Digital\"",
+    ),
+    ("mixer-device = \"\"", ":1:16: key \"mixer-device\" cannot be \"\": that names no mixer; accepted: "),
     ("output = \"alsa:\"", ":1:10: key \"output\" cannot be \"alsa:\": nothing follows \"alsa:\"; accepted: "),
     (
         "output = \"file:/etc/passwd\"",

@@ -16,7 +16,7 @@ fn high_rates_and_many_channels_arrive_in_their_places() {
     let player = product.player(&session, "Archive", &["--access", "open", "--output", &output]).unwrap();
     let args = "audera.codec = pcm audera.latency.msec = 500 stream.props = { audio.rate = 192000 audio.channels = 8 }";
     let _sinks = product.module(&session, "sink", args).unwrap();
-    session.wait_for_ports(&["audera.Archive:playback_SR".into()]).unwrap();
+    session.sink_port("audera.Archive", "SR").unwrap();
 
     let file = session.dir().join("noise.wav");
     let noise = sound::decorrelated_noise(48_000, 8, 6.0, 0.2, 5);

@@ -71,7 +71,7 @@ fn everywhere_plays_in_both_rooms_in_time() {
     let kitchen = product.room(&session, &NullSink::new("Kitchen"), "Kitchen", &[]).unwrap();
     let living_room = product.room(&session, &NullSink::new("Living Room"), "Living Room", &[]).unwrap();
     let _sinks = product.module(&session, "sink", "").unwrap();
-    session.wait_for_ports(&["audera.Everywhere:playback_FL".into()]).unwrap();
+    session.sink_port("audera.Everywhere", "FL").unwrap();
 
     let minutes =
         std::env::var("AUDERA_MINUTES").map_or(1.0, |minutes| minutes.parse().expect("AUDERA_MINUTES is a number"));
@@ -184,7 +184,7 @@ fn a_file_output_holds_what_was_played() {
     let output = format!("file:{}", written.display());
     let player = product.player(&session, "Archive", &["--access", "open", "--output", &output]).unwrap();
     let _sinks = product.module(&session, "sink", "audera.codec = pcm audera.latency.msec = 1000").unwrap();
-    session.wait_for_ports(&["audera.Archive:playback_FL".into()]).unwrap();
+    session.sink_port("audera.Archive", "FL").unwrap();
     let ports = ["audera.Archive:monitor_FL", "audera.Archive:monitor_FR", "Metronome:monitor_FL"];
     let mut recorder = session.record(&ports).unwrap();
 
@@ -244,8 +244,9 @@ fn a_room_goes_back_to_the_sink_it_was_taken_from() {
     let _kitchen = product.room(&session, &NullSink::new("Kitchen"), "Kitchen", &[]).unwrap();
     let _bath = product.room(&session, &NullSink::new("Bath"), "Bath", &[]).unwrap();
     let _sinks = product.module(&session, "sink", "").unwrap();
-    let ports = ["audera.Kitchen:playback_FL".into(), "audera.Everywhere:playback_FL".into()];
-    session.wait_for_ports(&ports).unwrap();
+    for sink in ["audera.Kitchen", "audera.Everywhere"] {
+        session.sink_port(sink, "FL").unwrap();
+    }
     let (_, music) = noise_file(&session, 20.0, 9);
     let _music = session.play(&music, "audera.Kitchen").unwrap();
     session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();

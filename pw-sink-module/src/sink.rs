@@ -1,6 +1,6 @@
 //! One sink: its node in the graph and its stream to the rooms behind it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use audera_clock::{SenderTime, Span};
@@ -10,7 +10,7 @@ use audera_pw::{
     Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
 use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};
-use audera_sender::{GroupState, Hub, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target};
+use audera_sender::{GroupState, Hub, Level, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target, WatchedLevel};
 
 use crate::arguments::Arguments;
 use crate::volume::says;
@@ -23,6 +23,10 @@ pub(crate) struct Sink {
     node: Node,
     stream: Rc<Stream>,
     playing: Rc<Cell<bool>>,
+    /// How loud what is played to it is.
+    level: RefCell<Option<WatchedLevel>>,
+    /// Its stream, as told last.
+    status: RefCell<Option<StreamStatus>>,
     /// The latency that the graph knows.
     reported: Cell<Span>,
     /// What its volume is to say; `None` before anything is known of the rooms.
@@ -49,7 +53,7 @@ impl Sink {
         volume_set: impl Fn(&NodeVolume) + 'static,
     ) -> Result<Self, Error> {
         let description = description.to_owned();
-        let (tap, stream) = hub
+        let (mut tap, stream) = hub
             .open_stream(StreamConfig {
                 title: description.clone(),
                 rate: arguments.sender.rate,
@@ -60,6 +64,7 @@ impl Sink {
                 gate: None,
             })
             .map_err(Error::module)?;
+        let level = RefCell::new(tap.take_level());
         let channels = Channel::usual(usize::from(arguments.sender.channels));
         let width = channels.len();
         let stream = Rc::new(stream);
@@ -83,6 +88,8 @@ impl Sink {
             node,
             stream,
             playing,
+            level,
+            status: RefCell::default(),
             reported,
             shown: Cell::new(None),
             ready,
@@ -90,15 +97,29 @@ impl Sink {
         })
     }
 
-    /// What is shown of it on D-Bus; `status` is that of its stream, once there is one.
-    pub(crate) fn on_bus(&self, status: Option<&StreamStatus>) -> Values {
+    /// What is shown of it on D-Bus.
+    pub(crate) fn on_bus(&self) -> Values {
         let (node, target) = self.names.clone();
+        let status = self.status.borrow();
+        let status = status.as_ref();
         let latency = status.map_or(self.reported.get(), |status| status.latency);
         let rooms: Vec<RoomReport> =
             status.iter().flat_map(|status| status.members.iter().map(RoomReport::from)).collect();
         let playing = status.is_some_and(|status| status.active);
         let latency_ms = latency.as_secs_f64() * 1e3;
-        Object { name: self.description.clone(), node, target, playing, latency_ms, rooms }.values()
+        let level = self.level.borrow().as_ref().map_or(Level::SILENCE, WatchedLevel::level).shown();
+        Object { name: self.description.clone(), node, target, playing, latency_ms, level, rooms }.values()
+    }
+
+    /// Somebody watches its level, which is to be [told](Self::tick_level) from now on.
+    pub(crate) fn watch_level(&self) {
+        self.level.borrow_mut().iter_mut().for_each(WatchedLevel::watch);
+    }
+
+    /// To be called once in a [`WatchedLevel::PERIOD`] while it is watched: whether its level has changed, and whether it is watched further.
+    pub(crate) fn tick_level(&self) -> (bool, bool) {
+        let mut level = self.level.borrow_mut();
+        level.as_mut().map_or((false, false), |level| (level.tick(), level.is_watched()))
     }
 
     /// Calls it otherwise, as its room or group is called now; `set` is what the user has set of its properties. The name of its node stays.
@@ -147,6 +168,7 @@ impl Sink {
 
     /// Shows how the rooms fare as properties of the node, and lets the latency that applications see follow the one that is played with.
     pub(crate) fn show(&self, status: &StreamStatus) -> Result<(), Error> {
+        self.status.replace(Some(status.clone()));
         let off = (status.latency - self.reported.get()).abs();
         if off >= NOTABLE || (off >= NOTABLE_AT_REST && status.latency == status.latency_target) {
             self.node.set_latency(status.latency.to_duration().into())?;

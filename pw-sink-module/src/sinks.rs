@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use audera_dbus::{names as bus, sink};
+use audera_dbus::sink::{self, Order};
+use audera_dbus::{Call, Error as Refusal, names as bus};
 use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
 use audera_pw_sender::{Hosted, Objects, SOFTWARE, host_name};
-use audera_sender::{EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Target};
+use audera_sender::{EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Target, WatchedLevel};
 
 use crate::arguments::Arguments;
 use crate::names;
@@ -46,6 +47,9 @@ struct Inner {
     timer: Option<Timer>,
     /// Rings when the hand has left a volume.
     hand: Option<Timer>,
+    /// Runs while somebody watches a level; whether it does.
+    levels: Option<Timer>,
+    watched: bool,
     /// For the handlers of the sinks.
     this: Weak<RefCell<Inner>>,
     core: Core,
@@ -104,6 +108,8 @@ impl Sinks {
             hosted: None,
             timer: None,
             hand: None,
+            levels: None,
+            watched: false,
             this: Weak::new(),
             core,
         }));
@@ -115,18 +121,21 @@ impl Sinks {
         let timer = host.main_loop().timer(with_inner(Inner::look_again))?;
         timer.arm_every(LOOK_AGAIN)?;
         let hand = host.main_loop().timer(with_inner(Inner::show_volumes))?;
+        let levels = host.main_loop().timer(with_inner(Inner::tell_levels))?;
         let weak = Rc::downgrade(&inner);
         let hosted = Hosted::start(host, config, move |event| on(&weak, |inner| inner.heard(event)))?;
         hosted.hub.follow(|_| {});
         if discovers {
             hosted.hub.discover();
         }
+        let weak = Rc::downgrade(&inner);
+        let objects = Objects::start(host, &hosted.hub, bus::SINKS, move |call| on(&weak, |inner| inner.called(call)))?;
         {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);
             inner.hand = Some(hand);
-            // Nothing can be told to a sink.
-            inner.objects = Some(Objects::start(host, &hosted.hub, bus::SINKS, drop)?);
+            inner.levels = Some(levels);
+            inner.objects = Some(objects);
             inner.hosted = Some(hosted);
         }
         Ok(Sinks { _inner: inner })
@@ -163,9 +172,7 @@ impl Inner {
                 if let Err(error) = shown.sink.show(&status) {
                     self.log.debug(format_args!("the state of {} cannot be shown: {error}", shown.sink.description));
                 }
-                if let Some(objects) = &self.objects {
-                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus(Some(&status)));
-                }
+                self.show(shown);
             }
             HubEvent::Room { key, state, settled } => {
                 self.rooms.told(key, state, settled);
@@ -325,9 +332,8 @@ impl Inner {
                 if let Err(error) = shown.sink.call(room, &description, &self.arguments.sender.properties) {
                     self.log.warn(format_args!("the new name \"{description}\" cannot be shown: {error}"));
                 }
-                // One that plays is shown with how it does, in a moment.
-                if let Some(objects) = self.objects.as_ref().filter(|_| !shown.sink.is_playing()) {
-                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus(None));
+                if let Some(objects) = &self.objects {
+                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus());
                 }
             }
             return;
@@ -344,11 +350,9 @@ impl Inner {
             Ok(sink) => {
                 self.log.info(format_args!("\"{description}\" appears"));
                 self.troubles.remove(&purpose);
-                if let Some(objects) = &self.objects {
-                    objects.show(bus::sink_path(&node_name), &sink::DEFINITION, sink.on_bus(None));
-                }
                 let shown =
                     Shown { sink, node_name, idle_since: None, moved: Cell::default(), fader: RefCell::default() };
+                self.show(&shown);
                 self.sinks.insert(purpose, shown);
                 self.show_volumes();
             }
@@ -381,6 +385,55 @@ impl Inner {
     /// The sinks of which this is so.
     fn those(&self, is_so: impl Fn(&For, &Shown) -> bool) -> Vec<For> {
         self.sinks.iter().filter(|(purpose, shown)| is_so(purpose, shown)).map(|(purpose, _)| purpose.clone()).collect()
+    }
+
+    /// Shows a sink on D-Bus as it is now.
+    fn show(&self, shown: &Shown) {
+        if let Some(objects) = &self.objects {
+            objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus());
+        }
+    }
+
+    /// Somebody on D-Bus wants something of a sink.
+    fn called(&mut self, call: Call) {
+        let shown = self.sinks.values().find(|shown| bus::sink_path(&shown.node_name) == call.path);
+        let done = match (Order::read(&call.request), shown) {
+            (Ok(Order::WatchLevel), Some(shown)) => {
+                shown.sink.watch_level();
+                self.watch_levels(true);
+                Ok(())
+            }
+            (Ok(_), None) => Err(Refusal::NotFound("the sink has gone just now".to_owned())),
+            (Err(refusal), _) => Err(refusal),
+        };
+        call.reply.answer(done);
+    }
+
+    /// Tells the levels that somebody watches, for as long as anybody does.
+    fn tell_levels(&mut self) {
+        let mut watched = false;
+        for shown in self.sinks.values() {
+            let (changed, further) = shown.sink.tick_level();
+            if changed {
+                self.show(shown);
+            }
+            watched |= further;
+        }
+        self.watch_levels(watched);
+    }
+
+    fn watch_levels(&mut self, watched: bool) {
+        // Whoever asks again and again does not put the next telling off.
+        if std::mem::replace(&mut self.watched, watched) == watched {
+            return;
+        }
+        let set = self
+            .levels
+            .as_ref()
+            .map(|timer| if watched { timer.arm_every(WatchedLevel::PERIOD) } else { timer.disarm() });
+        if let Some(Err(error)) = set {
+            self.log.warn(format_args!("levels are not told: {error}"));
+        }
     }
 
     fn take_off_bus(&self, shown: &Shown) {

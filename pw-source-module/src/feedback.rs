@@ -90,10 +90,18 @@ fn captured(graph: &Graph<'_>) -> Vec<Input> {
     inputs
 }
 
-/// The name of what is captured; of several, of the first.
-pub(crate) fn input_name(graph: &Graph<'_>) -> Option<String> {
+/// What is captured; of several, the first.
+pub(crate) fn input<'a>(graph: &Graph<'a>) -> Option<&'a Node> {
     let id = captured(graph).first()?.id;
-    graph.nodes.iter().find(|node| node.id == id).and_then(Node::name).map(str::to_owned)
+    graph.nodes.iter().find(|node| node.id == id)
+}
+
+/// Why the source must not capture this node, if so.
+pub(crate) fn refusal_of(node: u32, graph: &Graph<'_>, targets: &Targets<'_>) -> Option<String> {
+    let moved = Link { id: u32::MAX, output_node: node, input_node: graph.capture };
+    let others = graph.links.iter().filter(|link| link.input_node != graph.capture);
+    let links: Vec<Link> = others.copied().chain([moved]).collect();
+    find(&Graph { links: &links, ..*graph }, targets).map(|refusal| refusal.text)
 }
 
 /// Whether sound for this room reaches a room of the source. "Everywhere" is all rooms, whichever they are.
@@ -193,6 +201,19 @@ mod tests {
         let links = [link(2, CAPTURE)];
         assert!(refusal(&nodes, &links, &["Kitchen"]).is_some());
         assert_eq!(refusal(&nodes, &links, &["Bath"]), None);
+    }
+
+    #[test]
+    fn what_would_be_refused_is_known_beforehand() {
+        let nodes = nodes();
+        let links = [link(LINE_IN, CAPTURE), link(PLAYER, SPEAKERS)];
+        let of = |node, rooms: &[&str]| {
+            let includes = |room: &str| rooms.contains(&room);
+            let graph = Graph { nodes: &nodes, links: &links, capture: CAPTURE };
+            refusal_of(node, &graph, &Targets { any: !rooms.is_empty(), includes: &includes })
+        };
+        assert!(of(SPEAKERS, &["Desk"]).is_some_and(|text| text.contains("speakers")));
+        assert_eq!((of(SPEAKERS, &["Kitchen"]), of(LINE_IN, &["Desk"])), (None, None));
     }
 
     #[test]

@@ -31,10 +31,13 @@
 //!
 //! `init` and all event handlers run on the host's main loop; the closure made in `source` runs on the data loop and copies the
 //! cycle into the [`audera_sender::Tap`]; level, gate and encoding are the network thread's, which belongs to
-//! [`audera_sender::Hub`].
+//! [`audera_sender::Hub`]. Files are written on its helpers.
 
 mod arguments;
+mod choice;
 mod feedback;
+mod inputs;
+mod orders;
 mod source;
 
 use audera_pw::{Args, Error, Module, ModuleHost, Properties};

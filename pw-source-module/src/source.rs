@@ -1,60 +1,78 @@
-//! The source: its capture in the graph, its stream to the rooms, and the eye on feedback.
+//! The source: its capture in the graph, its stream to the rooms, and the eye on feedback. What it is told to do is in `orders`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use audera_clock::{SenderTime, Span};
-use audera_dbus::source::{DEFINITION, Order, Source as Object};
-use audera_dbus::{Call, names};
+use audera_dbus::names;
+use audera_dbus::source::{DEFINITION, Input, Source as Object, Statistics};
 use audera_pw::{
-    Channel, Connect, Cycle, Direction, Error, ModuleHost, Offer, Properties, Registry, RegistryEvent, Stream as Node,
-    StreamEvent, Topic,
+    Channel, Connect, Cycle, Destination, Direction, Error, ModuleHost, Node as Other, Offer, Properties, Registry,
+    RegistryEvent, State, Stream as Node, StreamEvent, Timer, Topic,
 };
 use audera_pw_sender::{
     Hosted, LATENCY_PROPERTY, Objects, ROOMS_PROPERTY, RoomReport, SOFTWARE, latency_text, rooms_json,
 };
 use audera_sender::{
-    CodecChoice, EVERYWHERE, HubConfig, HubEvent, PlayerInfo, PlayerKey, Stream, StreamConfig, StreamStatus, Tap,
-    Target,
+    CodecChoice, EVERYWHERE, Encoding, HubConfig, HubEvent, Latency, Level, MemberState, PlayerInfo, PlayerKey, Stream,
+    StreamConfig, StreamStatus, Tap, Target, WatchedLevel,
 };
 use zbus::zvariant::OwnedObjectPath;
 
 use crate::arguments::Arguments;
-use crate::feedback::{Graph, Judge, Targets, Verdict, input_name};
+use crate::choice::Choice;
+use crate::feedback::{Graph, Judge, Targets, Verdict, input};
+use crate::inputs::{find, inputs, kind};
+use crate::orders::Wish;
 
 /// Why a source does not play that was told to stop.
-const STOPPED: &str = "it was stopped on D-Bus: Start lets it play again";
+pub(crate) const STOPPED: &str = "it was stopped on D-Bus: Start lets it play again";
 
 /// A running source. Dropping it takes the capture away and joins the network thread.
 pub(crate) struct Source {
     _inner: Rc<RefCell<Inner>>,
 }
 
-struct Inner {
-    log: &'static Topic,
-    name: String,
-    target: Target,
+pub(crate) struct Inner {
+    pub(crate) log: &'static Topic,
+    pub(crate) name: String,
+    pub(crate) target: Target,
     players: BTreeMap<PlayerKey, PlayerInfo>,
     judge: Judge,
     active: bool,
-    /// What is captured.
-    input: String,
+    /// What could be captured, and the node that is.
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) captured: Option<Other>,
+    /// Whether it is the monitor of a sink that is captured where nothing is asked for.
+    captures_sinks: bool,
+    pub(crate) choice: Option<Choice>,
+    /// Somebody waits for the capture to be moved.
+    pub(crate) wish: Option<Wish>,
+    /// How the capture is to be connected, once it is known whether what was chosen is there.
+    waits: Option<Connect>,
     /// Why it must not play, and whether somebody has stopped it.
-    refused: Option<String>,
-    stopped: bool,
-    /// Whether it begins with a signal, by itself.
-    gated: bool,
+    pub(crate) refused: Option<String>,
+    pub(crate) stopped: bool,
+    /// Whether it begins with a signal, by itself; and what is played from before that.
+    pub(crate) gated: bool,
+    pub(crate) preroll: Span,
     /// Its stream, as told last.
     status: Option<StreamStatus>,
-    codec: CodecChoice,
-    latency: Span,
+    pub(crate) encoding: Encoding,
+    /// Whether packets have a length of their own, whatever the latency is.
+    pub(crate) packets_given: bool,
+    pub(crate) latency: Latency,
+    pub(crate) level: Option<WatchedLevel>,
+    /// Runs while the level is watched or somebody waits; whether it does.
+    pub(crate) pulse: Option<Timer>,
+    pub(crate) beats: bool,
     objects: Option<Objects>,
-    registry: Option<Registry>,
-    node: Option<Node>,
-    stream: Option<Stream>,
+    pub(crate) registry: Option<Registry>,
+    pub(crate) node: Option<Node>,
+    pub(crate) stream: Option<Stream>,
     /// After the stream that it serves.
-    hosted: Option<Hosted>,
+    pub(crate) hosted: Option<Hosted>,
 }
 
 impl Source {
@@ -67,13 +85,23 @@ impl Source {
             players: BTreeMap::new(),
             judge: Judge::default(),
             active: false,
-            input: String::new(),
+            inputs: Vec::new(),
+            captured: None,
+            captures_sinks: arguments.sender.properties.get("stream.capture.sink") == Some("true"),
+            choice: None,
+            wish: None,
+            waits: None,
             refused: None,
             stopped: false,
             gated: arguments.gate.is_some(),
+            preroll: arguments.gate.map_or(Span::ZERO, |gate| gate.preroll),
             status: None,
-            codec: arguments.sender.encoding.codec,
-            latency: arguments.sender.latency.initial(),
+            encoding: arguments.sender.encoding,
+            packets_given: arguments.sender.packets_given,
+            latency: arguments.sender.latency,
+            level: None,
+            pulse: None,
+            beats: false,
             objects: None,
             registry: None,
             node: None,
@@ -96,7 +124,7 @@ impl Source {
             hosted.hub.discover();
         }
         let sender = &arguments.sender;
-        let (tap, stream) = hosted
+        let (mut tap, stream) = hosted
             .hub
             .open_stream(StreamConfig {
                 title: arguments.name.clone(),
@@ -111,12 +139,26 @@ impl Source {
         if arguments.gate.is_none() {
             stream.begin();
         }
+        let level = tap.take_level();
+        let (choice, trouble) =
+            Choice::new(&hosted.hub, &sender.state_dir, &arguments.name, configured_input(&sender.properties));
+        if let Some(trouble) = trouble {
+            host.log()
+                .warn(format_args!("the input that was chosen for \"{}\" is not known: {trouble}", arguments.name));
+        }
         let weak = Rc::downgrade(&inner);
         let follow = move |event| on(&weak, |inner| inner.captures(&event));
         let title = format!("Audera {}", arguments.name);
         let node = Node::new(&core, &title, Direction::Input, &properties(arguments), to_tap(tap), follow)?;
         let channels = Channel::usual(usize::from(sender.channels));
-        node.connect(&Connect::new(Offer { rate: Some(sender.rate), channels }))?;
+        let connect = Connect::new(Offer { rate: Some(sender.rate), channels });
+        // Nothing else is to be captured meanwhile: it is connected when the graph is known.
+        let waits = choice.chosen().map(|_| connect.clone());
+        if waits.is_none() {
+            node.connect(&connect)?;
+        }
+        let weak = Rc::downgrade(&inner);
+        let pulse = host.main_loop().timer(move || on(&weak, Inner::beat))?;
         let weak = Rc::downgrade(&inner);
         let objects =
             Objects::start(host, &hosted.hub, names::SOURCE, move |call| on(&weak, |inner| inner.called(call)))?;
@@ -124,6 +166,7 @@ impl Source {
         let registry = Registry::new(&core, move |event| on(&weak, |inner| inner.graph_changed(&event)))?;
         {
             let mut inner = inner.borrow_mut();
+            (inner.level, inner.choice, inner.waits, inner.pulse) = (level, Some(choice), waits, Some(pulse));
             inner.registry = Some(registry);
             inner.node = Some(node);
             inner.stream = Some(stream);
@@ -190,6 +233,8 @@ impl Inner {
             StreamEvent::State { error: Some(error), .. } => {
                 self.log.error(format_args!("\"{}\" cannot capture: {error}", self.name));
             }
+            // Its node is there.
+            StreamEvent::State { old: State::Connecting, .. } => self.insist(),
             StreamEvent::ProcessPanicked => self.log.error(format_args!("\"{}\": the capture panicked", self.name)),
             _ => {}
         }
@@ -197,22 +242,107 @@ impl Inner {
 
     fn graph_changed(&mut self, event: &RegistryEvent) {
         match event {
-            RegistryEvent::DefaultSink(_) | RegistryEvent::DefaultSource(_) => {}
-            _ => self.look_for_feedback(),
+            RegistryEvent::Synced => self.connect_as_chosen(),
+            RegistryEvent::Manager => self.insist(),
+            // It was unplugged, and is back.
+            RegistryEvent::NodeAdded(node) if node.name().is_some() && node.name() == self.chosen() => self.insist(),
+            RegistryEvent::Moved(stream) if Some(*stream) == self.node.as_ref().and_then(Node::node_id) => {
+                self.moved(*stream);
+            }
+            _ => {}
+        }
+        self.look_for_feedback();
+        self.refresh_inputs();
+    }
+
+    /// The input that was chosen.
+    fn chosen(&self) -> Option<&str> {
+        self.choice.as_ref()?.chosen()
+    }
+
+    /// Connects a capture that has waited for the graph: to what was chosen, if that is there.
+    fn connect_as_chosen(&mut self) {
+        let (Some(connect), Some(node), Some(registry)) = (self.waits.take(), &self.node, &self.registry) else {
+            return;
+        };
+        let nodes = registry.nodes();
+        let chosen = self.chosen().and_then(|name| find(&nodes, name));
+        let serial = chosen.and_then(|chosen| chosen.properties.get("object.serial"));
+        let target = serial.map(|serial| Properties::new().with("target.object", serial));
+        let connected =
+            target.map_or(Ok(()), |target| node.update_properties(&target)).and_then(|()| node.connect(&connect));
+        if let Err(error) = connected {
+            self.log.error(format_args!("\"{}\" cannot capture: {error}", self.name));
+        }
+    }
+
+    /// Has the session manager link the capture to what was chosen: what it finds out by itself, it may forget.
+    fn insist(&self) {
+        let (Some(registry), Some(capture), Some(chosen)) =
+            (&self.registry, self.node.as_ref().and_then(Node::node_id), self.chosen())
+        else {
+            return;
+        };
+        let nodes = registry.nodes();
+        let Some(node) = find(&nodes, chosen) else { return };
+        let destination = Destination::Node(node.clone());
+        if registry.destination(capture).as_ref() == Some(&destination) {
+            return;
+        }
+        if let Err(error) = registry.move_stream(capture, &destination) {
+            // It is told when it comes.
+            self.log.debug(format_args!("the capture of \"{}\" is not moved to {chosen}: {error}", self.name));
+        }
+    }
+
+    /// Somebody has moved the capture, here or in a mixer: that is a choice.
+    fn moved(&mut self, capture: u32) {
+        let Some(destination) = self.registry.as_ref().and_then(|registry| registry.destination(capture)) else {
+            return;
+        };
+        let Some(choice) = &mut self.choice else { return };
+        match &destination {
+            Destination::Node(node) if kind(node).is_some() => choice.choose(node.name()),
+            Destination::Default => choice.choose(None),
+            Destination::Node(_) | Destination::Named(_) => {}
+        }
+    }
+
+    /// What is captured where nothing is chosen.
+    pub(crate) fn usual(&self) -> Option<Destination> {
+        let registry = self.registry.as_ref()?;
+        if let Some(configured) = self.choice.as_ref().and_then(|choice| choice.configured.clone()) {
+            return Some(registry.find(&configured).map_or(Destination::Named(configured), Destination::Node));
+        }
+        let default = if self.captures_sinks { registry.default_sink() } else { registry.default_source() };
+        registry.find(&default?).map(Destination::Node)
+    }
+
+    fn refresh_inputs(&mut self) {
+        let Some(registry) = &self.registry else { return };
+        let usual = match self.usual() {
+            Some(Destination::Node(node)) => node.name().map(str::to_owned),
+            _ => None,
+        };
+        let inputs = inputs(&registry.nodes(), usual.as_deref());
+        if inputs != self.inputs {
+            self.inputs = inputs;
+            self.show();
         }
     }
 
     /// Refuses to play what its own rooms play.
-    fn look_for_feedback(&mut self) {
+    pub(crate) fn look_for_feedback(&mut self) {
         let (Some(registry), Some(node), Some(stream)) = (&self.registry, &self.node, &self.stream) else { return };
         let Some(capture) = node.node_id() else { return };
         let (nodes, links) = (registry.nodes(), registry.links());
         let graph = Graph { nodes: &nodes, links: &links, capture };
         let includes = |room: &str| is_target(&self.target, &self.players, room);
         let targets = Targets { any: self.has_targets(), includes: &includes };
-        let input = input_name(&graph).unwrap_or_default();
-        let moved = input != self.input;
-        self.input = input;
+        let captured = input(&graph).cloned();
+        let name = |node: &Option<Other>| node.as_ref().and_then(Other::name).map(str::to_owned);
+        let moved = name(&captured) != name(&self.captured);
+        self.captured = captured;
         let verdict = self.judge.judge(&graph, &targets);
         let news = moved || verdict != Verdict::Unchanged;
         match verdict {
@@ -231,54 +361,29 @@ impl Inner {
         if news {
             self.show();
         }
+        self.answer_wish();
     }
 
-    /// Somebody on D-Bus wants something.
-    fn called(&mut self, call: Call) {
-        let Call { request, reply, .. } = call;
-        let (order, Some(stream), Some(hosted)) = (Order::read(&request), &self.stream, &self.hosted) else { return };
-        let done = order.map(|order| match order {
-            // One that waits for a signal goes on to do so.
-            Order::Start => {
-                self.stopped = false;
-                if self.refused.is_none() {
-                    stream.forbid(None);
-                }
-                if !self.gated {
-                    stream.begin();
-                }
-            }
-            Order::Stop => {
-                self.stopped = true;
-                if self.gated && self.refused.is_none() {
-                    stream.forbid(Some(STOPPED.to_owned()));
-                } else if !self.gated {
-                    stream.end();
-                }
-            }
-            Order::Target(names) => {
-                if !names.is_empty() {
-                    // Rooms can only be found by name if they are looked for.
-                    hosted.hub.discover();
-                }
-                self.target = Target::Named(names);
-                stream.retarget(self.target.clone());
-            }
-        });
-        self.look_for_feedback();
-        self.show();
-        reply.answer(done);
+    /// Why the source must not capture this node, if so.
+    pub(crate) fn refusal_of(&self, node: &Other) -> Option<String> {
+        let (registry, capture) = (self.registry.as_ref()?, self.node.as_ref()?.node_id()?);
+        let (nodes, links) = (registry.nodes(), registry.links());
+        let includes = |room: &str| is_target(&self.target, &self.players, room);
+        let targets = Targets { any: self.has_targets(), includes: &includes };
+        crate::feedback::refusal_of(node.id, &Graph { nodes: &nodes, links: &links, capture }, &targets)
     }
 
     /// Shows the source on D-Bus as it is now.
-    fn show(&self) {
+    pub(crate) fn show(&self) {
         let Some(objects) = &self.objects else { return };
         let Ok(path) = OwnedObjectPath::try_from(names::OWN_SOURCE) else { return };
         let members = self.status.iter().flat_map(|status| &status.members);
-        let latency = self.status.as_ref().map_or(self.latency, |status| status.latency);
+        let initial = self.latency.initial() + self.preroll;
+        let latency = self.status.as_ref().map_or(initial, |status| status.latency);
         let object = Object {
             name: self.name.clone(),
-            input: self.input.clone(),
+            inputs: self.inputs.clone(),
+            input: self.captured.as_ref().and_then(Other::name).unwrap_or_default().to_owned(),
             target: match &self.target {
                 Target::Named(names) => names.clone(),
                 Target::Everywhere | Target::Player(_) | Target::Group(_) => Vec::new(),
@@ -286,12 +391,18 @@ impl Inner {
             playing: self.active,
             stopped: self.stopped,
             refused: self.refused.clone(),
-            codec: match self.codec {
+            codec: match self.encoding.codec {
                 CodecChoice::Auto => "auto",
                 CodecChoice::Pcm => "pcm",
                 CodecChoice::Opus => "opus",
             },
             latency_ms: latency.as_secs_f64() * 1e3,
+            fixed_latency_ms: match self.latency {
+                Latency::Auto => None,
+                Latency::Fixed(latency) => Some(latency.as_secs_f64() * 1e3),
+            },
+            level: self.level.as_ref().map_or(Level::SILENCE, WatchedLevel::level).shown(),
+            statistics: self.status.as_ref().map(statistics).unwrap_or_default(),
             rooms: members.map(RoomReport::from).collect::<Vec<_>>(),
         };
         objects.show(path, &DEFINITION, object.values());
@@ -302,6 +413,33 @@ impl Inner {
         let by_name = matches!(&self.target, Target::Named(names) if !names.is_empty());
         by_name || self.players.values().any(|player| self.target.includes(player))
     }
+}
+
+/// How a stream fares, in all its rooms together.
+fn statistics(status: &StreamStatus) -> Statistics {
+    let mut sum = Statistics {
+        latency_target_ms: status.latency_target.as_secs_f64() * 1e3,
+        discarded_frames: status.discarded_frames,
+        ..Statistics::default()
+    };
+    for member in &status.members {
+        sum.rooms += 1;
+        sum.playing_rooms += u64::from(member.state == MemberState::Playing);
+        sum.dropped_packets += member.dropped_packets;
+        let Some(told) = &member.status else { continue };
+        sum.late_packets += told.late_packets;
+        sum.lost_packets += told.lost_packets;
+        sum.underruns += told.underruns;
+        sum.resyncs += told.resyncs;
+        sum.sync_p99_us = told.sync_p99_us.into_iter().chain(sum.sync_p99_us).reduce(f64::max);
+    }
+    sum
+}
+
+/// The input that the configuration names.
+fn configured_input(properties: &Properties) -> Option<String> {
+    let named = properties.get("target.object").or(properties.get("node.target"));
+    named.filter(|name| *name != "-1").map(str::to_owned)
 }
 
 /// Whether a source with this target plays to the room of this name, or to a room in the group of this name.
@@ -315,8 +453,11 @@ fn properties(arguments: &Arguments) -> Properties {
     let mut properties = Properties::new()
         .with("media.type", "Audio")
         .with("media.category", "Capture")
-        .with("media.role", "Music")
         .with("application.name", "Audera")
+        // By which session managers remember what becomes of it: no two sources are to be one to them.
+        .with("application.id", format!("org.audera.source.{}", arguments.name))
+        // Which input was chosen is kept here.
+        .with("state.restore-target", "false")
         .with("node.name", format!("audera-source.{}", arguments.name))
         .with("node.description", format!("Audera {}", arguments.name))
         .with("audera.source", arguments.name.as_str())

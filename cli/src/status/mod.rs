@@ -24,7 +24,7 @@ pub async fn run(args: &StatusArgs) -> Result<(), Failure> {
     if args.watch {
         return watch(&desk, args.json).await;
     }
-    let house = everything(&desk.connection).await?;
+    let house = everything(&desk.connection).await?.without_levels();
     if args.json { output::line(&json(&house)?) } else { print(&house, Paint::for_output()) }
 }
 
@@ -59,7 +59,7 @@ fn print(house: &House, paint: Paint) -> Result<(), Failure> {
 async fn watch(desk: &Desk, as_json: bool) -> Result<(), Failure> {
     let paint = Paint::for_output();
     let mut shown = follow(&desk.connection).await?;
-    let mut last = shown.borrow_and_update().house.clone();
+    let mut last = shown.borrow_and_update().house.clone().without_levels();
     if as_json {
         output::line(&json(&last)?)?;
     } else {
@@ -67,7 +67,10 @@ async fn watch(desk: &Desk, as_json: bool) -> Result<(), Failure> {
         output::line("")?;
     }
     loop {
-        let house = changed(&mut shown).await?.house;
+        let house = changed(&mut shown).await?.house.without_levels();
+        if house == last {
+            continue;
+        }
         if as_json {
             output::line(&json(&house)?)?;
         } else {

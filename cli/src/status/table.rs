@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::error::Failure;
 use crate::figures::{percent, plays, signed_us, us};
-use crate::house::{Group, Room, Sink, Source};
+use crate::house::{Group, Input, Level, Room, Sink, Source};
 use crate::output::{self, Kind, Paint, harmless};
 
 /// Cells under headings.
@@ -110,16 +110,41 @@ pub fn sinks(sinks: &[Sink]) -> Table {
 
 /// The sources of this machine.
 pub fn sources(sources: &[Source]) -> Table {
-    let mut table = Table::new(&["SOURCE", "STATE", "LATENCY", "INPUT", "STREAMS TO"]);
+    let mut table = Table::new(&["SOURCE", "STATE", "LEVEL", "CODEC", "LATENCY", "INPUT", "STREAMS TO"]);
     for source in sources {
         let latency = format!("{:.0} ms", source.latency);
+        let level = source.level.map(level).unwrap_or_default();
         let to = if source.reason.is_empty() { source.target.join(", ") } else { source.reason.clone() };
-        table.row(state_kind(&source.state), &[&source.name, &source.state, &latency, &source.input, &to]);
+        let cells = [&source.name, &source.state, &level, &source.codec, &latency, source.input_description(), &to];
+        table.row(state_kind(&source.state), &cells);
     }
     table
 }
 
-fn state_kind(state: &str) -> Kind {
+/// A level in few words, by its RMS.
+pub fn level(level: Level) -> String {
+    if level.is_silent() { "silent".to_owned() } else { format!("{:.1} dB", level.rms_dbfs) }
+}
+
+/// What can be captured, with a mark at what is.
+pub fn inputs(inputs: &[Input], captured: &str) -> Table {
+    let mut table = Table::new(&["", "INPUT", "KIND", "DESCRIPTION"]);
+    for input in inputs {
+        let (kind, mark) = if input.name == captured { (Kind::Good, "*") } else { (Kind::Plain, "") };
+        let mut description = input.description.clone();
+        if !input.profile.is_empty() && !description.contains(&input.profile) {
+            let _ = write!(description, ", {}", input.profile);
+        }
+        if input.default {
+            description.push_str(" (default)");
+        }
+        table.row(kind, &[mark, &input.name, &input.kind, &description]);
+    }
+    table
+}
+
+/// How well a sink or source is.
+pub fn state_kind(state: &str) -> Kind {
     match state {
         "playing" => Kind::Good,
         "refused" => Kind::Bad,

@@ -1,5 +1,8 @@
 //! Small graphs of one line.
 
+/// What a meter shows, dB: what is quieter is hardly heard beside the rest.
+const RANGE: f64 = 60.0;
+
 /// Characters that a terminal can show.
 #[derive(Debug, Clone, Copy)]
 pub struct Glyphs {
@@ -7,6 +10,8 @@ pub struct Glyphs {
     levels: &'static [char],
     /// A bar: what is full, what is not, what cannot be.
     bar: [char; 3],
+    /// The peak on a meter.
+    peak: char,
     /// Before a range.
     pub plus_minus: &'static str,
     /// Keys up and down, left and right.
@@ -16,6 +21,7 @@ pub struct Glyphs {
 const UNICODE: Glyphs = Glyphs {
     levels: &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'],
     bar: ['█', '·', ' '],
+    peak: '│',
     plus_minus: "±",
     arrows: ["↑↓", "←→"],
 };
@@ -23,6 +29,7 @@ const UNICODE: Glyphs = Glyphs {
 const ASCII: Glyphs = Glyphs {
     levels: &['_', '.', '-', '~', '^'],
     bar: ['#', '.', ' '],
+    peak: '|',
     plus_minus: "+-",
     arrows: ["up/down", "left/right"],
 };
@@ -46,6 +53,19 @@ impl Glyphs {
             cell if cell < full => self.bar[0],
             cell if cell < most => self.bar[1],
             _ => self.bar[2],
+        };
+        (0..cells).map(cell).collect()
+    }
+
+    /// A level on a scale of so many cells up to full scale: its RMS is the bar, its peak a mark.
+    pub fn meter(&self, rms_dbfs: f64, peak_dbfs: f64, cells: usize) -> String {
+        // Cells are filled as far as a level reaches into them.
+        let reach = |dbfs: f64| ((1.0 + dbfs / RANGE).clamp(0.0, 1.0) * cells as f64).ceil() as usize;
+        let (full, peak) = (reach(rms_dbfs), reach(peak_dbfs));
+        let cell = |cell: usize| match cell {
+            cell if cell < full => self.bar[0],
+            cell if cell + 1 == peak => self.peak,
+            _ => self.bar[1],
         };
         (0..cells).map(cell).collect()
     }
@@ -74,6 +94,15 @@ mod tests {
         assert_eq!(ASCII.bar(40.0, 100.0, 10), "####......");
         assert_eq!(ASCII.bar(40.0, 60.0, 10), "####..    ");
         assert_eq!(UNICODE.bar(100.0, 100.0, 3), "███");
+    }
+
+    #[test]
+    fn a_meter_shows_rms_and_peak_up_to_full_scale() {
+        assert_eq!(ASCII.meter(-30.0, -12.0, 10), "#####..|..");
+        assert_eq!(ASCII.meter(-120.0, -120.0, 10), "..........");
+        assert_eq!(ASCII.meter(-59.0, -59.0, 10), "#.........", "anything is seen");
+        assert_eq!(ASCII.meter(-3.0, 0.0, 10), "##########");
+        assert_eq!(ASCII.meter(-7.0, 6.0, 10), "#########|");
     }
 
     #[test]

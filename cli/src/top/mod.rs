@@ -4,19 +4,25 @@ mod graph;
 mod screen;
 mod terminal;
 
+use std::time::Duration;
+
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::{MissedTickBehavior, interval};
 
 use self::screen::{Chosen, Screen};
 use self::terminal::Terminal;
 use crate::desk::Desk;
 use crate::error::Failure;
-use crate::house::Target;
-use crate::live::{changed, follow};
+use crate::house::{Meter, Target};
+use crate::live::{changed, follow, watch_levels};
 
 /// What an arrow moves a volume by, percentage points.
 const STEP: f64 = 5.0;
+
+/// How often levels are asked for: each time they are told for ten seconds.
+const ASK: Duration = Duration::from_secs(4);
 
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +44,9 @@ pub async fn run() -> Result<(), Failure> {
     let mut shown = follow(&desk.connection).await?;
     let mut screen = Screen::default();
     screen.show(shown.borrow_and_update().clone());
+    let mut watched = Vec::new();
+    let mut ask = interval(ASK);
+    ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let (tell, mut told) = unbounded_channel();
     let mut terminal = Terminal::open()?;
@@ -45,7 +54,19 @@ pub async fn run() -> Result<(), Failure> {
         let (columns, rows) = terminal.size()?;
         terminal.draw(&screen.lines(columns, rows))?;
         tokio::select! {
-            view = changed(&mut shown) => screen.show(view?),
+            view = changed(&mut shown) => {
+                screen.show(view?);
+                let levels = screen.levels();
+                // One that has just begun is not to wait.
+                if levels.iter().any(|level| !watched.contains(level)) {
+                    watch(&desk, &levels);
+                }
+                watched = levels;
+            }
+            _ = ask.tick() => {
+                watched = screen.levels();
+                watch(&desk, &watched);
+            }
             Some(outcome) = told.recv() => screen.tell(outcome),
             event = terminal.event() => match event? {
                 Event::Key(key) => match order(key) {
@@ -61,6 +82,12 @@ pub async fn run() -> Result<(), Failure> {
             _ = hang_up.recv() => return Ok(()),
         }
     }
+}
+
+/// Has levels told, beside the screen.
+fn watch(desk: &Desk, levels: &[Meter]) {
+    let (desk, levels) = (desk.clone(), levels.to_vec());
+    tokio::spawn(async move { watch_levels(&desk.connection, &levels).await });
 }
 
 fn order(key: KeyEvent) -> Option<Order> {

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde_json::{Map, Value as Json};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::graph::{Glyphs, range};
 use crate::figures::{Figures, percent, signed_us, us};
-use crate::house::{Group, Room};
+use crate::house::{Group, Level, Meter, Room, Source};
 use crate::live::View;
 use crate::output::{Kind, harmless};
-use crate::status::table::{kind, plays_or_reason};
+use crate::status::table::{kind, level, plays_or_reason, state_kind};
 
 /// How many sync errors are kept for the graph: one a second.
 const KEPT: usize = 60;
@@ -17,6 +18,8 @@ const KEPT: usize = 60;
 const BAR: usize = 10;
 /// Columns of a name.
 const NAME: usize = 18;
+/// The fewest and the most cells of a meter.
+const METER: (usize, usize) = (10, 60);
 
 /// A line: texts one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,6 +120,21 @@ impl Screen {
         self.view.house.groups.iter().filter(|group| !group.members.is_empty())
     }
 
+    /// What has a level that is of interest.
+    pub fn levels(&self) -> Vec<Meter> {
+        self.view.house.levels()
+    }
+
+    /// How loud what this machine plays to a room is, if it does.
+    fn level_of(&self, room: &Room) -> Option<Level> {
+        let is_of = |report: &Map<String, Json>| {
+            let is = |key: &str, text: &str| report.get(key).and_then(Json::as_str) == Some(text);
+            is("room", &room.name) && !is("state", "refused") && !is("state", "preempted")
+        };
+        let sinks = self.view.house.sinks.iter().filter(|sink| sink.state == "playing");
+        sinks.filter(|sink| sink.rooms.iter().any(is_of)).find_map(|sink| sink.level)
+    }
+
     /// All that can be chosen, from top to bottom.
     fn paths(&self) -> Vec<String> {
         let rooms = self.view.house.rooms.iter().map(|room| room.path.clone());
@@ -133,6 +151,7 @@ impl Screen {
             if room.statistics.number("sync_error_us").is_some() || room.state != "idle" && room.is_there() {
                 body.push(self.figures_line(room, columns));
             }
+            body.extend(self.level_of(room).map(|level| self.level_line(level, columns)));
             if self.is_chosen(&room.path) {
                 chosen = begin..body.len();
             }
@@ -145,6 +164,13 @@ impl Screen {
                 chosen = body.len()..body.len() + 1;
             }
             body.push(self.group_line(group));
+        }
+        for (index, source) in self.view.house.sources.iter().enumerate() {
+            if index == 0 {
+                body.push(Line::default());
+            }
+            body.push(source_line(source));
+            body.extend(source.level.map(|level| self.level_line(level, columns)));
         }
         // Heading above, message below; what is chosen is to be seen between.
         let space = rows.saturating_sub(3).max(1);
@@ -223,6 +249,21 @@ impl Screen {
         line
     }
 
+    /// A meter, as wide as the terminal allows.
+    fn level_line(&self, shown: Level, columns: usize) -> Line {
+        let cells = columns.saturating_sub(40).clamp(METER.0, METER.1);
+        let mut line = Line::default();
+        line.add(Kind::Plain, "  level ");
+        // At full scale something is cut off, here or soon.
+        let kind = if shown.peak_dbfs >= 0.0 { Kind::Bad } else { Kind::Good };
+        line.add(kind, self.glyphs.meter(shown.rms_dbfs, shown.peak_dbfs, cells));
+        line.add(Kind::Plain, format!(" {:>8}", level(shown)));
+        if !shown.is_silent() {
+            line.add(Kind::Quiet, format!("  peak {:.1} dB", shown.peak_dbfs));
+        }
+        line
+    }
+
     /// How well a room plays: some 70 columns, and the graph in what is left.
     fn figures_line(&self, room: &Room, columns: usize) -> Line {
         let figures = &room.statistics;
@@ -252,6 +293,21 @@ impl Screen {
     }
 }
 
+/// A source of this machine.
+fn source_line(source: &Source) -> Line {
+    let mut line = Line::default();
+    line.add(Kind::Plain, format!("  {}", fill(&harmless(&source.name), NAME)));
+    line.add(state_kind(&source.state), format!(" {}", fill(&source.state, 9)));
+    let to = if source.target.is_empty() { "who asks".to_owned() } else { source.target.join(", ") };
+    let text = if source.reason.is_empty() {
+        format!("{} to {to}", source.input_description())
+    } else {
+        source.reason.clone()
+    };
+    line.add(Kind::Plain, format!("  {}", harmless(&text)));
+    line
+}
+
 /// As much of a text as so many columns hold.
 fn cut(text: &str, columns: usize) -> String {
     let mut left = columns;
@@ -274,7 +330,7 @@ fn fill(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::house::House;
+    use crate::house::{House, Sink};
 
     fn room(name: &str, statistics: &str) -> Room {
         let state = if statistics == "{}" { "idle" } else { "playing" };
@@ -329,6 +385,38 @@ mod tests {
         screen.show(view(Vec::new()));
         assert!(screen.chosen().is_none());
         screen.choose(1);
+    }
+
+    #[test]
+    fn levels_are_below_the_rooms_that_this_machine_plays_to_and_below_sources() {
+        let level = |rms_dbfs: f64| {
+            let peak_dbfs = if rms_dbfs > -100.0 { rms_dbfs + 10.0 } else { rms_dbfs };
+            Some(Level { peak_dbfs, rms_dbfs })
+        };
+        let reports = |text: &str| serde_json::from_str(text).unwrap();
+        let sink =
+            |state: &str, level, rooms| Sink { state: state.into(), level, rooms: reports(rooms), ..Sink::default() };
+        let source = Source {
+            name: "Radio".into(),
+            state: "idle".into(),
+            input: "line".into(),
+            level: level(-120.0),
+            ..Source::default()
+        };
+        let sinks = vec![
+            sink("idle", level(-3.0), r#"[{"room":"A","state":"playing"}]"#),
+            sink("playing", level(-20.0), r#"[{"room":"A","state":"preempted"},{"room":"B","state":"playing"}]"#),
+        ];
+        let rooms = ["A", "B"].map(|name| room(name, r#"{"sync_error_us":1.0}"#)).into();
+        let mut screen = Screen::default();
+        screen.show(View { house: House { rooms, sinks, sources: vec![source], ..House::default() }, auderad: true });
+        let lines = text(&screen, 80, 24);
+        let meters: Vec<usize> = (0..lines.len()).filter(|line| lines[*line].starts_with("  level ")).collect();
+        assert_eq!(meters, [6, 9], "{lines:#?}");
+        assert!(lines[4].starts_with("  B ") && lines[6].ends_with(" -20.0 dB  peak -10.0 dB"), "{lines:#?}");
+        assert!(lines[8].starts_with("  Radio ") && lines[8].ends_with("line to who asks"), "{lines:#?}");
+        assert!(lines[9].ends_with("  silent"), "{lines:#?}");
+        assert_eq!(screen.levels().len(), 2, "of the sink that plays, and of the source");
     }
 
     #[test]

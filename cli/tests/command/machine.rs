@@ -25,8 +25,15 @@ fn sources_are_started_stopped_and_sent_elsewhere() {
     assert_eq!(
         source(),
         json(
-            r#"{"name":"Radio","input":"alsa_input.line","target":["Kitchen"],"state":"idle","reason":"","codec":"auto",
-                "latency_ms":100.0,"rooms":[{"sync_error_us":1.5}]}"#
+            r#"{"name":"Radio","inputs":[
+                    {"name":"alsa_input.line","description":"Line In","kind":"source","profile":"","default":true},
+                    {"name":"alsa_input.tv","description":"Television set","kind":"digital","profile":"","default":false},
+                    {"name":"alsa_output","description":"Loudspeakers","kind":"monitor","profile":"","default":false}],
+                "input":"alsa_input.line","target":["Kitchen"],"state":"idle","reason":"","codec":"auto",
+                "latency_ms":100.0,"fixed_latency_ms":null,"level":{"peak_dbfs":-6.0,"rms_dbfs":-9.0},
+                "statistics":{"latency_target_ms":0.0,"discarded_frames":0,"rooms":1,"playing_rooms":0,"dropped_packets":0,
+                    "late_packets":0,"lost_packets":0,"underruns":0,"resyncs":0},
+                "rooms":[{"sync_error_us":1.5}]}"#
         )
     );
     // The only one needs no name.
@@ -39,7 +46,45 @@ fn sources_are_started_stopped_and_sent_elsewhere() {
     assert_eq!(site.ok(&["source", "target", "Radio", "--none"]), "");
     assert_eq!(source()["target"], json("[]"));
     let table = site.ok(&["source", "list"]);
-    assert_eq!(table.lines().nth(1), Some("Radio   stopped  100 ms   alsa_input.line"), "{table}");
+    assert_eq!(table.lines().nth(1), Some("Radio   stopped  -9.0 dB  auto   100 ms   Line In"), "{table}");
+
+    // Inputs by name, by what people call them, and as it was; the only source may be left out.
+    let table = site.ok(&["source", "input"]);
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows[1], "*  alsa_input.line  source   Line In (default)", "{table}");
+    assert_eq!(rows[3], "   alsa_output      monitor  Loudspeakers", "{table}");
+    for (args, captured) in [
+        (&["Radio", "alsa_output"][..], "alsa_output"),
+        (&["television set"], "alsa_input.tv"),
+        (&["--default"], "alsa_input.line"),
+        (&["radio", "loudspeakers"], "alsa_output"),
+        (&["Radio", "--default"], "alsa_input.line"),
+    ] {
+        assert_eq!(site.ok(&[&["source", "input"], args].concat()), "");
+        assert_eq!(source()["input"], captured, "{args:?}");
+    }
+    let inputs = json(&site.ok(&["source", "input", "Radio", "--json"]));
+    let first = r#"{"name":"alsa_input.line","description":"Line In","kind":"source","profile":"","default":true,"captured":true}"#;
+    assert_eq!((&inputs[0], &inputs[1]["captured"]), (&json(first), &json("false")));
+    let error = site.refused(5, &["source", "input", "Radio", "Tape"]);
+    assert!(error.contains("no input \"Tape\""), "{error}");
+
+    assert_eq!(site.ok(&["source", "codec", "Radio", "opus"]), "");
+    assert_eq!(site.ok(&["source", "codec", "radio"]), "Radio: opus\n");
+    assert_eq!(site.ok(&["source", "latency", "Radio", "60"]), "");
+    assert_eq!(site.ok(&["source", "latency", "Radio"]), "Radio: 60 ms, 100 ms at present\n");
+    assert_eq!(source()["fixed_latency_ms"], 60.0);
+    assert_eq!(site.ok(&["source", "latency", "Radio", "auto"]), "");
+    assert_eq!(site.ok(&["source", "latency", "Radio"]), "Radio: auto, 100 ms at present\n");
+    for wrong in [&["codec", "Radio", "mp3"], &["latency", "Radio", "10"]] {
+        assert_eq!(site.audera(&[&["source"][..], wrong].concat()).code, 2, "{wrong:?}");
+    }
+    // Words that fit.
+    let words = |args: &[&str]| site.ok(&[&["complete", "fish", "--", "audera", "source"], args].concat());
+    assert_eq!(words(&["input", "alsa_input.t"]), "alsa_input.tv\tTelevision set\n");
+    assert_eq!(words(&["input", "Radio", "alsa_o"]), "alsa_output\tLoudspeakers\n");
+    assert_eq!(words(&["input", "Ra"]), "Radio\tstopped\n");
+    assert!(words(&["codec", "Radio", ""]).starts_with("auto\t"));
     let error = site.refused(5, &["source", "start", "Tape"]);
     assert!(error.contains("there is Radio"), "{error}");
     let long = "x".repeat(300);

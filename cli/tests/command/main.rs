@@ -3,6 +3,7 @@
 mod complete;
 mod config;
 mod errors;
+mod inputs;
 mod machine;
 mod playing;
 mod rooms;

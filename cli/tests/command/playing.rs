@@ -16,9 +16,10 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     let address = format!("127.0.0.1:{}", player_port(&kitchen).unwrap());
     let _bath = home.product.player(session, "Bath", &["--output", "null", "--access", "open"]).unwrap();
     let _sinks = home.product.module(session, "sink", "").unwrap();
-    session.wait_for_ports(&["audera.Kitchen:playback_FL".into()]).unwrap();
+    session.sink_port("audera.Kitchen", "FL").unwrap();
     let noise = session.dir().join("noise.wav");
-    sound::noise(48_000, 2, 120.0, 0.1, 1).write(&noise, Samples::F32).unwrap();
+    let played = sound::noise(48_000, 2, 120.0, 0.1, 1);
+    played.write(&noise, Samples::F32).unwrap();
     // The sink's node is there a little before its object on the bus.
     let sink = || {
         let status = json(&audera(session, &["status", "--json"]).out);
@@ -32,10 +33,20 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     let program = env!("CARGO_BIN_EXE_audera");
     let line = format!("{program} top; echo ended with $?; read hold; NO_COLOR=1 {program} top; read hold");
     let terminal = Terminal::start(session, &line).unwrap();
+    // What is played there, to within half a dB.
+    let rms = |sound: &[f32]| {
+        (sound.iter().map(|sample| f64::from(sample * sample)).sum::<f64>() / sound.len() as f64).sqrt()
+    };
+    let level = 20.0 * rms(&played.channels[0]).log10();
+    let is_told = |line: &str| {
+        let told = line.split_whitespace().nth(2).and_then(|told| told.parse::<f64>().ok());
+        line.starts_with("  level █") && told.is_some_and(|told| (told - level).abs() <= 0.5)
+    };
     let screen = terminal.wait_for("a sync error", |screen| {
         screen.starts_with("Audera  2 rooms, 1 playing\n")
             && screen.contains("> Bath               idle ")
             && screen.contains(" us  buffer ")
+            && screen.lines().any(is_told)
     });
     assert!(terminal.is_taken());
     let lines: Vec<&str> = screen.lines().collect();
@@ -44,6 +55,7 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     assert!(lines[3].contains("[██████████]  100 %"), "{screen}");
     assert!(lines[4].contains("sync ") && lines[4].contains("  clock ±") && lines[4].contains("  late "), "{screen}");
     assert!(lines[4].contains(|char| ('▁'..='█').contains(&char)), "{screen}");
+    assert!(is_told(lines[5]), "{screen}");
     assert_eq!(lines.last(), Some(&"↑↓ choose  ←→ volume  m mute  i identify  q quit"), "{screen}");
     assert!(terminal.screen(&["-e"]).contains("\u{1b}[32m playing"), "playing is green");
 

@@ -49,7 +49,7 @@ pub use listener::{BindError, Cause, Failure, Listener};
 pub use pause::{Absence, Pause};
 pub use peer_id::{ParsePeerIdError, PeerId};
 pub use pulse::Pulse;
-pub use state_file::StateFileError;
+pub use state_file::{StateFile, StateFileError};
 pub use strangers::Strangers;
 pub use successor::successor;
 pub use trust::{ChangedId, MET_FILE, PinError, Pinned, TRUSTED_FILE, TrustError, TrustStore, TrustedPeer};

@@ -47,6 +47,37 @@ impl StateFileError {
     }
 }
 
+/// A small file of state that others may read, and nobody but its owner may change.
+#[derive(Debug, Clone)]
+pub struct StateFile(PathBuf);
+
+impl StateFile {
+    /// The file at this path, be it there or not.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        StateFile(path)
+    }
+
+    /// What is in it; `None` when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or others may change it.
+    pub fn read(&self) -> Result<Option<Vec<u8>>, StateFileError> {
+        read(&self.0, Privacy::Protected)
+    }
+
+    /// Puts `bytes` in its place, whole or not at all, and makes its folder if need be. Blocks until they are on the disk.
+    ///
+    /// # Errors
+    /// What the system says; the file is as it was.
+    pub fn replace(&self, bytes: &[u8]) -> Result<(), StateFileError> {
+        if let Some(dir) = self.0.parent() {
+            ensure_dir(dir)?;
+        }
+        WriteLock::acquire(&self.0)?.replace(bytes, Privacy::Protected)
+    }
+}
+
 /// What others may not do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privacy {

@@ -25,6 +25,8 @@ pub struct SenderArguments {
     pub players: Vec<String>,
     /// Codec and packets (`audera.codec`, `audera.opus.*`).
     pub encoding: Encoding,
+    /// Whether the length of packets was given (`audera.opus.frame.msec`): otherwise it follows the latency.
+    pub packets_given: bool,
     /// From the graph to the speaker (`audera.latency.msec`).
     pub latency: Latency,
     /// Identity and trusted peers (`audera.state.dir`).
@@ -47,12 +49,11 @@ impl SenderArguments {
         let latency = latency(args)?;
         let packet_msec = latency.usual_packet_msec();
         let usual = Encoding { packet_msec, ..Encoding::default() };
+        let given = args.one_of("audera.opus.frame.msec", &[("5", 5), ("10", 10), ("20", 20)])?;
         let encoding = Encoding {
             codec: args.one_of("audera.codec", &codecs)?.unwrap_or(usual.codec),
             opus_kbps: args.integer("audera.opus.bitrate", 64..=320)?.map_or(usual.opus_kbps, |kbps| kbps as u32),
-            packet_msec: args
-                .one_of("audera.opus.frame.msec", &[("5", 5), ("10", 10), ("20", 20)])?
-                .unwrap_or(usual.packet_msec),
+            packet_msec: given.unwrap_or(usual.packet_msec),
         };
         let properties = args.properties("stream.props")?;
         let state_dir = match args.string("audera.state.dir")? {
@@ -62,6 +63,7 @@ impl SenderArguments {
         Ok(SenderArguments {
             players: players(args)?,
             encoding,
+            packets_given: given.is_some(),
             latency,
             state_dir,
             rate: number(&properties, "audio.rate", 44_100, 192_000, 48_000)?,

@@ -4,10 +4,13 @@
 mod arguments;
 mod export;
 mod host;
+mod keeper;
 mod log;
 mod rooms;
 
 pub use arguments::{COMMON_KEYS, SenderArguments};
+pub use audera_link::StateFile;
 pub use export::Objects;
 pub use host::{Hosted, SOFTWARE, host_name};
+pub use keeper::Keeper;
 pub use rooms::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};

@@ -100,7 +100,7 @@ pub use main_loop::{MainLoop, Receiver, Sender, Timer, WakeSource, Waker};
 pub use module::enter_module;
 pub use module::{Module, ModuleHost};
 pub use properties::Properties;
-pub use registry::{Link, Node, Registry, RegistryEvent};
+pub use registry::{Destination, Link, Node, Registry, RegistryEvent};
 pub use stream::{Beat, Clock, Connect, Cycle, Direction, Process, State, Stream, StreamEvent, Timing, Wanted};
 pub use thread::Thread;
 pub use time::MonotonicTime;

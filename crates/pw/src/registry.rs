@@ -1,15 +1,15 @@
-//! What is in the graph: nodes with all their properties, links, and the default devices.
+//! What is in the graph: nodes with all their properties, links, the default devices, and where streams were moved to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::rc::Rc;
 
 use libspa_sys as spa;
 use pipewire_sys as pw;
 
 use crate::core::Core;
-use crate::error::{Error, last};
+use crate::error::{Error, check, last};
 use crate::guard::contain_logged;
 use crate::json;
 use crate::main_loop::EventQueue;
@@ -73,7 +73,27 @@ pub enum RegistryEvent {
     DefaultSink(Option<String>),
     /// The source that streams without a target capture, by `node.name`.
     DefaultSource(Option<String>),
+    /// A session manager can be told where streams are to be linked to: [`Registry::move_stream`].
+    Manager,
+    /// Somebody, or the session manager, has said where the stream with this node id is to be linked to: see [`Registry::destination`].
+    Moved(u32),
 }
+
+/// Where a stream is to be linked to by what was said of it at run time, whatever its own properties say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To the default device.
+    Default,
+    /// To this node.
+    Node(Node),
+    /// To the node of this name, once it is there.
+    Named(String),
+}
+
+/// The keys of the metadata by which streams are moved: by `object.serial` or `node.name`, and the older one by id.
+const TARGETS: [&str; 2] = ["target.object", "target.node"];
+/// What both of them say for the default device.
+const NO_TARGET: &str = "-1";
 
 /// Watches the graph. Stays on the main loop.
 #[derive(Debug)]
@@ -99,6 +119,10 @@ struct Graph {
     links: BTreeMap<u32, Link>,
     default_sink: Option<String>,
     default_source: Option<String>,
+    /// What [`TARGETS`] say, by stream.
+    targets: BTreeMap<u32, [Option<String>; TARGETS.len()]>,
+    /// The id of the metadata that has them.
+    metadata: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +135,7 @@ enum Sync {
 /// A proxy that was bound, and what its callbacks are given.
 #[derive(Debug)]
 struct Bound {
-    _proxy: Proxy,
+    proxy: Proxy,
     /// Freed after the proxy, which hands it to callbacks.
     _origin: Box<Origin>,
 }
@@ -186,6 +210,50 @@ impl Registry {
     pub fn default_source(&self) -> Option<String> {
         self.0.graph.borrow().default_source.clone()
     }
+
+    /// Where the stream with this node id was moved to; `None` if nobody has moved it, or to something that is not there.
+    pub fn destination(&self, stream: u32) -> Option<Destination> {
+        let graph = self.0.graph.borrow();
+        let [object, node] = graph.targets.get(&stream)?;
+        let by = |key: &str, value: &str| {
+            graph.nodes.values().find(|node| node.properties.get(key) == Some(value)).cloned().map(Destination::Node)
+        };
+        // As session managers read them: the newer key first, and digits as a serial.
+        match (object.as_deref(), node.as_deref()) {
+            (Some(NO_TARGET), _) => Some(Destination::Default),
+            (Some(object), _) => by("object.serial", object).or_else(|| by("node.name", object)).or_else(|| {
+                // A serial is not used again.
+                object.parse::<u64>().is_err().then(|| Destination::Named(object.to_owned()))
+            }),
+            // So WirePlumber marks streams that are on the default device already.
+            (None, Some(NO_TARGET)) | (None, None) => None,
+            (None, Some(id)) => graph.nodes.get(&id.parse().ok()?).cloned().map(Destination::Node),
+        }
+    }
+
+    /// Has the session manager link the stream with this node id to another node, as mixers do. It does so in its own time.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] where no session manager is there, or what libpipewire has against it.
+    pub fn move_stream(&self, stream: u32, to: &Destination) -> Result<(), Error> {
+        let (object, node) = match to {
+            Destination::Default => (NO_TARGET, Some(NO_TARGET.to_owned())),
+            Destination::Node(node) => {
+                let serial = node.properties.get("object.serial").or(node.name());
+                (serial.ok_or(Error::Gone("node"))?, Some(node.id.to_string()))
+            }
+            Destination::Named(name) => (name.as_str(), None),
+        };
+        // What says the same as before would be no news to a session manager that has missed it.
+        for key in TARGETS {
+            self.0.set_metadata(stream, key, None)?;
+        }
+        let [by_object, by_node] = TARGETS;
+        if let Some(node) = node {
+            self.0.set_metadata(stream, by_node, Some(&node))?;
+        }
+        self.0.set_metadata(stream, by_object, Some(object))
+    }
 }
 
 static REGISTRY_EVENTS: pw::pw_registry_events = {
@@ -236,7 +304,7 @@ impl Inner {
             pw::pw_proxy_add_object_listener(raw, proxy.object_hook().link(), (&raw const *events).cast(), data);
             proxy.listen(Listener { data, removed: on_bound_removed, done: |_, _| {} });
         }
-        self.bound.borrow_mut().insert(id, Bound { _proxy: proxy, _origin: origin });
+        self.bound.borrow_mut().insert(id, Bound { proxy, _origin: origin });
     }
 
     fn added(&self, id: u32, kind: &CStr, properties: &Properties) {
@@ -245,6 +313,8 @@ impl Inner {
             self.bind(id, NODE, pw::PW_VERSION_NODE, &NODE_EVENTS);
         } else if kind == METADATA && properties.get("metadata.name") == Some("default") {
             self.bind(id, METADATA, pw::PW_VERSION_METADATA, &METADATA_EVENTS);
+            self.graph.borrow_mut().metadata = Some(id);
+            self.events.push(RegistryEvent::Manager);
         } else if kind == LINK {
             if let (Some(output_node), Some(input_node)) = (number("link.output.node"), number("link.input.node")) {
                 let link = Link { id, output_node, input_node };
@@ -256,7 +326,13 @@ impl Inner {
 
     fn removed(&self, id: u32) {
         let mut graph = self.graph.borrow_mut();
+        if graph.metadata == Some(id) {
+            graph.metadata = None;
+            graph.targets.clear();
+        }
         if graph.nodes.remove(&id).is_some() {
+            // Its id may be used again.
+            graph.targets.remove(&id);
             self.events.push(RegistryEvent::NodeRemoved(id));
         }
         if let Some(link) = graph.links.remove(&id) {
@@ -288,6 +364,43 @@ impl Inner {
             graph.default_source.clone_from(&name);
             self.events.push(RegistryEvent::DefaultSource(name));
         }
+    }
+
+    /// `key` is `None` when all keys are cleared.
+    fn target_told(&self, stream: u32, key: Option<&str>, value: Option<&str>) {
+        let mut graph = self.graph.borrow_mut();
+        let before = graph.targets.get(&stream).cloned().unwrap_or_default();
+        let mut told = before.clone();
+        for (target, told) in TARGETS.iter().zip(&mut told) {
+            if key.is_none_or(|key| key == *target) {
+                *told = value.map(str::to_owned);
+            }
+        }
+        if told == before {
+            return;
+        }
+        if told.iter().any(Option::is_some) {
+            graph.targets.insert(stream, told);
+        } else {
+            graph.targets.remove(&stream);
+        }
+        self.events.push(RegistryEvent::Moved(stream));
+    }
+
+    fn set_metadata(&self, subject: u32, key: &str, value: Option<&str>) -> Result<(), Error> {
+        let id = self.graph.borrow().metadata;
+        let bound = self.bound.borrow();
+        let proxy = id.and_then(|id| bound.get(&id)).map_or(std::ptr::null_mut(), |bound| bound.proxy.as_ptr());
+        if proxy.is_null() {
+            return Err(Error::Gone("session manager's metadata"));
+        }
+        let text = |text: &str| CString::new(text.replace('\0', "")).map_err(Error::module);
+        let (key, value) = (text(key)?, value.map(text).transpose()?);
+        let (kind, value) =
+            value.as_ref().map_or((std::ptr::null(), std::ptr::null()), |v| (c"Spa:Id".as_ptr(), v.as_ptr()));
+        // SAFETY: the proxy is not NULL, so it lives, and is of the metadata's interface, as which it was bound; this is its main loop.
+        let result = unsafe { sys::metadata_set_property(proxy.cast(), subject, key.as_ptr(), kind, value) };
+        check("say where a stream is to be linked", result).map(drop)
     }
 
     fn answered(&self, seq: i32) {
@@ -375,8 +488,11 @@ unsafe extern "C" fn on_metadata(
             let origin = &*data.cast::<Origin>();
             (&*origin.registry, text(key), text(value))
         };
+        let (key, value) = (key.and_then(|key| key.to_str().ok()), value.and_then(|value| value.to_str().ok()));
         if subject == pw::PW_ID_CORE {
-            inner.default_told(key.and_then(|key| key.to_str().ok()), value.and_then(|value| value.to_str().ok()));
+            inner.default_told(key, value);
+        } else {
+            inner.target_told(subject, key, value);
         }
     });
     0

@@ -152,6 +152,20 @@ pub(crate) unsafe fn registry_bind(
         .cast()
 }
 
+/// # Safety
+/// `metadata` is live and the caller on its loop; `key` is a C string, `kind` and `value` are C strings or NULL.
+pub(crate) unsafe fn metadata_set_property(
+    metadata: *mut pw::pw_metadata,
+    subject: u32,
+    key: *const std::ffi::c_char,
+    kind: *const std::ffi::c_char,
+    value: *const std::ffi::c_char,
+) -> c_int {
+    // SAFETY: a pw_metadata is a proxy too, with pw_metadata_methods; the strings are read during the call only.
+    unsafe { call!(metadata, pw::pw_metadata_methods, set_property, subject, key, kind, value) }
+        .unwrap_or(-libc::ENOTSUP)
+}
+
 /// A `spa_hook` at an address that does not change, removed at the latest when dropped.
 ///
 /// Main loop only. Declare it so that it goes before what its callbacks use.

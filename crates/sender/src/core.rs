@@ -255,6 +255,15 @@ impl Core {
                 stream.config.borrow_mut().target = target;
                 self.rematch(stream);
             }),
+            Order::Encode(key, encoding) => self.with_stream(key, |stream| {
+                stream.config.borrow_mut().encoding = encoding;
+                self.recode(stream);
+            }),
+            Order::Delay(key, latency) => self.with_stream(key, |stream| {
+                let left = stream.set_latency(latency);
+                self.dismiss(stream, &left);
+                self.tell_stream(stream);
+            }),
             Order::Retitle(key, title) => self.with_stream(key, |stream| stream.config.borrow_mut().title = title),
             Order::Forbid(key, reason) => self.with_stream(key, |stream| {
                 let lifted = reason.is_none();
@@ -541,13 +550,8 @@ impl Core {
                     // Ids are those of runs: one stream has it.
                     if let Some(stream) = self.all_streams().into_iter().find(|stream| stream.runs(id)) {
                         let left = stream.told(now(), id, &player.key(), status);
-                        let told = !left.is_empty();
-                        for player in left.iter().filter_map(|key| self.player(key)) {
-                            player.enqueue_end(id);
-                            self.resume(&player);
-                        }
-                        if told {
-                            stream.heed_listeners(now());
+                        self.dismiss(&stream, &left);
+                        if !left.is_empty() {
                             self.tell_stream(&stream);
                         }
                     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use audera_clock::{PlayerTime, Span};
-use audera_wire::{PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession};
+use audera_wire::{Coding, PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession};
 
 use super::*;
 use crate::paced::LEAD;
@@ -32,6 +32,8 @@ struct House {
     came: Vec<Came>,
     /// What it was last asked to play.
     started: Option<StreamId>,
+    /// All formats that it was asked to play.
+    codings: Vec<Coding>,
 }
 
 /// What the player was sent.
@@ -45,7 +47,7 @@ enum Came {
 
 impl House {
     fn new(state_dir: &Path) -> House {
-        let (tap, outflow) = tap(1, RATE as usize).unwrap();
+        let (tap, outflow) = tap(1, RATE as usize, RATE).unwrap();
         House::with(state_dir, Some(tap), Inflow::Tap(outflow))
     }
 
@@ -81,7 +83,8 @@ impl House {
         let player = core.add_player(key, "Kitchen".to_owned(), Route::Inbound);
         player.session.replace(Some(SenderSession::new(SenderHello::new("sender", "test"), now())));
         let far = PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0));
-        let mut house = House { core, tap, player, far, at: now(), came: Vec::new(), started: None };
+        let mut house =
+            House { core, tap, player, far, at: now(), came: Vec::new(), started: None, codings: Vec::new() };
         house.talk();
         house
     }
@@ -128,6 +131,7 @@ impl House {
                     PlayerEvent::Start(start) => {
                         assert!(self.far.accept(start.id));
                         self.started = Some(start.id);
+                        self.codings.push(start.format.coding);
                     }
                     PlayerEvent::Audio { payload, .. } => {
                         self.came.push(Came::Sound(payload.chunks_exact(3).filter(|frame| *frame != [0; 3]).count()));
@@ -230,6 +234,34 @@ fn a_stream_begins_with_what_comes_from_then_on() {
         house.push(PACKET * 2);
         house.order(Order::End(KEY));
         assert_eq!(house.came(), (PACKET * 2, vec![Came::Stop]));
+    });
+}
+
+#[test]
+fn another_codec_begins_anew_where_the_format_is_another_one_and_nowhere_else() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        house.begin();
+        let encode = |codec| Order::Encode(KEY, Encoding { codec, packet_msec: 10, ..Encoding::default() });
+        house.push(PACKET * 4);
+        house.order(encode(CodecChoice::Pcm));
+        assert_eq!((house.codings.as_slice(), house.came()), (&[Coding::PcmS24le][..], (0, vec![])), "as it was");
+        house.order(encode(CodecChoice::Opus));
+        assert_eq!(house.codings, [Coding::PcmS24le, Coding::Opus]);
+        assert_eq!(house.came, [Came::Stop], "what was not sent yet is sent in the new format");
+        let stream = house.core.all_streams().remove(0);
+        house.push(PACKET * 4);
+        house.core.pump(&stream);
+        house.talk();
+        let packets = house.came.iter().filter(|came| matches!(came, Came::Sound(_))).count();
+        assert_eq!(packets, 8, "{:?}", house.came);
+        assert_eq!(stream.pump.borrow().formats().count(), 1, "nobody takes the former format");
+        // One that no player takes leaves it out, and it is asked again when there is one.
+        stream.config.borrow_mut().rate = 44_100;
+        house.order(encode(CodecChoice::Opus));
+        assert!(!stream.is_heard());
+        house.order(encode(CodecChoice::Auto));
+        assert!(stream.is_heard());
     });
 }
 

@@ -101,6 +101,14 @@ impl Demand {
         Demand { least, target: least, members: BTreeMap::new(), played: Span::ZERO, told: None }
     }
 
+    /// Has another least latency from now on; tells the one that meets the needs so far.
+    pub(crate) fn restart(&mut self, least: Span) -> Span {
+        self.least = least;
+        let needed = self.members.values().flat_map(|history| &history.peaks).map(|(_, need)| *need).max();
+        self.target = needed.map_or(least, |needed| needed + MARGIN).clamp(least, MAX_LATENCY.max(least));
+        self.target
+    }
+
     /// Takes what `member` told at `now`. Tells the latency to glide to and how fast, if it is to be another.
     pub(crate) fn tell(&mut self, now: SenderTime, member: &PlayerKey, told: Told) -> Option<(Span, Slope)> {
         let since = self.told.replace(now).map_or(Span::ZERO, |told| now - told);

@@ -15,7 +15,7 @@ use crate::core;
 use crate::paced::{Paced, paced};
 use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
-use crate::types::{HubConfig, HubEvent, PlayerKey, StreamConfig, StreamKey, Target};
+use crate::types::{Encoding, HubConfig, HubEvent, Latency, PlayerKey, StreamConfig, StreamKey, Target};
 
 /// Audio that fits into the rings before the network thread must have taken it.
 const RING: Span = Span::from_millis(1000);
@@ -65,6 +65,8 @@ pub(crate) enum Order {
     Begin(StreamKey),
     End(StreamKey),
     Retarget(StreamKey, Target),
+    Encode(StreamKey, Encoding),
+    Delay(StreamKey, Latency),
     Retitle(StreamKey, String),
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
@@ -123,7 +125,7 @@ impl Hub {
     pub fn open_stream(&self, config: StreamConfig) -> Result<(Tap, Stream), HubError> {
         check(&config)?;
         let frames = (RING.as_secs_f64() * f64::from(config.rate)) as usize;
-        let (tap, outflow) = tap(usize::from(config.channels), frames).map_err(std::io::Error::from)?;
+        let (tap, outflow) = tap(usize::from(config.channels), frames, config.rate).map_err(std::io::Error::from)?;
         Ok((tap, self.open(Inflow::Tap(outflow), config)?))
     }
 
@@ -280,6 +282,28 @@ impl Stream {
         self.order(Order::Retarget(self.key, target));
     }
 
+    /// Encodes otherwise from now on. A playing stream begins anew at the rooms that get another format by that: they are silent for about as
+    /// long as the latency is, and the others hear nothing of it.
+    ///
+    /// # Errors
+    /// [`HubError::Invalid`] names a value out of range; all stays as it is.
+    pub fn encode(&self, encoding: Encoding) -> Result<(), HubError> {
+        check_encoding(&encoding)?;
+        self.order(Order::Encode(self.key, encoding));
+        Ok(())
+    }
+
+    /// Has another latency from now on, to which the rooms of a playing stream glide. [`Latency::Auto`] begins with what they have needed so far.
+    ///
+    /// # Errors
+    /// [`HubError::Invalid`] if it is out of range; all stays as it is. A stream with a gate has [`GateConfig::preroll`](crate::GateConfig::preroll) on
+    /// top, and both together are to fit into two seconds.
+    pub fn set_latency(&self, latency: Latency) -> Result<(), HubError> {
+        check_latency(latency)?;
+        self.order(Order::Delay(self.key, latency));
+        Ok(())
+    }
+
     /// Changes what the players are told is playing, from the next time on that it is begun there.
     pub fn retitle(&self, title: String) {
         self.order(Order::Retitle(self.key, title));
@@ -302,25 +326,38 @@ impl Drop for Stream {
     }
 }
 
-fn check(config: &StreamConfig) -> Result<(), HubError> {
-    let invalid = |key, value: String, accepted| Err(HubError::Invalid { key, value, accepted });
-    let encoding = &config.encoding;
-    if !(44_100..=192_000).contains(&config.rate) {
-        return invalid("rate", config.rate.to_string(), "44100 to 192000 Hz");
-    }
-    if !(1..=8).contains(&config.channels) {
-        return invalid("channels", config.channels.to_string(), "1 to 8");
-    }
-    let latency = config.latency.initial();
+fn invalid(key: &'static str, value: String, accepted: &'static str) -> Result<(), HubError> {
+    Err(HubError::Invalid { key, value, accepted })
+}
+
+fn check_latency(latency: Latency) -> Result<(), HubError> {
+    let latency = latency.initial();
     if !(Span::from_millis(20)..=Span::from_millis(2000)).contains(&latency) {
         return invalid("latency", latency.to_string(), "20 to 2000 ms");
     }
+    Ok(())
+}
+
+fn check_encoding(encoding: &Encoding) -> Result<(), HubError> {
     if !(64..=320).contains(&encoding.opus_kbps) {
         return invalid("opus bit rate", encoding.opus_kbps.to_string(), "64 to 320 kb/s");
     }
     if ![5, 10, 20].contains(&encoding.packet_msec) {
         return invalid("packet length", encoding.packet_msec.to_string(), "5, 10 or 20 ms");
     }
+    Ok(())
+}
+
+fn check(config: &StreamConfig) -> Result<(), HubError> {
+    if !(44_100..=192_000).contains(&config.rate) {
+        return invalid("rate", config.rate.to_string(), "44100 to 192000 Hz");
+    }
+    if !(1..=8).contains(&config.channels) {
+        return invalid("channels", config.channels.to_string(), "1 to 8");
+    }
+    check_latency(config.latency)?;
+    check_encoding(&config.encoding)?;
+    let latency = config.latency.initial();
     if let Some(gate) = config.gate {
         if !(-90.0..=0.0).contains(&gate.threshold_dbfs) {
             return invalid("threshold", gate.threshold_dbfs.to_string(), "-90 to 0 dBFS");

@@ -148,6 +148,56 @@ impl Core {
         }
     }
 
+    /// Ends a stream at those who are its members no longer, since they cannot hold its latency.
+    pub(crate) fn dismiss(&self, stream: &Stream, left: &[PlayerKey]) {
+        let Some(id) = stream.run.borrow().as_ref().map(|run| run.id) else { return };
+        for player in left.iter().filter_map(|key| self.player(key)) {
+            player.enqueue_end(id);
+            self.resume(&player);
+        }
+        if !left.is_empty() {
+            stream.heed_listeners(now());
+        }
+    }
+
+    /// Begins a playing stream anew at the players that get another format than they have, by what it is to be encoded as now.
+    ///
+    /// A player has one decoder for a stream, so what waits in it is given up, and what was left out for want of a format is asked again.
+    pub(crate) fn recode(&self, stream: &Stream) {
+        let format_of = |player: &Player| {
+            let (config, hello) = (stream.config.borrow(), player.hello.borrow());
+            let formats = &hello.as_ref()?.formats;
+            select::format_for(&config.encoding, config.rate, config.channels, formats).ok()
+        };
+        let Some(id) = stream.run.borrow().as_ref().map(|run| run.id) else { return };
+        for player in self.all_players() {
+            let key = player.key();
+            // Who was preempted has chosen another stream; which format this one had is none of its business.
+            let concerned = |member: &Membership| !matches!(member.state, MemberState::Preempted(_));
+            let format = format_of(&player);
+            let listened = match stream.run.borrow_mut().as_mut() {
+                Some(run)
+                    if run.members.get(&key).is_some_and(|member| concerned(member) && member.format != format) =>
+                {
+                    run.members.remove(&key).is_some_and(|member| member.listens())
+                }
+                _ => continue,
+            };
+            if listened {
+                player.purge(id);
+                player.with_session(|session| session.stop(id));
+            }
+            self.attach(stream, &player);
+        }
+        let run = stream.run.borrow();
+        let used: Vec<StreamFormat> =
+            run.iter().flat_map(|run| run.members.values()).filter_map(|member| member.format).collect();
+        stream.pump.borrow_mut().retain_formats(|format| used.contains(format));
+        drop(run);
+        stream.heed_listeners(now());
+        self.tell_stream(stream);
+    }
+
     /// Turns the blocks that wait into packets in the players' queues.
     pub(crate) fn pump(&self, stream: &Rc<Stream>) {
         loop {

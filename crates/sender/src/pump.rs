@@ -197,6 +197,17 @@ impl Pump {
         self.tell_delay();
     }
 
+    /// The same by somebody's wish, who wants to see it come true: there is as much hurry on the way down.
+    pub(crate) fn steer(&mut self, target: Span) {
+        self.target = target;
+        if self.playing {
+            self.delay.glide(self.expected as i64, target, Slope::Brisk);
+        } else {
+            self.delay.set(target);
+        }
+        self.tell_delay();
+    }
+
     /// Tells the application of a paced stream where the delay is and goes.
     fn tell_delay(&self) {
         if let Inflow::Paced(release) = &self.inflow {
@@ -241,6 +252,17 @@ impl Pump {
             used: false,
         });
         Ok(())
+    }
+
+    /// Makes packets of those formats only that are `used`, until others are added.
+    pub(crate) fn retain_formats(&mut self, used: impl Fn(&StreamFormat) -> bool) {
+        self.encodings.retain(|encoding| used(&encoding.format));
+    }
+
+    /// The formats that packets are made of.
+    #[cfg(test)]
+    pub(crate) fn formats(&self) -> impl Iterator<Item = StreamFormat> {
+        self.encodings.iter().map(|encoding| encoding.format)
     }
 
     /// Begins to let blocks through (streams without a gate). The players have their devices open from `ready` on.

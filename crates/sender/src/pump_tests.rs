@@ -24,7 +24,7 @@ struct Graph {
 
 impl Graph {
     fn new() -> Graph {
-        let (tap, outflow) = tap(1, RATE as usize).unwrap();
+        let (tap, outflow) = tap(1, RATE as usize, RATE).unwrap();
         let mut pump = Pump::new(Inflow::Tap(outflow), RATE, LATENCY, None);
         pump.begin(SenderTime::from_nanos(0));
         pump.add_format(FORMAT, 160_000).unwrap();
@@ -199,7 +199,7 @@ fn the_first_packet_does_not_wait_longer_than_the_latency_allows() {
 fn all_that_was_handed_over_before_the_end_is_sent() {
     for coding in [Coding::PcmS16le, Coding::Opus] {
         let format = StreamFormat { coding, frames: 960, ..FORMAT };
-        let (mut tap, outflow) = tap(1, RATE as usize).unwrap();
+        let (mut tap, outflow) = tap(1, RATE as usize, RATE).unwrap();
         let mut pump = Pump::new(Inflow::Tap(outflow), RATE, LATENCY, None);
         pump.begin(SenderTime::from_nanos(0));
         pump.add_format(format, 160_000).unwrap();

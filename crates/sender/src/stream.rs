@@ -120,9 +120,28 @@ impl Stream {
     /// cannot follow it there, which are members no longer and to be told so.
     pub(crate) fn told(&self, now: SenderTime, id: StreamId, key: &PlayerKey, status: PlayerStatus) -> Vec<PlayerKey> {
         let raised = self.heed(now, id, key, status);
+        if raised { self.leave_out_late() } else { Vec::new() }
+    }
+
+    /// Has the latency be another one from now on: a fixed one, or what its players need. Rooms glide there. Tells the players that cannot
+    /// follow, which are members no longer and to be told so.
+    pub(crate) fn set_latency(&self, latency: Latency) -> Vec<PlayerKey> {
+        let mut config = self.config.borrow_mut();
+        config.latency = latency;
+        let base = latency.initial() + config.gate.map_or(Span::ZERO, |gate| gate.preroll);
+        drop(config);
+        // What was needed of late is known, and not to be learned once more by doing without.
+        let needed = self.demand.borrow_mut().restart(base);
+        let target = if latency == Latency::Auto { needed } else { base };
+        self.pump.borrow_mut().steer(target);
+        self.leave_out_late()
+    }
+
+    /// Makes those members no longer that cannot hold the latency that the stream has now, or is coming to.
+    fn leave_out_late(&self) -> Vec<PlayerKey> {
         let mut run = self.run.borrow_mut();
-        let members = run.iter_mut().filter(|_| raised).flat_map(|run| &mut run.members);
         let mut left = Vec::new();
+        let members = run.iter_mut().flat_map(|run| &mut run.members);
         for (key, member) in members.filter(|(_, member)| member.listens()) {
             if let Some(reason) = self.too_late_for(member.max_latency) {
                 tracing::warn!(room = member.room, "is left out: {reason}");
@@ -213,7 +232,7 @@ mod tests {
     impl House {
         /// Rooms that need so much of the latency and can hold so much.
         fn new(rooms: &[(i64, i64)]) -> House {
-            let (tap, outflow) = tap(1, RATE as usize).unwrap();
+            let (tap, outflow) = tap(1, RATE as usize, RATE).unwrap();
             let config = StreamConfig {
                 title: String::new(),
                 rate: RATE,
@@ -370,5 +389,25 @@ mod tests {
         let fell = before - house.stream.pump.borrow().delay();
         assert!((house.target() - MS(128)).abs() < MS(2), "{}", house.target());
         assert!((fell - MS(5)).abs() < MS(1), "{fell} in 10 s");
+    }
+
+    #[test]
+    fn a_latency_that_is_asked_for_is_glided_to_and_the_needs_are_remembered_meanwhile() {
+        let mut house = House::new(&[(50, 2_000), (150, 400)]);
+        house.play(30.0);
+        assert!((house.target() - MS(158)).abs() < MS(2), "{}", house.target());
+        let delay = |house: &House| house.stream.pump.borrow().delay();
+        assert_eq!(house.stream.set_latency(Latency::Fixed(MS(100))), []);
+        let before = delay(&house);
+        house.play(1.0);
+        // 0.5 %, and no step.
+        assert!((before - delay(&house) - MS(5)).abs() < MS(1), "{}", delay(&house));
+        house.play(20.0);
+        assert_eq!((delay(&house), house.target()), (MS(100), MS(100)), "whatever a room needs");
+        assert_eq!(house.stream.set_latency(Latency::Auto), []);
+        assert!((house.target() - MS(158)).abs() < MS(2), "{}", house.target());
+        let left = house.stream.set_latency(Latency::Fixed(MS(500)));
+        assert_eq!(left, [house.rooms[1].0.clone()], "it cannot hold that");
+        assert!(matches!(house.state(1), MemberState::Refused(_)) && house.state(0) == MemberState::Playing);
     }
 }

@@ -8,6 +8,9 @@ use audera_clock::SenderTime;
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::level::WatchedLevel;
+use crate::meter::{Gauge, meter};
+
 /// Blocks that may wait for the network thread, besides the limit in frames.
 const MARKS: usize = 512;
 
@@ -36,6 +39,9 @@ pub struct Tap {
     /// The network thread has nothing to do before this position is reached.
     due: Arc<AtomicU64>,
     discarded: Arc<AtomicU64>,
+    gauge: Gauge,
+    /// Until it is taken.
+    level: Option<WatchedLevel>,
 }
 
 /// The network thread's end of the rings.
@@ -49,8 +55,9 @@ pub(crate) struct Outflow {
     discarded: Arc<AtomicU64>,
 }
 
-/// Makes both ends, with room for `frames` frames of `channels` channels.
-pub(crate) fn tap(channels: usize, frames: usize) -> rustix::io::Result<(Tap, Outflow)> {
+/// Makes both ends, with room for `frames` frames of `channels` channels, `rate` of which come in a second.
+pub(crate) fn tap(channels: usize, frames: usize, rate: u32) -> rustix::io::Result<(Tap, Outflow)> {
+    let (gauge, meter) = meter(rate, channels);
     let (samples_in, samples_out) = RingBuffer::new(channels * frames);
     let (marks_in, marks_out) = RingBuffer::new(MARKS);
     let doorbell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -65,6 +72,8 @@ pub(crate) fn tap(channels: usize, frames: usize) -> rustix::io::Result<(Tap, Ou
             position: 0,
             due: due.clone(),
             discarded: discarded.clone(),
+            gauge,
+            level: Some(WatchedLevel::new(meter)),
         },
         Outflow { channels, samples: samples_out, marks: marks_out, doorbell, due, discarded },
     ))
@@ -83,6 +92,7 @@ impl Tap {
         if frames == 0 {
             return;
         }
+        self.gauge.measure(samples);
         let room = !self.marks.is_full();
         match self.samples.write_chunk(samples.len()) {
             Ok(mut chunk) if room => {
@@ -108,6 +118,11 @@ impl Tap {
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels
+    }
+
+    /// How loud the blocks are, for another thread: one, which takes it first.
+    pub fn take_level(&mut self) -> Option<WatchedLevel> {
+        self.level.take()
     }
 }
 
@@ -160,7 +175,9 @@ mod tests {
     #[test]
     fn the_audio_thread_neither_allocates_nor_frees() {
         let block = [0.5; 2 * 1024];
-        let (mut tap, mut outflow) = tap(2, 4096).unwrap();
+        let (mut tap, mut outflow) = tap(2, 4096, 48_000).unwrap();
+        let mut level = tap.take_level().unwrap();
+        level.watch();
         let mut out = Vec::new();
         // Blocks of every fate: with room, across the end of the ring, without room for samples, without room for marks,
         // empty, and with the network thread gone.
@@ -181,11 +198,12 @@ mod tests {
         assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &[]));
         drop(outflow);
         assert_no_alloc(|| tap.push(SenderTime::from_nanos(0), &block));
+        assert!(level.tick() && level.level().peak_dbfs > -6.1, "it was measured all the while");
     }
 
     #[test]
     fn the_doorbell_is_rung_when_something_is_to_be_done() {
-        let (mut tap, outflow) = tap(2, 64).unwrap();
+        let (mut tap, outflow) = tap(2, 64, 48_000).unwrap();
         let doorbell = outflow.doorbell();
         let mut rung = || {
             let mut count = [0u8; 8];
@@ -203,7 +221,7 @@ mod tests {
 
     #[test]
     fn blocks_arrive_in_order_with_their_marks() {
-        let (mut tap, mut outflow) = tap(2, 8).unwrap();
+        let (mut tap, mut outflow) = tap(2, 8, 48_000).unwrap();
         tap.push(SenderTime::from_nanos(5), &[1.0, 2.0, 3.0, 4.0]);
         tap.push(SenderTime::from_nanos(9), &[5.0, 6.0]);
         let mut out = Vec::new();
@@ -217,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_block_without_room_is_discarded_whole_and_leaves_a_jump() {
-        let (mut tap, mut outflow) = tap(1, 4).unwrap();
+        let (mut tap, mut outflow) = tap(1, 4, 48_000).unwrap();
         tap.push(SenderTime::from_nanos(0), &[1.0; 3]);
         tap.push(SenderTime::from_nanos(0), &[2.0; 2]);
         let mut out = Vec::new();

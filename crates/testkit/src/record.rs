@@ -35,7 +35,8 @@ impl Session {
         let mut command = self.command("pw-record");
         command
             .args(["--target", "0", "--rate", "48000", "--format", "f32"])
-            .args(["--channels", &ports.len().to_string(), "--channel-map", &map.join(",")])
+            // The comma at the end is for PipeWire 1.4, which else leaves out the last of an odd number of channels.
+            .args(["--channels", &ports.len().to_string(), "--channel-map", &format!("{},", map.join(","))])
             .args(["--properties", &format!("{{ node.name = {name}, node.dont-reconnect = true }}")])
             .arg(&file);
         let mut process = self.spawn(command)?;

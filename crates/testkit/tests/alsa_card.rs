@@ -9,10 +9,10 @@ use alsa::{
 };
 use audera_testkit::{
     Card, Played, Process, Session,
-    card::{TrueTime, Wander},
+    card::{CardMixer, TrueTime, Wander},
     home::Home,
     measure, or_skip, sound,
-    wav::Samples,
+    wav::{Samples, Sound},
 };
 
 const RATE: u32 = 48_000;
@@ -174,11 +174,38 @@ fn other_programs_play_to_it_one_after_the_other() {
     let listed = session.run("aplay", &["-L"]).unwrap();
     assert!(listed.contains(&format!("{}\n    Kitchen\n", card.pcm())), "{listed}");
     let played = card.finish().unwrap();
-    let expected = audera_testkit::wav::Sound::read(Path::new(&file)).unwrap().channels.remove(0);
+    let expected = Sound::read(Path::new(&file)).unwrap().channels.remove(0);
     let sounding: Vec<f32> = played.samples.iter().copied().filter(|&sample| sample != 0.0).collect();
     let expected: Vec<f32> = expected.iter().copied().filter(|&sample| sample != 0.0).collect();
     assert_eq!(sounding.len(), 2 * expected.len());
     assert!(sounding == [expected.clone(), expected].concat());
+}
+
+#[test]
+fn a_mixer_turns_what_is_heard_and_tells_its_decibels() {
+    let Some(session) = or_skip(Session::builder("desk").daemons(&[]).start()) else { return };
+    let card = session.alsa_card(&Card::new("Kitchen").mixer(CardMixer::digital())).unwrap();
+    let mixer = |words: &[&str]| session.run("amixer", &[&["-D", card.pcm()], words].concat()).unwrap();
+    assert!(mixer(&["sget", "Digital"]).contains("Front Left: Playback 207 [100%] [0.00dB] [on]"));
+    let told = mixer(&["sset", "Digital", "167,187"]);
+    assert!(told.contains("Left: Playback 167 [81%] [-20.00dB]") && told.contains("[-10.00dB]"), "{told}");
+    mixer(&["--", "sset", "Digital", "-20dB"]);
+    assert_eq!(card.knobs().unwrap().setting().volume, [167; 2]);
+
+    let file = session.dir().join("steady.wav");
+    let channel = vec![0.5; RATE as usize / 2];
+    Sound { rate: RATE, channels: vec![channel.clone(), channel] }.write(&file, Samples::S16).unwrap();
+    let play = || session.run("aplay", &["-q", "-D", card.pcm(), &file.display().to_string()]).unwrap();
+    play();
+    mixer(&["sset", "Digital", "mute"]);
+    play();
+    mixer(&["sset", "Digital", "unmute", "100%"]);
+    play();
+    let played = card.finish().unwrap();
+    let mut levels: Vec<f32> = played.samples.iter().copied().filter(|sample| *sample != 0.0).collect();
+    levels.dedup();
+    let is = |level: f32, wanted: f32| (level - wanted).abs() < wanted * 1e-3;
+    assert!(levels.len() == 2 && is(levels[0], 0.05) && is(levels[1], 0.5), "20 dB less, nothing, all: {levels:?}");
 }
 
 fn room(home: &Home, name: &str, ppm: f64) -> (audera_testkit::RunningAlsaCard, Process) {
@@ -196,7 +223,7 @@ fn rooms_on_alsa_cards_play_together() {
     let (kitchen, kitchen_player) = room(&home, "Kitchen", 80.0);
     let (bath, bath_player) = room(&home, "Bath", -60.0);
     let _sinks = home.product.module(&home.session, "sink", "").unwrap();
-    home.session.wait_for_ports(&["audera.Everywhere:playback_FL".into()]).unwrap();
+    home.session.sink_port("audera.Everywhere", "FL").unwrap();
     let file = home.session.dir().join("noise.wav");
     sound::decorrelated_noise(RATE, 2, 60.0, 0.5, 1).write(&file, Samples::F32).unwrap();
     let _playing = home.session.play(&file, "audera.Everywhere").unwrap();

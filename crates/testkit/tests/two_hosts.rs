@@ -43,7 +43,7 @@ fn rooms_on_hosts_with_clocks_apart_play_together() {
     let (kitchen, kitchen_player) = room(&product, &left, "Kitchen", 100.0);
     let (bath, bath_player) = room(&product, &right, "Bath", -100.0);
     let _sinks = product.module(&left, "sink", "").unwrap();
-    left.wait_for_ports(&["audera.Everywhere:playback_FL".into()]).unwrap();
+    left.sink_port("audera.Everywhere", "FL").unwrap();
     let file = left.dir().join("noise.wav");
     sound::decorrelated_noise(48_000, 2, 60.0, 0.5, 1).write(&file, Samples::F32).unwrap();
     let _playing = left.play(&file, "audera.Everywhere").unwrap();

@@ -69,6 +69,25 @@ pub enum ConfigError {
     /// The key is known, its value is not accepted.
     #[error(transparent)]
     Value(Box<WrongValue>),
+    /// The output has no mixer of a card.
+    #[error(
+        "mixer = \"{mixer}\": the output {output} has no mixer of a card; accepted with an ALSA output such as \"alsa:hw:0\"; \
+         mixer = \"none\" leaves the volume to the player"
+    )]
+    MixerWithoutCard {
+        /// The element.
+        mixer: String,
+        /// The output.
+        output: String,
+    },
+    /// A mixer was named, but no element of it.
+    #[error(
+        "mixer-device = \"{device}\": of which element? Add mixer = \"NAME\"; `amixer -D {device} scontrols` lists them"
+    )]
+    MixerWithoutElement {
+        /// The mixer.
+        device: String,
+    },
     /// Nothing says where the player may keep its identity.
     #[error(
         "no place for the player's state: none of $STATE_DIRECTORY, $XDG_STATE_HOME and $HOME is set; give --state-dir DIR"

@@ -8,13 +8,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place, WrongValue};
 use super::value::{
-    Accepts, Access, GroupName, ListenAddress, LogLevel, Mode, OutputChoice, PinnedKey, Policy, RoomName, Subscription,
+    Accepts, Access, GroupName, ListenAddress, LogLevel, MixerChoice, MixerDevice, Mode, OutputChoice, PinnedKey,
+    Policy, RoomName, Subscription,
 };
 
 /// The keys of the top level, in the order of the manual.
 const KEYS: &[&str] = &[
     "name",
     "output",
+    "mixer",
+    "mixer-device",
     "listen",
     "access",
     "groups",
@@ -41,6 +44,8 @@ const ALSA_KEYS: &[&str] = &["period", "buffer"];
 pub(crate) struct Layer {
     pub name: Option<RoomName>,
     pub output: Option<OutputChoice>,
+    pub mixer: Option<MixerChoice>,
+    pub mixer_device: Option<MixerDevice>,
     pub listen: Option<ListenAddress>,
     pub access: Option<Access>,
     pub groups: Option<Vec<GroupName>>,
@@ -78,6 +83,8 @@ impl Layer {
         Self {
             name: upper.name.or(self.name),
             output: upper.output.or(self.output),
+            mixer: upper.mixer.or(self.mixer),
+            mixer_device: upper.mixer_device.or(self.mixer_device),
             listen: upper.listen.or(self.listen),
             access: upper.access.or(self.access),
             groups: upper.groups.or(self.groups),
@@ -111,6 +118,8 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Layer, ConfigError> {
         match entry.name {
             "name" => layer.name = Some(entry.parse()?),
             "output" => layer.output = Some(entry.parse()?),
+            "mixer" => layer.mixer = Some(entry.parse()?),
+            "mixer-device" => layer.mixer_device = Some(entry.parse()?),
             "listen" => layer.listen = Some(entry.parse()?),
             "access" => layer.access = Some(entry.parse()?),
             "groups" => layer.groups = Some(entry.parse_list()?),

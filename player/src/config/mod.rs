@@ -14,12 +14,13 @@ use audera_clock::Span;
 use audera_wire::{ChannelMode, RoomKey, Volume};
 
 use crate::cli::Cli;
+use crate::mixer::MixerName;
 pub use environment::Environment;
 pub use error::{ConfigError, Place, WrongValue};
 pub(crate) use file::Layer;
 pub use value::{
-    Accepts, Access, GroupName, ListenAddress, LogLevel, Mode, OutputChoice, PinnedKey, Policy, Refused, RoomName,
-    Subscription,
+    Accepts, Access, GroupName, ListenAddress, LogLevel, MixerChoice, MixerDevice, Mode, OutputChoice, PinnedKey,
+    Policy, Refused, RoomName, Subscription,
 };
 
 /// The TCP port a player listens on unless told otherwise.
@@ -35,14 +36,17 @@ pub struct Config {
     pub name: RoomName,
     /// Where the sound goes. Default: PipeWire's default output.
     pub output: OutputChoice,
+    /// The element of the card's mixer that has a part in the volume. Default: none, the volume is applied to the samples.
+    pub mixer: Option<MixerName>,
     /// Where to listen for senders. Default: `[::]:6528`.
     pub listen: SocketAddr,
     /// Who may play here. Default: paired senders.
     pub access: Access,
     /// The groups this player is in besides "Everywhere". Default: none.
     pub groups: Vec<GroupName>,
-    /// The volume of a room whose volume nobody has set. Default: 100 %, which leaves samples as they are.
-    pub volume: Volume,
+    /// The volume of a room whose volume nobody has set. Default: as it was left, or 100 %, which leaves samples as they are, where it
+    /// never was another.
+    pub volume: Option<Volume>,
     /// The channel mode of a room for which nobody has set one. Default: stereo.
     pub channel_mode: ChannelMode,
     /// What the volume never exceeds, unless another limit is set. Default: 100 %.
@@ -123,13 +127,15 @@ impl Config {
             OutputChoice::File { path } => OutputChoice::File { path: absolute(path)? },
             other => other,
         };
+        let mixer = mixer(layer.mixer, layer.mixer_device, &output)?;
         Ok(Self {
             name: layer.name.unwrap_or_else(|| environment.room_name()),
             output,
+            mixer,
             listen: layer.listen.map_or(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, PORT)), |listen| listen.0),
             access: layer.access.unwrap_or(Access::Paired),
             groups: layer.groups.unwrap_or_default(),
-            volume: layer.volume.map_or(Volume::FULL, Volume::nearest),
+            volume: layer.volume.map(Volume::nearest),
             channel_mode: layer.channel_mode.map_or(ChannelMode::Stereo, |mode| mode.0),
             max_volume: layer.max_volume.map_or(Volume::FULL, Volume::nearest),
             startup_volume: layer.startup_volume.map(Volume::nearest),
@@ -166,6 +172,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         [
             ("output", self.output != new.output),
+            ("mixer", self.mixer != new.mixer),
             ("listen", self.listen != new.listen),
             ("subscribe", self.subscribe != new.subscribe),
             ("state-dir", self.state_dir != new.state_dir),
@@ -175,6 +182,25 @@ impl Config {
         .into_iter()
         .filter_map(|(key, changed)| changed.then_some(key))
         .collect()
+    }
+}
+
+/// The element that is meant, which only the card behind an ALSA output can have.
+fn mixer(
+    element: Option<MixerChoice>,
+    device: Option<MixerDevice>,
+    output: &OutputChoice,
+) -> Result<Option<MixerName>, ConfigError> {
+    match (element, device, output) {
+        (None, Some(MixerDevice(device)), _) => Err(ConfigError::MixerWithoutElement { device }),
+        (None | Some(MixerChoice::None), _, _) => Ok(None),
+        (Some(MixerChoice::Element { name: element, index }), device, OutputChoice::Alsa { device: pcm }) => {
+            let MixerDevice(device) = device.unwrap_or_else(|| MixerDevice::of_pcm(pcm));
+            Ok(Some(MixerName { device, element, index }))
+        }
+        (Some(mixer), _, output) => {
+            Err(ConfigError::MixerWithoutCard { mixer: mixer.to_string(), output: output.to_string() })
+        }
     }
 }
 
@@ -229,10 +255,16 @@ impl fmt::Display for Config {
         writeln!(f, "# trusted senders: {}", self.trusted_file().display())?;
         writeln!(f, "name = {}", toml::Value::from(self.name.as_str()))?;
         writeln!(f, "output = {}", toml::Value::from(self.output.to_string()))?;
+        if let Some(mixer) = &self.mixer {
+            writeln!(f, "mixer = {}", toml::Value::from(mixer.to_string()))?;
+            writeln!(f, "mixer-device = {}", toml::Value::from(mixer.device.as_str()))?;
+        }
         writeln!(f, "listen = {}", toml::Value::from(self.listen.to_string()))?;
         writeln!(f, "access = \"{}\"", self.access)?;
         writeln!(f, "groups = {}", list(self.groups.iter().map(ToString::to_string).collect()))?;
-        writeln!(f, "volume = {}", toml::Value::from(self.volume.percent()))?;
+        if let Some(volume) = self.volume {
+            writeln!(f, "volume = {}", toml::Value::from(volume.percent()))?;
+        }
         writeln!(f, "channel-mode = \"{}\"", self.channel_mode)?;
         writeln!(f, "max-volume = {}", toml::Value::from(self.max_volume.percent()))?;
         if let Some(volume) = self.startup_volume {

@@ -172,6 +172,115 @@ impl fmt::Display for OutputChoice {
     }
 }
 
+/// The element of the card's mixer that has a part in the volume, if one has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MixerChoice {
+    /// The volume is the samples' matter alone.
+    None,
+    /// This one.
+    Element {
+        /// By the name that `amixer scontrols` lists.
+        name: String,
+        /// Tells elements of one name apart.
+        index: u32,
+    },
+}
+
+impl Accepts for MixerChoice {
+    const ACCEPTED: &'static str =
+        "the name of an element such as \"Digital\", with its number if there are several (\"PCM,1\"), or \"none\"";
+}
+
+impl FromStr for MixerChoice {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let numbered = text.rsplit_once(',').and_then(|(name, index)| Some((name, index.trim().parse().ok()?)));
+        let (name, index) = numbered.unwrap_or((text, 0));
+        // As `amixer` writes it: 'Digital',0.
+        let name = name.trim();
+        let name = name.strip_prefix('\'').and_then(|name| name.strip_suffix('\'')).unwrap_or(name);
+        // alsa-lib cuts longer ones.
+        if name.is_empty() || name.len() > 43 || name.chars().any(char::is_control) {
+            return Err(Refused::new::<Self>("that names no element (1 to 43 bytes)"));
+        }
+        Ok(Self::Element { name: name.to_owned(), index })
+    }
+}
+
+impl fmt::Display for MixerChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Element { name, index: 0 } => f.write_str(name),
+            Self::Element { name, index } => write!(f, "{name},{index}"),
+        }
+    }
+}
+
+/// The mixer of a card, by the name that `amixer -D` takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MixerDevice(pub String);
+
+impl Accepts for MixerDevice {
+    const ACCEPTED: &'static str = "the name of a card's mixer, such as \"hw:0\" or \"hw:CARD=DAC\"";
+}
+
+impl FromStr for MixerDevice {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(Refused::new::<Self>("that names no mixer"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for MixerDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// PCMs that alsa-lib makes of a card, whose first argument is the card.
+const OF_A_CARD: [&str; 16] = [
+    "hw",
+    "plughw",
+    "sysdefault",
+    "default",
+    "front",
+    "rear",
+    "center_lfe",
+    "side",
+    "surround21",
+    "surround40",
+    "surround41",
+    "surround50",
+    "surround51",
+    "surround71",
+    "iec958",
+    "hdmi",
+];
+
+impl MixerDevice {
+    /// The mixer of the card behind a PCM. One that is not alsa-lib's own has a mixer of the same name, if it has one.
+    pub(super) fn of_pcm(pcm: &str) -> Self {
+        let card = pcm.split_once(':').filter(|(kind, _)| OF_A_CARD.contains(kind)).and_then(|(_, arguments)| {
+            let mut arguments = arguments.split(',').map(str::trim);
+            let first = arguments.clone().next().filter(|first| !first.contains('='));
+            first.or_else(|| arguments.find_map(|argument| argument.strip_prefix("CARD=")))
+        });
+        match card.filter(|card| !card.is_empty()) {
+            Some(card) => Self(format!("hw:{card}")),
+            None => Self(pcm.to_owned()),
+        }
+    }
+}
+
 /// What to subscribe to: a source the player dials by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription(pub Source);

@@ -3,12 +3,14 @@
 //! The device is asked for the stream's own rate and channels, without conversion by ALSA, and for the best sample
 //! format of `F32`, `S32`, `S24`, `S24_3LE` and `S16`. If it refuses rate or channels, the PCM is opened once more inside of
 //! ALSA's `plug`, which converts (how well is up to the system's `defaults.pcm.rate_converter`); the log says so.
+//! With more than two channels, the device is asked for the stream's order, or the samples are put into the device's.
 //! A PCM that ends in the sound server is refused, since the server could lay it onto an Audera room.
 //! A PCM without a clock of its own (`null`, or `file` above it) is paced by the monotonic clock.
 
 mod card;
 mod feed;
 mod negotiate;
+mod order;
 mod sample;
 mod server;
 
@@ -20,21 +22,24 @@ use super::priority::promote_this_thread;
 use super::thread::OwnThread;
 use super::{DeviceFormat, Health, OpenDevice, Output, OutputError, Playing, Pull};
 use crate::config::AlsaConfig;
+use crate::mixer::Mixer;
 use card::PcmCard;
 use feed::Feed;
 use negotiate::{Claimed, claim};
+use order::Ordered;
 
 /// An ALSA PCM as output device.
 #[derive(Debug)]
 pub struct AlsaOutput {
     device: String,
     timing: AlsaConfig,
+    mixer: Option<Arc<Mixer>>,
 }
 
 impl AlsaOutput {
-    /// An output to the PCM `device`.
-    pub fn new(device: String, timing: AlsaConfig) -> Self {
-        Self { device, timing }
+    /// An output to the PCM `device`, whose card's `mixer` may have a part in the volume.
+    pub fn new(device: String, timing: AlsaConfig, mixer: Option<Arc<Mixer>>) -> Self {
+        Self { device, timing, mixer }
     }
 }
 
@@ -56,7 +61,14 @@ impl Output for AlsaOutput {
             converted_by_alsa = claimed.plugged,
             "the device is open"
         );
-        Ok(Box::new(OpenAlsa { name, rate, channels, claimed }))
+        let device = OpenAlsa { name, rate, channels, claimed };
+        if let Some(mixer) = &self.mixer {
+            // With the device claimed the card is there; what was set of another one before is of no use.
+            mixer
+                .ready(device.format().latency)
+                .map_err(|source| OutputError::Mixer { output: device.name.clone(), source })?;
+        }
+        Ok(Box::new(device))
     }
 }
 
@@ -90,6 +102,7 @@ impl OpenAlsa {
         let health = Arc::new(Health::default());
         let (granted, scheduling) = mpsc::sync_channel(1);
         let card = PcmCard::new(claimed.pcm, format.rate);
+        let pull = Ordered::new(pull, claimed.order);
         let mut feed = Feed::new(card, pull, claimed.sample, format, claimed.buffer, health.clone());
         let running = OwnThread::start(&name, "audera-alsa", {
             let health = health.clone();

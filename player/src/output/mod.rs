@@ -13,11 +13,14 @@ pub mod pipewire;
 mod priority;
 mod thread;
 
+use std::sync::Arc;
+
 use audera_clock::{PlayerTime, Span};
 use audera_playout::Puller;
 use thiserror::Error;
 
 use crate::config::{Config, OutputChoice};
+use crate::mixer::{Mixer, MixerError};
 pub use health::{DeviceGuard, Health, Playing};
 
 /// What a device pulls, fixed while it runs.
@@ -54,13 +57,14 @@ pub trait Output: Send {
     fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError>;
 }
 
-/// The output the configuration asks for; nothing is opened yet.
-pub fn from_config(config: &Config) -> Box<dyn Output> {
+/// The output the configuration asks for; nothing is opened yet. A device whose card has a part in the volume makes no sound before its
+/// `mixer` is where it should be.
+pub fn from_config(config: &Config, mixer: Option<Arc<Mixer>>) -> Box<dyn Output> {
     match &config.output {
         OutputChoice::PipeWire { target } => {
             Box::new(pipewire::PipeWireOutput::new(target.clone(), config.name.as_str().to_owned()))
         }
-        OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa)),
+        OutputChoice::Alsa { device } => Box::new(alsa::AlsaOutput::new(device.clone(), config.alsa, mixer)),
         OutputChoice::File { path } => Box::new(file::FileOutput::new(path.clone())),
         OutputChoice::Null => Box::new(null::NullOutput),
     }
@@ -155,6 +159,14 @@ pub enum OutputError {
         channels: u16,
         /// What was refused.
         detail: String,
+    },
+    /// The card's mixer is not where it should be.
+    #[error("{output}: {source}")]
+    Mixer {
+        /// The output.
+        output: String,
+        /// Why not.
+        source: MixerError,
     },
     /// Anything else the device or the system refused.
     #[error("{output}: {action} failed: {detail}")]

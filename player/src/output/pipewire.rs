@@ -4,6 +4,9 @@
 //! the sound of its own room, and play it again, and so on. So this follows the default by itself: when it changes, the stream
 //! is connected anew; when the default is a room, the best output that is none is taken instead.
 //!
+//! The stream's own volume stays at 1, whatever a desktop remembers for it or sets: the room's volume has been applied before, and a
+//! second one, which only this machine's mixer would show, would make every figure that is told of the room wrong.
+//!
 //! Loops: `Graph` lives on the thread `audera-pw`; the closure in `feed` runs on PipeWire's data loop.
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -15,7 +18,7 @@ use std::time::Duration;
 
 use audera_clock::{PlayerTime, Span};
 use audera_pw::{
-    Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, Node, Offer, Properties, Registry,
+    Channel, Connect, Context, Core, CoreEvent, Cycle, Direction, Error, Node, NodeVolume, Offer, Properties, Registry,
     RegistryEvent, State, Stream, StreamEvent, Thread,
 };
 use audera_wire::MAX_LATENCY;
@@ -173,7 +176,6 @@ impl Graph {
         let properties = Properties::new()
             .with("media.type", "Audio")
             .with("media.category", "Playback")
-            .with("media.role", "Music")
             .with("node.name", format!("audera-player.{room}"))
             .with("node.description", format!("{room} (Audera room)"))
             .with("node.latency", format!("{quantum}/{rate}"))
@@ -198,9 +200,21 @@ impl Graph {
             StreamEvent::State { new: State::Error, error, .. } => {
                 self.give_up(error.unwrap_or_else(|| "the stream failed".to_owned()));
             }
+            StreamEvent::Volume(_) => self.stay_unscaled(),
             StreamEvent::ProcessPanicked => self.give_up("the playout panicked; please report this".to_owned()),
             StreamEvent::Destroyed => self.give_up("PipeWire has ended the stream".to_owned()),
             _ => {}
+        }
+    }
+
+    /// Puts the volume of the stream back to 1.
+    fn stay_unscaled(&self) {
+        let Some(stream) = self.stream.get() else { return };
+        let unity = NodeVolume { channels: vec![1.0; usize::from(self.device.channels)], mute: Some(false) };
+        if stream.volume() != unity {
+            if let Err(error) = stream.set_volume(&unity) {
+                tracing::warn!("the volume of the player's stream cannot be put back to 100 %: {error}");
+            }
         }
     }
 
@@ -266,7 +280,7 @@ impl Graph {
             .and_then(|()| {
                 let channels = Channel::usual(usize::from(self.device.channels));
                 let offer = Offer { rate: Some(self.device.rate), channels };
-                stream.connect(&Connect { dont_reconnect: true, ..Connect::new(offer) })
+                stream.connect(&Connect { dont_reconnect: true, unscaled: true, ..Connect::new(offer) })
             });
         match connected {
             Ok(()) => {

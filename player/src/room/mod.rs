@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::config::{Config, Policy};
 use crate::connection::Connection;
 use crate::level::Level;
+use crate::mixer::Turned;
 use crate::speaker::Speaker;
 pub use packets::Arrived;
 use packets::Last;
@@ -163,6 +164,16 @@ impl Room {
             self.follow_settings();
         }
         Ok(())
+    }
+
+    /// Somebody has had a hand on the card's mixer: the room takes over what it may. Its state then, which is where the mixer is to be.
+    pub fn turned(&self, turned: &Turned) -> Arc<RoomState> {
+        for change in turned.changes() {
+            if let Err(refusal) = self.change(&change) {
+                tracing::debug!("the card's mixer is turned back: {refusal}");
+            }
+        }
+        self.state()
     }
 
     /// The state of the room.

@@ -36,9 +36,13 @@ impl Settings {
     pub(super) fn new(store: RoomStore, level: Arc<Level>) -> Self {
         level.set(store.state());
         let file = store.file().to_owned();
+        let keeper = Keeper::new(move |text| store::keep(&file, text));
+        if store.is_to_be_kept() {
+            keeper.changed();
+        }
         Settings {
             announced: watch::channel(announced_of(store.state())).0,
-            keeper: Keeper::new(move |text| store::keep(&file, text)),
+            keeper,
             store: RefCell::new(store),
             level,
             peers: RefCell::default(),

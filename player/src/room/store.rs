@@ -3,6 +3,9 @@
 //! What was edited or set last wins, key by key. To know that, the file has, beside each value that was set at run time, the value that the
 //! configuration had then. As long as the configuration says the same, what was set stays in force, over restarts and reloads; once
 //! its key is edited, the configuration wins and what was set is forgotten. A pinned key is always as configured.
+//!
+//! A room never gets loud by itself. So its volume is kept even if nobody has set it, and stays in force when its line is taken out of the
+//! configuration; and where a volume was kept but cannot be read any more, the room begins with a low one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,15 +18,22 @@ use toml::{Table, Value};
 
 use crate::config::Config;
 
+/// The volume at the start where that of before is lost, in percent: loud enough to be noticed, and no shock.
+const CAUTIOUS: f64 = 30.0;
+
 /// The state of the room and what is kept of it.
 #[derive(Debug)]
 pub struct RoomStore {
     configured: RoomState,
+    /// Whether the configuration says anything of the volume.
+    volume_is_configured: bool,
     /// All peers are told the same.
     state: Arc<RoomState>,
     /// Counts the changes.
     revision: u64,
     kept: BTreeMap<RoomKey, Kept>,
+    /// Whether the file had the volume in force when the program started.
+    is_kept: bool,
     /// Where it is kept.
     file: PathBuf,
 }
@@ -39,26 +49,42 @@ struct Kept {
 impl RoomStore {
     /// The state at the start of the program: the start-up volume, if there is one, is in force.
     ///
-    /// A file that cannot be read or understood is told of and left out.
+    /// A file that cannot be read or understood is told of and left out. If it may have held a volume, the room begins with a low one.
     #[must_use]
     pub fn open(config: &Config) -> Self {
         let file = config.room_file();
-        let (kept, audible) = match fs::read_to_string(&file) {
+        let found = match fs::read_to_string(&file) {
             Ok(text) => read(&file, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Found::default()),
             Err(error) => {
                 tracing::warn!("what was set before is lost: {} cannot be read: {error}", file.display());
-                Default::default()
+                None
             }
         };
+        let is_readable = found.is_some();
         let configured = configured(config);
-        let mut store = RoomStore { state: Arc::new(configured.clone()), configured, revision: 0, kept, file };
-        store.settle(audible);
-        if let Some(volume) = store.state.startup_volume.filter(|_| !store.state.pinned.contains(&RoomKey::Volume)) {
-            if let Ok(started) = store.state.changed(&RoomChange::volume(volume.percent())) {
-                store.take_over(started);
-            }
+        let Found { kept, audible } = found.unwrap_or_default();
+        let mut store = RoomStore {
+            state: Arc::new(configured.clone()),
+            configured,
+            volume_is_configured: config.volume.is_some(),
+            revision: 0,
+            kept,
+            is_kept: false,
+            file,
+        };
+        let kept_before = store.kept.get(&RoomKey::Volume).cloned();
+        let volume_is_known = store.settle(audible) && is_readable;
+        let cautious = Volume::nearest(CAUTIOUS);
+        if !volume_is_known && !store.volume_is_pinned() && store.state.volume > cautious {
+            tracing::warn!("the volume of before is lost: the room begins with {CAUTIOUS} %");
+            store.begin_with(cautious);
         }
+        if let Some(volume) = store.state.startup_volume.filter(|_| !store.volume_is_pinned()) {
+            store.begin_with(volume);
+        }
+        store.keep_volume();
+        store.is_kept = store.kept.get(&RoomKey::Volume) == kept_before.as_ref();
         store
     }
 
@@ -91,7 +117,9 @@ impl RoomStore {
     pub fn reconfigure(&mut self, config: &Config) -> bool {
         let before = self.state.clone();
         self.configured = configured(config);
+        self.volume_is_configured = config.volume.is_some();
         self.settle(before.heard_last());
+        self.keep_volume();
         let changed = before != self.state;
         self.revision += u64::from(changed);
         changed
@@ -102,27 +130,63 @@ impl RoomStore {
         for key in RoomKey::ALL {
             let value = value(&new, key);
             if value != self::value(&self.state, key) {
-                self.kept.insert(key, Kept { value, configured: self::value(&self.configured, key) });
+                self.kept.insert(key, Kept { value, configured: self.configured_value(key) });
             }
         }
         self.state = Arc::new(new);
         self.revision += 1;
     }
 
-    /// Finds what is in force from what is configured and what is kept, of a room that was so loud when it could be heard last.
-    fn settle(&mut self, audible: Option<Volume>) {
+    fn volume_is_pinned(&self) -> bool {
+        self.configured.pinned.contains(&RoomKey::Volume)
+    }
+
+    /// Puts a volume in force that nobody has asked for now.
+    fn begin_with(&mut self, volume: Volume) {
+        if let Ok(begun) = self.state.changed(&RoomChange::volume(volume.percent())) {
+            self.take_over(begun);
+        }
+    }
+
+    /// What the configuration says of a key.
+    fn configured_value(&self, key: RoomKey) -> Value {
+        match key {
+            RoomKey::Volume if !self.volume_is_configured => AS_LEFT.into(),
+            _ => value(&self.configured, key),
+        }
+    }
+
+    /// Keeps the volume in force though nobody has set it, for when its line in the configuration is gone.
+    fn keep_volume(&mut self) {
+        if !self.volume_is_pinned() {
+            let kept =
+                Kept { value: value(&self.state, RoomKey::Volume), configured: self.configured_value(RoomKey::Volume) };
+            self.kept.insert(RoomKey::Volume, kept);
+        }
+    }
+
+    /// Finds what is in force from what is configured and what is kept, of a room that was so loud when it could be heard last. Whether a
+    /// volume that is kept could be used.
+    fn settle(&mut self, audible: Option<Volume>) -> bool {
         let mut state = RoomState { pinned: Vec::new(), ..self.configured.clone() };
         // The largest volume first, since the volume is measured by it.
         let order = [RoomKey::MaxVolume].into_iter().chain(RoomKey::ALL).collect::<Vec<_>>();
         let (configured, pinned) = (&self.configured, &self.configured.pinned);
-        self.kept.retain(|key, kept| kept.configured == value(configured, *key) && !pinned.contains(key));
+        let is_left = |key: &RoomKey| *key == RoomKey::Volume && !self.volume_is_configured;
+        self.kept
+            .retain(|key, kept| !pinned.contains(key) && (is_left(key) || kept.configured == value(configured, *key)));
+        let mut volume_is_known = true;
         for key in order {
             let Some(kept) = self.kept.get(&key) else { continue };
             match change(key, &kept.value).map(|change| state.changed(&change)) {
-                Some(Ok(changed)) => state = changed,
+                Some(Ok(changed)) => {
+                    state = changed;
+                    continue;
+                }
                 Some(Err(refusal)) => tracing::warn!("{}: {refusal}", self.file.display()),
                 None => tracing::warn!("{}: {key} cannot be {}", self.file.display(), kept.value),
             }
+            volume_is_known &= key != RoomKey::Volume;
         }
         state.volume = state.volume.min(state.max_volume);
         state.audible_volume = audible.filter(|_| state.volume == Volume::SILENT);
@@ -132,12 +196,20 @@ impl RoomStore {
             kept.value = in_force;
         }
         self.state = Arc::new(RoomState { pinned: pinned.clone(), ..state });
+        volume_is_known
     }
 
     /// Where it is kept.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// Whether the file, as it was found, lacks what a later start must know: a room that is not at full volume is not to get there by
+    /// a line that is taken out of the configuration.
+    #[must_use]
+    pub fn is_to_be_kept(&self) -> bool {
+        self.state.volume < Volume::FULL && !self.is_kept
     }
 
     /// What is to be in the file.
@@ -182,7 +254,7 @@ pub fn keep(file: &Path, text: &str) -> io::Result<()> {
 fn configured(config: &Config) -> RoomState {
     RoomState {
         // As it stands there: were it cut to the limit here, editing the limit would look like editing the volume.
-        volume: config.volume,
+        volume: config.volume.unwrap_or(Volume::FULL),
         channel_mode: config.channel_mode,
         output_delay_ms: config.output_delay.as_secs_f64() * 1e3,
         groups: config.groups.iter().map(|group| group.as_str().to_owned()).collect(),
@@ -196,7 +268,7 @@ fn configured(config: &Config) -> RoomState {
 /// Beside a volume of nought: how loud the room was before.
 const AUDIBLE: &str = "audible";
 
-/// What stands for a volume at the start that is as it was left.
+/// What stands for a volume, now or at the start, that is not configured: it is as it was left.
 const AS_LEFT: &str = "as left";
 
 /// One key's value in a state.
@@ -234,13 +306,21 @@ fn change(key: RoomKey, value: &Value) -> Option<RoomChange> {
     Some(change)
 }
 
-/// Reads the file as far as it can be understood: what is kept, and how loud a silent room was.
-fn read(file: &Path, text: &str) -> (BTreeMap<RoomKey, Kept>, Option<Volume>) {
+/// What a file holds.
+#[derive(Debug, Default)]
+struct Found {
+    kept: BTreeMap<RoomKey, Kept>,
+    /// How loud a silent room was.
+    audible: Option<Volume>,
+}
+
+/// Reads the file as far as it can be understood; `None` if that is not at all.
+fn read(file: &Path, text: &str) -> Option<Found> {
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
             tracing::warn!("what was set before is lost: {} cannot be understood: {error}", file.display());
-            return Default::default();
+            return None;
         }
     };
     let audible = table.get(RoomKey::Volume.name()).and_then(|volume| volume.get(AUDIBLE)?.as_float());
@@ -248,7 +328,8 @@ fn read(file: &Path, text: &str) -> (BTreeMap<RoomKey, Kept>, Option<Volume>) {
         let entry = table.get(key.name())?;
         Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
     };
-    (RoomKey::ALL.into_iter().filter_map(kept).collect(), audible.and_then(Volume::new))
+    let kept = RoomKey::ALL.into_iter().filter_map(kept).collect();
+    Some(Found { kept, audible: audible.and_then(Volume::new) })
 }
 
 #[cfg(test)]
@@ -401,20 +482,51 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_as_good_as_none_where_it_is_broken() {
+    fn a_line_that_is_taken_out_leaves_the_volume_as_it_is() {
+        let home = Home::new();
+        // Set at run time, beside what is configured.
+        let mut store = home.start("volume = 30");
+        store.set(&RoomChange::volume(20.0)).unwrap();
+        store.reconfigure(&home.config(""));
+        assert_eq!(store.state().volume, Volume::nearest(20.0));
+        // Never set.
+        let mut store = home.start("volume = 30");
+        store.reconfigure(&home.config(""));
+        assert_eq!(store.state().volume, Volume::nearest(30.0));
+        // While the player does not run.
+        let store = home.start("volume = 30");
+        assert!(store.is_to_be_kept());
+        home.save(&store);
+        assert!(!home.start("volume = 30").is_to_be_kept());
+        let mut store = home.start("");
+        assert_eq!(store.state().volume, Volume::nearest(30.0));
+        // What is written there again wins, be it the loudest.
+        store.reconfigure(&home.config("volume = 100"));
+        assert_eq!(store.state().volume, Volume::FULL);
+    }
+
+    #[test]
+    fn a_broken_file_is_as_good_as_none_where_it_is_broken_but_makes_no_room_loud() {
         let home = Home::new();
         let mut store = home.start("");
         store.set(&RoomChange { mute: Some(true), ..RoomChange::volume(50.0) }).unwrap();
         home.save(&store);
         let file = home.0.path().join("room.toml");
         let text = fs::read_to_string(&file).unwrap();
+        let low = Volume::nearest(CAUTIOUS);
         fs::write(&file, text.replace("value = 50.0", "value = 5000.0")).unwrap();
         let state = home.start("").state().clone();
-        assert_eq!((state.volume, state.mute), (Volume::FULL, true));
-        fs::write(&file, &text[..text.len() / 2]).unwrap();
-        let _ = home.start("");
-        fs::write(&file, [0xff, 0xfe]).unwrap();
-        assert_eq!(**home.start("").state(), RoomState::new("box"));
+        assert_eq!((state.volume, state.mute), (low, true));
+        for broken in [&text.as_bytes()[..text.len() - 8], &[0xff, 0xfe]] {
+            fs::write(&file, broken).unwrap();
+            assert_eq!(**home.start("").state(), RoomState { volume: low, ..RoomState::new("box") });
+            // What is configured is no louder, or meant to be.
+            assert_eq!(home.start("volume = 10").state().volume, Volume::nearest(10.0));
+            assert_eq!(home.start("startup-volume = 60").state().volume, Volume::nearest(60.0));
+            assert_eq!(home.start("volume = 80\npin = [\"volume\"]").state().volume, Volume::nearest(80.0));
+        }
+        fs::remove_file(&file).unwrap();
+        assert_eq!(home.start("").state().volume, Volume::FULL, "a room whose volume nobody has set");
     }
 
     #[test]

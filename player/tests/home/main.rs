@@ -1,5 +1,6 @@
 //! The player in real sessions: PipeWire, WirePlumber, Avahi, senders, and peers that misbehave.
 
+mod card;
 mod cut;
 mod limits;
 mod loops;
@@ -86,8 +87,9 @@ impl House {
     /// Starts the sink module and waits for these rooms' sinks.
     fn sinks(&self, args: &str, rooms: &[&str]) -> Process {
         let process = self.product.module(&self.session, "sink", &format!("audera.codec = pcm {args}")).unwrap();
-        let ports: Vec<String> = rooms.iter().map(|room| format!("audera.{room}:playback_FL")).collect();
-        self.session.wait_for_ports(&ports).unwrap();
+        for room in rooms {
+            self.session.sink_port(&format!("audera.{room}"), "FL").unwrap();
+        }
         process
     }
 

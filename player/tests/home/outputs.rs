@@ -70,9 +70,39 @@ fn an_alsa_pcm_and_a_file_get_the_samples_that_were_played_at_the_clocks_pace() 
     for (room_name, output) in [("Hall", "alsa:graph"), ("Attic", "alsa:plug:graph")] {
         let _room = room(room_name, output);
         let sink = format!("audera.{room_name}");
-        session.wait_for_ports(&[format!("{sink}:playback_FL")]).unwrap();
+        session.sink_port(&sink, "FL").unwrap();
         let _noise = house.make_noise(&sink, 2);
         let rooms = session.wait_for_rooms(&sink, &[&format!("{room_name} refused")]).unwrap();
         assert!(rooms[0].reason.contains("PipeWire") && rooms[0].reason.contains("--output pipewire"), "{rooms:?}");
+    }
+}
+
+#[test]
+fn the_volume_of_the_players_stream_is_nobodys_second_volume_of_the_room() {
+    let Some(house) = House::start(&["Hall"]) else { return };
+    let session = &house.session;
+    let _room = house.product.player(session, "Kitchen", &["--access", "open", "--output", "pipewire:Hall"]).unwrap();
+    let _sinks = house.sinks("audera.latency.msec = 500", &["Kitchen"]);
+    let rms = |samples: &[f32]| (samples.iter().map(|x| x * x).sum::<f32>() / samples.len() as f32).sqrt();
+    let noise = house.long_noise(3);
+    let sent = rms(&Sound::read(&noise).unwrap().channels[0]);
+    let _playing = session.play(&noise, "audera.Kitchen").unwrap();
+    session.wait_for_rooms("audera.Kitchen", &["Kitchen playing"]).unwrap();
+    house.wait_for_output("Kitchen", true);
+    let node = session.graph().unwrap().node("audera-player.Kitchen").unwrap().id.to_string();
+    let recorder = house.recorder(&["Hall"]);
+    house.wait_until_heard(&recorder, &[true]);
+    let as_sent = || {
+        let last = recorder.last(RATE as usize / 2).ok()?;
+        let heard = rms(last.first().filter(|samples| samples.len() == RATE as usize / 2)?);
+        ((heard / sent).log10() * 20.0).abs().le(&0.3).then_some(())
+    };
+    session.poll("the room as loud as what was sent", as_sent).unwrap();
+    for setting in [["set-volume", &node, "0.1"], ["set-mute", &node, "1"], ["set-volume", &node, "1.4"]] {
+        session.run("wpctl", &setting).unwrap();
+        // It has been put back once it is told so; what was set would be told otherwise.
+        let told = || (session.run("wpctl", &["get-volume", &node]).ok()?.trim() == "Volume: 1.00").then_some(());
+        session.poll(&format!("the stream at full volume after {setting:?}"), told).unwrap();
+        session.poll(&format!("the room as loud as before {setting:?}"), as_sent).unwrap();
     }
 }

@@ -66,7 +66,14 @@ async fn speak(behaviour: &str, address: SocketAddr, state: &Path) {
     let connection = dial(&endpoint, &Target::from(address), Duration::from_secs(60)).await.unwrap();
     println!("connected");
     match behaviour {
-        "stream" => stream(connection).await,
+        "stream" => stream(connection, Peer::new()).await,
+        // Half of full scale, on both channels and without end.
+        "steady" => stream(connection, Peer::with(vec![0.5; 2 * usize::from(FRAMES)], 2)).await,
+        // Tenths of it on the channels of 5.1, in their order.
+        "six" => {
+            let frame: Vec<f32> = (1_u8..=6).map(|channel| f32::from(channel) / 10.0).collect();
+            stream(connection, Peer::with(frame.repeat(2 * usize::from(FRAMES)), 6)).await;
+        }
         "oversized" => {
             let peer = Peer::new();
             let (mut reader, mut writer) = connection.into_split();
@@ -94,9 +101,8 @@ async fn speak(behaviour: &str, address: SocketAddr, state: &Path) {
     }
 }
 
-/// Streams noise without end, paced by the clock, and tells what becomes of it.
-async fn stream(connection: audera_link::Connection) {
-    let peer = Peer::new();
+/// Streams without end, paced by the clock, and tells what becomes of it.
+async fn stream(connection: audera_link::Connection, peer: Peer) {
     let wake = Notify::new();
     let driving = drive(connection, &peer, &wake);
     let feeding = async {
@@ -121,7 +127,9 @@ struct Peer {
     session: std::cell::RefCell<SenderSession>,
     audio: std::cell::RefCell<Vec<u8>>,
     next: std::cell::Cell<(u32, Option<SenderTime>)>,
+    /// Interleaved; it comes again and again.
     sound: Vec<f32>,
+    channels: u8,
     started: std::cell::Cell<bool>,
 }
 
@@ -136,12 +144,17 @@ fn now() -> SenderTime {
 
 impl Peer {
     fn new() -> Self {
-        let sound = audera_testkit::sound::noise(48_000, 1, 2.0, 0.5, 99).channels.remove(0);
+        let noise = audera_testkit::sound::noise(48_000, 1, 2.0, 0.5, 99).channels.remove(0);
+        Self::with(noise.into_iter().flat_map(|sample| [sample; 2]).collect(), 2)
+    }
+
+    fn with(sound: Vec<f32>, channels: u8) -> Self {
         Peer {
             session: SenderSession::new(SenderHello::new("peer", "test 1.0"), now()).into(),
             audio: Vec::new().into(),
             next: (0, None).into(),
             sound,
+            channels,
             started: false.into(),
         }
     }
@@ -155,9 +168,10 @@ impl Peer {
         let ahead = now() + Span::from_millis(100);
         let mut at = at.unwrap_or(ahead);
         while at <= ahead {
-            let begin = (seq as usize * usize::from(FRAMES)) % (self.sound.len() - usize::from(FRAMES));
-            let frames = self.sound[begin..begin + usize::from(FRAMES)].iter();
-            let payload: Vec<u8> = frames.flat_map(|sample| [sample.to_le_bytes(); 2].concat()).collect();
+            let samples = usize::from(FRAMES) * usize::from(self.channels);
+            let begin = (seq as usize * samples) % (self.sound.len() - samples + 1);
+            let samples = self.sound[begin..begin + samples].iter();
+            let payload: Vec<u8> = samples.flat_map(|sample| sample.to_le_bytes()).collect();
             encode_audio(ID, seq, at, Span::ZERO, &payload, &mut self.audio.borrow_mut()).unwrap();
             (seq, at) = (seq + 1, at + Span::from_frames(i64::from(FRAMES), 48_000));
         }
@@ -175,7 +189,8 @@ impl Protocol for Peer {
             match event {
                 SenderEvent::Status(_) => {}
                 SenderEvent::PlayerReady(_) if !self.started.replace(true) => {
-                    let format = StreamFormat { coding: Coding::PcmF32le, rate: 48_000, channels: 2, frames: FRAMES };
+                    let channels = self.channels;
+                    let format = StreamFormat { coding: Coding::PcmF32le, rate: 48_000, channels, frames: FRAMES };
                     let latency = Span::from_millis(100);
                     session.start(Start { id: ID, format, latency, title: "noise".to_owned() }).unwrap();
                 }

@@ -127,7 +127,7 @@ pub fn prop(object: &Value, key: &str) -> String {
 
 /// Waits for the sink of this node name and returns it.
 pub fn wait_for_sink(session: &Session, name: &str) -> Value {
-    session.wait_for_ports(&[format!("{name}:playback_FL")]).unwrap();
+    session.sink_port(name, "FL").unwrap();
     session.poll(&format!("the node {name}"), || node(session, name)).unwrap()
 }
 

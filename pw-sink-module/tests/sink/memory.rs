@@ -8,7 +8,7 @@ use audera_testkit::{Daemon, or_skip};
 
 use crate::desk::*;
 use crate::host::Host;
-use crate::unload::{daemon_with_module, module_id};
+use crate::unload::{daemon_with_module, unload};
 
 /// valgrind as the command before a command; its findings go to `log`. Nothing is suppressed.
 ///
@@ -42,7 +42,7 @@ fn the_daemon_with_the_module_is_clean() {
     wait_for_sink(&session, "audera.Kitchen");
     let application = pw_play(&session, &["--target", "audera.Kitchen"]);
     wait_until_playing(&session, "audera.Kitchen", &["Kitchen"]);
-    session.run("pw-cli", &["destroy", &module_id(&session).unwrap()]).unwrap();
+    unload(&session);
     wait_until_gone(&session, "audera.Kitchen");
     drop(application);
     let ended = daemon.stop().unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 
 use audera_testkit::home::Product;
 use audera_testkit::{Daemon, Process, Session, or_skip};
+use serde_json::Value;
 
 use crate::desk::*;
 use crate::host::Host;
@@ -22,10 +23,21 @@ pub fn daemon_with_module(session: &mut Session, wrap: &[String]) -> Process {
     daemon
 }
 
-pub fn module_id(session: &Session) -> Option<String> {
-    let module =
-        objects(session).into_iter().find(|object| object["info"]["name"] == "libpipewire-module-audera-sink")?;
-    Some(module["id"].to_string())
+fn module(session: &Session) -> Option<Value> {
+    objects(session).into_iter().find(|object| object["info"]["name"] == "libpipewire-module-audera-sink")
+}
+
+/// Ends the module in the daemon while the daemon goes on. Since PipeWire 0.3.77 no client may destroy a module; there its connection is
+/// taken away, without which it unloads itself.
+pub fn unload(session: &Session) {
+    let module = module(session).unwrap();
+    let may_destroy = module["permissions"].as_array().unwrap().iter().any(|permission| permission == "x");
+    let object = if may_destroy {
+        module["id"].to_string()
+    } else {
+        prop(&node(session, "audera.Kitchen").unwrap(), "client.id")
+    };
+    session.run("pw-cli", &["destroy", &object]).unwrap();
 }
 
 /// Names of a process's threads.
@@ -65,9 +77,9 @@ fn in_the_daemon_it_is_unloaded_while_it_plays() {
     let progress = Progress::watch(&session, &application, &recorder);
     assert!(threads(daemon.pid()).contains(&"audera-net".to_owned()));
 
-    session.run("pw-cli", &["destroy", &module_id(&session).unwrap()]).unwrap();
+    unload(&session);
     wait_until_gone(&session, "audera.Kitchen");
-    session.poll("the module's end", || module_id(&session).is_none().then_some(())).unwrap();
+    session.poll("the module's end", || module(&session).is_none().then_some(())).unwrap();
     let pid = daemon.pid();
     let ended = || (!threads(pid).contains(&"audera-net".to_owned())).then_some(());
     session.poll("the end of the network thread", ended).unwrap();

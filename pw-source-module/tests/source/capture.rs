@@ -5,7 +5,7 @@ use audera_testkit::Process;
 use crate::{Studio, likeness};
 
 /// Makes an input such as a line-in.
-fn make_input(studio: &Studio, name: &str) {
+pub fn make_input(studio: &Studio, name: &str) {
     let properties = format!(
         "{{ factory.name = support.null-audio-sink, media.class = Audio/Source/Virtual, object.linger = true, \
          node.name = \"{name}\", node.description = \"{name}\", audio.position = [ FL FR ], audio.rate = 48000, \
@@ -16,7 +16,7 @@ fn make_input(studio: &Studio, name: &str) {
 }
 
 /// Lets noise be heard in such an input.
-fn make_noise(studio: &Studio, name: &str, seed: u64) -> Process {
+pub fn make_noise(studio: &Studio, name: &str, seed: u64) -> Process {
     let session = &studio.session;
     let file = studio.long_noise(seed);
     let mut command = session.command("pw-play");

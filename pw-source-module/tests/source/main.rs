@@ -1,5 +1,6 @@
 //! The source module in real sessions: PipeWire, WirePlumber, Avahi, and players in their rooms.
 
+mod bus;
 mod callers;
 mod capture;
 mod feedback;

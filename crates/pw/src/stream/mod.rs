@@ -56,6 +56,8 @@ struct Main {
     events: EventQueue<StreamEvent>,
     pacer: RefCell<Option<Pacer>>,
     driving: Cell<bool>,
+    /// What is reported for this end of the graph.
+    latency: Cell<Option<Latency>>,
     /// Channels of a stream whose samples are left as they are.
     unscaled: Cell<Option<usize>>,
     /// The volume of the node as it was set last.
@@ -127,6 +129,7 @@ impl Stream {
             events,
             pacer: RefCell::new(None),
             driving: Cell::new(false),
+            latency: Cell::new(None),
             unscaled: Cell::new(None),
             volume: RefCell::default(),
             core: core.clone(),
@@ -162,6 +165,7 @@ impl Stream {
             | if connect.inactive { pw::pw_stream_flags_PW_STREAM_FLAG_INACTIVE } else { 0 }
             | if connect.dont_reconnect { pw::pw_stream_flags_PW_STREAM_FLAG_DONT_RECONNECT } else { 0 }
             | if connect.driver { pw::pw_stream_flags_PW_STREAM_FLAG_DRIVER } else { 0 };
+        self.main.latency.set(connect.latency);
         // SAFETY: the stream is live, this its main loop; the pods are valid for the call, which copies them.
         let result = unsafe {
             pw::pw_stream_connect(
@@ -216,11 +220,9 @@ impl Stream {
     /// # Errors
     /// [`Error::Gone`], or what libpipewire has against it.
     pub fn set_latency(&self, latency: Latency) -> Result<(), Error> {
-        let raw = self.as_ptr()?;
-        let Some(param) = Param::latency(self.main.direction.to_raw(), latency) else { return Ok(()) };
-        let mut pointer = param.as_ptr();
-        // SAFETY: as in disconnect(); one valid pod, copied by the call.
-        check("report the latency", unsafe { pw::pw_stream_update_params(raw, &raw mut pointer, 1) }).map(drop)
+        self.as_ptr()?;
+        self.main.latency.set(Some(latency));
+        self.main.report_latency()
     }
 
     /// Shows another volume at the node, of a stream connected with [`Connect::unscaled`]. It takes effect once the node has its controls,
@@ -338,6 +340,16 @@ impl Main {
         self.events.push(StreamEvent::Volume(volume));
     }
 
+    /// Puts the latency of this end, if it has any, among the stream's parameters.
+    fn report_latency(&self) -> Result<(), Error> {
+        let raw = self.raw.get();
+        let param = self.latency.get().and_then(|latency| Param::latency(self.direction.to_raw(), latency));
+        let (false, Some(param)) = (raw.is_null(), param) else { return Ok(()) };
+        let mut pointer = param.as_ptr();
+        // SAFETY: not NULL, so live; Main is not Send, so this is its main loop; one valid pod, copied by the call.
+        check("report the latency", unsafe { pw::pw_stream_update_params(raw, &raw mut pointer, 1) }).map(drop)
+    }
+
     /// To be called when the stream is destroyed.
     fn free_real_time(&self) {
         let real_time = self.real_time.replace(std::ptr::null_mut());
@@ -417,6 +429,14 @@ unsafe extern "C" fn on_param_changed(data: *mut c_void, id: u32, param: *const 
     contain_logged("a stream's param event", || {
         if id == spa::SPA_PARAM_Props && !param.is_null() {
             main.volume_set(param);
+            return;
+        }
+        if id == spa::SPA_PARAM_Latency {
+            // The latency of what lies at the other end of the links. In PipeWire 0.3.80 to 1.4 it has just taken the place of our own (`stream.c`;
+            // 1.6 keeps both), which applications would not see any more.
+            if let Err(error) = main.report_latency() {
+                LAYER.warn(format_args!("applications may not know how late they are heard: {error}"));
+            }
             return;
         }
         if id != spa::SPA_PARAM_Format {

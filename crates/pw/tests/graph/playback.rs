@@ -309,8 +309,13 @@ fn a_tap_of_a_sink_hears_what_is_played_to_it() {
         heard += block.len() / 2;
         assert!(heard < 20 * 48_000, "most of what is heard is silence");
         if !is_silent {
-            let left: Vec<f32> = block.chunks_exact(2).map(|frame| frame[0]).collect();
-            assert!(block.chunks_exact(2).all(|frame| frame[0] == frame[1]), "{block:?}");
+            let channel = |n: usize| block.chunks_exact(2).map(|frame| frame[n]).collect::<Vec<f32>>();
+            let (left, right) = (channel(0), channel(1));
+            // The channels have a link each, which PipeWire 1.4 may start in different cycles.
+            if left != right && in_order == 0 {
+                continue;
+            }
+            assert_eq!(left, right, "after {heard} frames");
             assert!(left.windows(2).all(follows), "after {heard} frames: {left:?}");
             in_order += left.len();
         }

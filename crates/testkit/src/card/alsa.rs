@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Card, Played, Report, Tape, TrueTime};
+use super::{Card, Knobs, Played, Report, Tape, TrueTime};
 use crate::{Error, Session, built, process};
 
 /// Held by whoever has the card open.
@@ -39,7 +39,7 @@ impl Session {
         let report = Report {
             name: card.name.clone(),
             rate: card.rate,
-            channels: CHANNELS,
+            channels: card.channels,
             ppm: card.ppm,
             wander_ppm: wander.map_or(0.0, |wander| wander.ppm),
             wander_seconds: wander.map_or(0.0, |wander| wander.seconds),
@@ -52,23 +52,29 @@ impl Session {
         tape.finish()?;
         let lock = folder.join(LOCK_FILE);
         File::create(&lock).map_err(|source| file(&lock, source))?;
+        if let Some(mixer) = &card.mixer {
+            Knobs::make(&folder, mixer).map_err(|source| file(&folder, source))?;
+        }
         let pcm = pcm_name(&card.name);
+        let map = card.map.as_ref().map_or_else(String::new, |(names, fixed)| {
+            format!("    speakers \"{names}\"\n    fixed {}\n", if *fixed { "yes" } else { "no" })
+        });
+        let (library, at) = (library.display(), folder.display());
+        let mixer = card.mixer.as_ref().map_or_else(String::new, |_| {
+            format!(
+                "ctl_type.audera_card {{ lib \"{library}\" }}\nctl.{pcm} {{\n    type audera_card\n    folder \"{at}\"\n}}\n"
+            )
+        });
         let definition = format!(
-            "pcm_type.audera_card {{ lib \"{}\" }}\n\
-             pcm.{pcm} {{\n    type audera_card\n    folder \"{}\"\n    step {}\n    \
-             hint {{ show on description \"{}\" }}\n}}\n",
-            library.display(),
-            folder.display(),
-            card.pointer_step,
-            card.name
+            "pcm_type.audera_card {{ lib \"{library}\" }}\n\
+             pcm.{pcm} {{\n    type audera_card\n    folder \"{at}\"\n    step {}\n{map}    \
+             hint {{ show on description \"{}\" }}\n}}\n{mixer}",
+            card.pointer_step, card.name
         );
         self.alsa_definitions(&definition)?;
         Ok(RunningAlsaCard { pcm, folder })
     }
 }
-
-/// As simple cards have.
-const CHANNELS: u16 = 2;
 
 /// The name by which programs open the card called `name`.
 fn pcm_name(name: &str) -> String {
@@ -87,6 +93,16 @@ impl RunningAlsaCard {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// A hand on its mixer.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn knobs(&self) -> Result<Knobs, Error> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the card has no mixer");
+        let opened = Knobs::open(&self.folder).and_then(|knobs| knobs.ok_or_else(none));
+        opened.map_err(|source| Error::File { path: self.folder.clone(), source })
     }
 
     /// What it has played so far, up to some tenths of a second ago: the left channel.

@@ -8,11 +8,12 @@
 //! The card is the program `audera-card` beside the running test; see there for its options and files.
 //!
 //! The same crystal can drive an ALSA card ([`Session::alsa_card`]), which is a plugin of alsa-lib: programs open it
-//! without any sound server.
+//! without any sound server. Such a card may have a mixer, whose volume is in what it records, and more channels than two.
 
 mod alsa;
 mod converter;
 mod follower;
+mod mixer;
 mod played;
 mod ring;
 mod sample_clock;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use alsa::{RunningAlsaCard, claim_alsa_card};
 pub use converter::{Converter, Cycle};
 pub use follower::{Followed, Follower};
+pub use mixer::{CardMixer, Knobs, Setting, Turning, calm};
 pub use played::{Counts, MISSED_FILE, Missed, Played, REPORT_FILE, Report, SAMPLES_FILE, TIMES_FILE, XRUNS_FILE};
 pub use ring::Ring;
 pub use sample_clock::{SampleClock, Wander};
@@ -43,6 +45,9 @@ pub struct Card {
     rate: u32,
     priority: u32,
     pointer_step: u32,
+    channels: u16,
+    map: Option<(String, bool)>,
+    mixer: Option<CardMixer>,
 }
 
 impl Card {
@@ -56,6 +61,9 @@ impl Card {
             rate: 48_000,
             priority: 1_000,
             pointer_step: 1,
+            channels: 2,
+            map: None,
+            mixer: None,
         }
     }
 
@@ -94,6 +102,20 @@ impl Card {
     /// have 1 to 16; some USB devices and plugins tell whole periods.
     pub fn pointer_step(mut self, frames: u32) -> Self {
         self.pointer_step = frames;
+        self
+    }
+
+    /// ALSA only: its loudspeakers, by the names of alsa-lib, such as "FL FR RL RR FC LFE", in the order in which it records them. A program
+    /// may give them in another order if they are not `fixed`.
+    pub fn speakers(mut self, names: &str, fixed: bool) -> Self {
+        self.channels = names.split(' ').count().try_into().unwrap_or(u16::MAX);
+        self.map = Some((names.to_owned(), fixed));
+        self
+    }
+
+    /// ALSA only: it has a mixer, of the same name as its PCM.
+    pub fn mixer(mut self, mixer: CardMixer) -> Self {
+        self.mixer = Some(mixer);
         self
     }
 

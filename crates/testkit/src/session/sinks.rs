@@ -69,6 +69,20 @@ impl Session {
         })
     }
 
+    /// Waits for the port by which a sink takes a channel, such as `FL`, and gives it as [`link`](Self::link) wants it.
+    ///
+    /// It is `playback_FL`. That of a sink with `node.network`, which Audera's are, is `send_FL` in PipeWire 0.3.67 and later.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when it is not there in time, with WirePlumber's log, as it is what makes ports appear.
+    pub fn sink_port(&self, sink: &str, channel: &str) -> Result<String, Error> {
+        let names = ["playback", "send"].map(|kind| format!("{sink}:{kind}_{channel}"));
+        self.poll(&format!("the port {channel} of {sink}"), || {
+            let present = self.run("pw-link", &["-i"]).ok()?;
+            names.iter().find(|name| present.lines().any(|line| line.trim() == *name)).cloned()
+        })
+    }
+
     /// Links an output port to an input port, each given as `node:port`.
     ///
     /// # Errors

@@ -106,6 +106,77 @@ fn a_player_without_a_session_exports_itself_on_the_system_bus_as_the_policy_all
     }
 }
 
+/// Whoever sits at the machine may as well (`at_console`), which only a login manager could tell.
+#[test]
+fn on_the_system_bus_root_and_the_group_audio_may_and_nobody_else() {
+    let Some(desk) = Desk::start_with(&[]) else { return };
+    let session = &desk.session;
+    const AUDIO: &[&str] = &["--reuid=nobody", "--regid=nogroup", "--groups=audio"];
+    const NOBODY: &[&str] = &["--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+    // As the system's unit has it: a user of its own, to whom the group is lent.
+    const SERVICE: &[&str] = &["--reuid=daemon", "--regid=daemon", "--groups=audio"];
+    if session.run("setpriv", &[SERVICE, &["true"]].concat()).is_err() {
+        return eprintln!("skipped: other users than root are not to be had here");
+    }
+    let policy = file("dbus/etc/org.audera.Audera1.conf");
+    let policy = &policy[policy.find("<busconfig>").unwrap() + 11..policy.find("</busconfig>").unwrap()];
+    let config = session.dir().join("strict.conf");
+    // A name of this network and no file, which others could not get at in the session's folder.
+    let address = "unix:abstract=audera-test-system-bus";
+    std::fs::write(&config, strict_bus(address, policy)).unwrap();
+    let mut command = session.command("dbus-daemon");
+    command.args(["--nofork", "--nopidfile", "--nosyslog", "--print-address", "--config-file"]).arg(config);
+    let mut bus = session.spawn(command).unwrap();
+    let log = bus.log().to_owned();
+    let listens = || std::fs::read_to_string(&log).ok()?.contains("unix:").then_some(());
+    bus.wait_until("the bus", listens).unwrap();
+
+    let command = |who: &[&str], program: &std::ffi::OsStr| {
+        let mut command = session.command("setpriv");
+        command.args(who).arg("--").arg(program).env("DBUS_SYSTEM_BUS_ADDRESS", address);
+        // Nothing that a service would not have.
+        for variable in ["RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "CACHE_HOME", "DATA_HOME"] {
+            command.env_remove(format!("XDG_{variable}"));
+        }
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS").env("HOME", "/");
+        command
+    };
+    let player = |who: &[&str], word: &str| {
+        let player = desk.product.player_command(session, "Kitchen", &[]);
+        let state = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(state.path(), Some(if who == SERVICE { 1 } else { 65_534 }), None).unwrap();
+        let mut command = command(who, player.get_program());
+        command.args(["--name", "Kitchen", "--listen", "[::]:0", "--output", "null", "--no-discovery", "-v"]);
+        command.arg("--state-dir").arg(state.path());
+        let mut player = session.spawn(command).unwrap();
+        let log = player.log().to_owned();
+        player.wait_until(word, || std::fs::read_to_string(&log).ok()?.contains(word).then_some(())).unwrap();
+        (player, state)
+    };
+    let _room = player(SERVICE, "on D-Bus name=");
+    let path = format!("{ROOT}/player");
+    let set = |who: &[&str], volume: &str| {
+        let mut command = command(who, "busctl".as_ref());
+        command.args(["--system", "set-property", OWN, &path, PLAYER, "Volume", "d", volume]).output().unwrap()
+    };
+    let get = || {
+        let mut command = command(&["--reuid=root"], "busctl".as_ref());
+        let output = command.args(["--system", "get-property", OWN, &path, PLAYER, "Volume"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (who, volume) in [(&["--reuid=root"][..], "40"), (AUDIO, "50"), (SERVICE, "60")] {
+        let output = set(who, volume);
+        assert!(output.status.success(), "{who:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(get(), format!("d {volume}\n"));
+    }
+    let refused = set(NOBODY, "100");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.to_lowercase().contains("access denied"), "{said}");
+    assert_eq!(get(), "d 60\n");
+    // Nor may a program of theirs be a player there.
+    let _stranger = player(NOBODY, "not on D-Bus");
+}
+
 #[test]
 fn sinks_and_sources_are_on_the_bus_and_a_room_can_be_heard() {
     let _alone = alone();
@@ -137,7 +208,7 @@ fn sinks_and_sources_are_on_the_bus_and_a_room_can_be_heard() {
     busctl(&["set-property", OWN, &path, PLAYER, "Muted", "b", "false"]).unwrap();
 
     let sinks = home.product.module(session, "sink", "audera.codec = pcm").unwrap();
-    session.wait_for_ports(&["audera.Kitchen:playback_FL".into()]).unwrap();
+    session.sink_port("audera.Kitchen", "FL").unwrap();
     let (name, sink) = (format!("org.audera.Audera1.Sinks.p{}", sinks.pid()), "org.audera.Sink1");
     wait(&name, "sinks/audera_2eKitchen", sink, "Name", "Audera Kitchen");
     assert_eq!(get(&name, "sinks/audera_2eKitchen", sink, "Target").unwrap(), "s \"Kitchen\"");

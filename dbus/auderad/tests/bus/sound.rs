@@ -32,7 +32,7 @@ async fn sound_goes_on_through_a_thousand_changes_a_second_and_the_death_of_aude
     let Some(home) = or_skip(Home::start("house", &["Kitchen"])) else { return };
     let _kitchen = home.room("Kitchen", &[]).unwrap();
     let _sinks = home.product.module(&home.session, "sink", "audera.codec = pcm").unwrap();
-    home.session.wait_for_ports(&["audera.Kitchen:playback_FL".into()]).unwrap();
+    home.session.sink_port("audera.Kitchen", "FL").unwrap();
     let noise = home.session.dir().join("noise.wav");
     sound::noise(RATE, 2, 120.0, 0.5, 1).write(&noise, Samples::F32).unwrap();
     let _playing = home.session.play(&noise, "audera.Kitchen").unwrap();

@@ -3,6 +3,7 @@
 use alsa::pcm::{Access, HwParams, PCM, TstampType};
 use alsa::{Direction, ValueOr};
 
+use super::order::Order;
 use super::sample::SampleFormat;
 use super::server::server_behind;
 use crate::config::AlsaConfig;
@@ -18,6 +19,8 @@ pub(super) struct Claimed {
     pub buffer: usize,
     /// Whether ALSA converts between stream and hardware.
     pub plugged: bool,
+    /// Where the stream's channels go.
+    pub order: Order,
 }
 
 /// What the stream asks for.
@@ -45,7 +48,7 @@ pub(super) fn claim(
     }
     let formats = formats_of(&pcm).map_err(|error| failed("asking the device for its formats", error))?;
     let refusal = match set_up(&pcm, wanted, &formats, false) {
-        Ok(setup) => return Ok(setup.claim(pcm, false)),
+        Ok(setup) => return Ok(setup.claim(pcm, false, channels)),
         Err(refusal) => refusal,
     };
     // Closed first: hardware takes one client at a time.
@@ -64,7 +67,7 @@ pub(super) fn claim(
                 channels,
                 "the device refuses the stream ({refusal}): ALSA converts ({wrapped})"
             );
-            Ok(setup.claim(pcm, true))
+            Ok(setup.claim(pcm, true, channels))
         }
         Err(_) => Err(OutputError::Format { output: output.to_owned(), rate, channels, detail: refusal.to_string() }),
     }
@@ -94,8 +97,9 @@ struct Setup {
 }
 
 impl Setup {
-    fn claim(self, pcm: PCM, plugged: bool) -> Claimed {
-        Claimed { pcm, sample: self.sample, period: self.period, buffer: self.buffer, plugged }
+    fn claim(self, pcm: PCM, plugged: bool, channels: u16) -> Claimed {
+        let order = Order::settle(&pcm, channels);
+        Claimed { pcm, sample: self.sample, period: self.period, buffer: self.buffer, plugged, order }
     }
 }
 

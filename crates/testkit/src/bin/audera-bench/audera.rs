@@ -64,8 +64,7 @@ impl Rig for Audera {
     }
 
     fn wait(&mut self, stage: &Stage) -> Result<(), Failure> {
-        let ports = ["FL", "FR"].map(|side| format!("{SINK}:playback_{side}"));
-        stage.sender().wait_for_ports(&ports)?;
+        stage.sender().sink_port(SINK, "FL")?;
         // A room's own sink comes with the room.
         for (player, plan) in self.players.iter().zip(self.scenario.rooms) {
             if player.is_some() {

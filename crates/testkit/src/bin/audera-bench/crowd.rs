@@ -94,7 +94,7 @@ fn measure(count: usize, latency: u32, seconds: u32, file: &Path) -> Result<Outc
     }
     let args = format!("audera.discover = false audera.latency.msec = {latency} audera.players = [{addresses} ]");
     let module = home.product.module(session, "sink", &args)?;
-    session.wait_for_ports(&["FL", "FR"].map(|side| format!("{SINK}:playback_{side}")))?;
+    session.sink_port(SINK, "FL")?;
     // The module connects as soon as it runs; a stream that begins meanwhile takes in who is there, and who comes later.
     let _application = session.play(file, SINK)?;
     let playing = |rooms: &[serde_json::Value]| rooms.iter().filter(|room| room["state"] == "playing").count();

@@ -122,7 +122,7 @@ fn start_application(session: &Session, file: &Path, sink: &str) -> Result<Proce
     session.wait_for_ports(&sides.map(|side| format!("pw-play:output_{side}")))?;
     for target in [DESK, sink] {
         for side in sides {
-            session.link(&format!("pw-play:output_{side}"), &format!("{target}:playback_{side}"))?;
+            session.link(&format!("pw-play:output_{side}"), &session.sink_port(target, side)?)?;
         }
     }
     Ok(application)

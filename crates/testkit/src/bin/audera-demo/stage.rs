@@ -112,7 +112,7 @@ impl Stage {
 
         let mut step = Step::begin(screen, "sink \"Audera Everywhere\", of a PipeWire process of its own")?;
         let sinks = product.module(&session, "sink", "")?;
-        session.wait_for_ports(&[format!("{EVERYWHERE}:playback_FL")])?;
+        session.sink_port(EVERYWHERE, "FL")?;
         interrupt.check()?;
         step.done(&format!("after {:.1} s", begin.elapsed().as_secs_f64()))?;
         Ok(Self { rooms, sinks, source: None, session, product, both_recorded: real.is_none() })

@@ -1,0 +1,324 @@
+//! The thread that speaks with the card's mixer: finds the element, keeps it and the samples where the room is to be, and tells of hands on it.
+//!
+//! A card that comes is brought to the state of the room before anything is heard, and the samples are silence while there is none. When a
+//! card comes, programs of the system put its mixer to where it was some other day (`alsactl restore`); for the first two seconds that is turned back, as it
+//! is nobody's wish. After that, who moves the element moves the room.
+
+use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alsa::poll::{Flags, poll, pollfd};
+use audera_wire::{ChannelMode, Volume};
+use tokio::sync::watch;
+
+use super::course::{Course, Step, Target, Turn};
+use super::element::{Cards, Element};
+use super::scale::Scale;
+use super::{MixerError, Orders, Turned, Waiting};
+use crate::level::Level;
+
+/// Between two looks for a card that is not there.
+const RETRY: Duration = Duration::from_secs(5);
+/// As long after a card has come, the room is not taken along by its mixer.
+const SETTLING: Duration = Duration::from_secs(2);
+/// Between two looks at an audio thread whose ramp is waited for.
+const LOOK: Duration = Duration::from_millis(5);
+/// What a sample takes at most from a device's buffer to the ear, in the card.
+const BEYOND_BUFFER: Duration = Duration::from_millis(20);
+/// How long a chime has room above the music: it lasts 1.2 s.
+const CHIME: Duration = Duration::from_millis(1_500);
+
+/// See the module.
+pub(super) struct Desk<C: Cards> {
+    cards: C,
+    orders: Arc<Orders>,
+    level: Arc<Level>,
+    turned: watch::Sender<Turned>,
+    card: Option<Card<C::Element>>,
+    /// When a card is looked for next.
+    attempt: Option<Instant>,
+    /// What was told of last.
+    trouble: Option<MixerError>,
+    /// What hands have done that the room has not answered, and how often they have.
+    turn: Turn,
+    turns: u64,
+    mode: ChannelMode,
+    /// What a device's buffer holds.
+    latency: Duration,
+    unheard: Option<Unheard>,
+    chime: Option<Chime>,
+    waiting: Vec<Waiting>,
+}
+
+/// A card that is there.
+struct Card<E> {
+    element: E,
+    course: Course,
+    came: Instant,
+}
+
+/// What samples are multiplied by was changed, and may not be heard yet.
+#[derive(Default)]
+struct Unheard {
+    /// When the audio thread was seen to have come there.
+    arrived: Option<Instant>,
+}
+
+/// A chime that is to be heard, or has been begun.
+struct Chime {
+    volume: Volume,
+    until: Option<Instant>,
+}
+
+impl<C: Cards> Desk<C> {
+    pub(super) fn new(cards: C, orders: Arc<Orders>, level: Arc<Level>, turned: watch::Sender<Turned>) -> Self {
+        Desk {
+            cards,
+            orders,
+            level,
+            turned,
+            card: None,
+            attempt: None,
+            trouble: None,
+            turn: Turn::default(),
+            turns: 0,
+            mode: ChannelMode::Stereo,
+            latency: Duration::ZERO,
+            unheard: None,
+            chime: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Works until the orders are closed; `bell` rings when there are new ones.
+    pub(super) fn run(mut self, bell: &UnixStream) {
+        while let Some(pause) = self.work(Instant::now()) {
+            if !self.sleep(bell, pause) {
+                self.lose(None);
+            }
+        }
+    }
+
+    /// Waits for the bell, for hands on the element, or until time is up. Whether the card is still there.
+    fn sleep(&self, mut bell: &UnixStream, pause: Option<Duration>) -> bool {
+        let mut descriptors = vec![pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
+        descriptors.extend(self.card.iter().flat_map(|card| card.element.descriptors()));
+        // Rounded up, so that time is up then.
+        let limit = pause.map_or(-1, |pause| i32::try_from(pause.as_millis() + 1).unwrap_or(i32::MAX));
+        if poll(&mut descriptors, limit).is_err() {
+            // A signal; there is nothing else that could be wrong.
+            return true;
+        }
+        while matches!(bell.read(&mut [0; 64]), Ok(1..)) {}
+        let broken = Flags::ERR | Flags::HUP | Flags::NVAL;
+        !descriptors[1..].iter().any(|one| Flags::from_bits_truncate(one.revents).intersects(broken))
+    }
+
+    /// Does all that is to be done at this time. `None` when that was the last; else how long there is nothing to do unless the
+    /// bell rings or somebody has a hand on the element.
+    fn work(&mut self, now: Instant) -> Option<Option<Duration>> {
+        let (target, most, mode, answered, ring) = {
+            let mut open = self.orders.lock();
+            if open.closed {
+                return None;
+            }
+            self.waiting.append(&mut open.waiting);
+            (open.target, open.most, open.mode, open.answered, open.ring.take())
+        };
+        self.mode_is(mode);
+        if let Some(waiting) = self.waiting.last() {
+            self.latency = waiting.latency.to_duration();
+        }
+        if let Some(volume) = ring {
+            self.chime = Some(Chime { volume, until: None });
+        }
+        let mut found = self.bring(now, target, most, answered);
+        if let (Err(error), true) = (&found, self.card.is_some()) {
+            let error = error.clone();
+            self.lose(Some(error));
+            // It may be there again already: somebody is about to play to it.
+            found = self.bring(now, target, most, answered);
+            if let (Err(error), true) = (&found, self.card.is_some()) {
+                let error = error.clone();
+                self.lose(Some(error));
+                self.attempt = Some(now + RETRY);
+            }
+        }
+        match &found {
+            Ok(()) if self.trouble.take().is_some() => tracing::info!("the card's mixer is there again"),
+            Ok(()) => {}
+            // What could not be heard then is not to be heard some day.
+            Err(_) => self.chime = None,
+        }
+        let awaits = found.is_ok() && self.awaits();
+        if !awaits {
+            for waiting in self.waiting.drain(..) {
+                // Who does not wait any more does not play.
+                let _ = waiting.answer.send(found.clone());
+            }
+        }
+        let until = |then: Option<Instant>| then.map(|then| then.saturating_duration_since(now));
+        let heard = self.unheard.as_ref().filter(|_| awaits).map(|unheard| match unheard.arrived {
+            Some(arrived) => self.heard_at(arrived).saturating_duration_since(now),
+            None => LOOK,
+        });
+        let chime = self.chime.as_ref().and_then(|chime| until(chime.until));
+        Some([heard, chime, until(self.attempt)].into_iter().flatten().min())
+    }
+
+    /// Brings the element, if there is one, to where it should be, as far as can be done now.
+    fn bring(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
+        self.find(now, target)?;
+        self.serve(now, target, most, answered)
+    }
+
+    /// Sees to it that there is a card, if there is one to be had.
+    fn find(&mut self, now: Instant, target: Target) -> Result<(), MixerError> {
+        if self.card.is_some() {
+            return Ok(());
+        }
+        let due = self.attempt.is_none_or(|attempt| now >= attempt);
+        if !due && self.waiting.is_empty() {
+            return self.trouble.clone().map_or(Err(MixerError::Slow), Err);
+        }
+        let opened = self.cards.open().and_then(|mut element| {
+            let (least, most) = element.range();
+            let scale = Scale::new(least, most, |raw| element.millibels(raw));
+            let position = element.position()?;
+            let decibels = scale.has_decibels();
+            tracing::debug!(least, most, decibels, switch = position.on.is_some(), "the card's mixer is there");
+            Ok(Card { element, course: Course::new(scale, position, target), came: now })
+        });
+        match opened {
+            Ok(card) => {
+                (self.card, self.attempt) = (Some(card), None);
+                Ok(())
+            }
+            Err(error) => {
+                self.attempt = Some(now + RETRY);
+                self.tell(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The card is gone, or as good as gone: silence, until it has been found again.
+    fn lose(&mut self, why: Option<MixerError>) {
+        self.card = None;
+        self.chime = None;
+        self.turn = Turn::default();
+        self.put(0.0);
+        match why {
+            Some(error) => self.tell(&error),
+            None => tracing::debug!("the card's mixer has gone"),
+        }
+    }
+
+    /// One line for each trouble.
+    fn tell(&mut self, error: &MixerError) {
+        if self.trouble.as_ref() != Some(error) {
+            tracing::error!("nothing can be played: {error}");
+            self.trouble = Some(error.clone());
+        }
+    }
+
+    /// Reads where the element is, tells of hands on it, and goes as far as it can be gone now.
+    fn serve(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
+        let Some(Card { element, course, came }) = &mut self.card else { return Ok(()) };
+        let turn = course.found(element.position()?);
+        // What the card was put to for a chime, or by the system when it came, is no wish of anybody.
+        let by_hand = now.saturating_duration_since(*came) >= SETTLING && !course.is_lifted();
+        if by_hand && !turn.is_empty() {
+            self.turn = self.turn.and(turn);
+            self.turns += 1;
+            let Turn { volume, mute } = self.turn;
+            self.turned.send_replace(Turned { number: self.turns, volume, mute });
+        }
+        if answered == self.turns {
+            self.turn = Turn::default();
+        }
+        // As the room will be when it has answered, as far as is known here; the limit need not wait for that.
+        course.aim(Target {
+            volume: self.turn.volume.unwrap_or(target.volume).min(most),
+            mute: self.turn.mute.unwrap_or(target.mute),
+        });
+        if self.chime.as_ref().is_some_and(|chime| chime.until.is_some_and(|until| now >= until)) {
+            self.chime = None;
+        }
+        self.follow(now)
+    }
+
+    /// Takes one step after the other.
+    fn follow(&mut self, now: Instant) -> Result<(), MixerError> {
+        loop {
+            let settled = self.settled(now);
+            let Some(Card { element, course, .. }) = &mut self.card else { return Ok(()) };
+            course.lift(self.chime.as_ref().map(|chime| chime.volume));
+            let step = course.next(settled);
+            match step {
+                Step::Await => return Ok(()),
+                Step::Rest => {
+                    if let Some(chime) = self.chime.as_mut().filter(|chime| chime.until.is_none()) {
+                        chime.until = Some(now + CHIME + self.latency);
+                        self.level.ring_at(course.gain_of(chime.volume) as f32);
+                    }
+                    return Ok(());
+                }
+                Step::Volume(raw) => element.set_volume(raw)?,
+                Step::Switch(on) => element.set_switch(on)?,
+                Step::Software(_) => {}
+            }
+            course.taken(step);
+            if let Step::Software(gain) = step {
+                self.put(gain);
+            }
+        }
+    }
+
+    /// Has samples multiplied by this.
+    fn put(&mut self, gain: f64) {
+        self.level.put(gain as f32, self.mode);
+        self.unheard = Some(Unheard::default());
+    }
+
+    /// Which channel is heard where is the samples' matter alone.
+    fn mode_is(&mut self, mode: ChannelMode) {
+        if self.mode != mode {
+            self.mode = mode;
+            self.put(self.card.as_ref().map_or(0.0, |card| card.course.software()));
+        }
+    }
+
+    /// Whether what samples are multiplied by is heard, and nothing from before.
+    fn settled(&mut self, now: Instant) -> bool {
+        let Some(unheard) = &mut self.unheard else { return true };
+        if self.level.has_leveller() {
+            if !self.level.has_arrived() {
+                unheard.arrived = None;
+                return false;
+            }
+            let arrived = *unheard.arrived.get_or_insert(now);
+            if now < self.heard_at(arrived) {
+                return false;
+            }
+        }
+        self.unheard = None;
+        true
+    }
+
+    fn heard_at(&self, arrived: Instant) -> Instant {
+        arrived + self.latency + BEYOND_BUFFER
+    }
+
+    /// Whether there is more to do once samples are heard.
+    fn awaits(&mut self) -> bool {
+        self.unheard.is_some() && self.card.as_mut().is_some_and(|card| card.course.next(false) == Step::Await)
+    }
+}
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;

@@ -1,0 +1,315 @@
+//! The desk with a card that is made up, at times that are made up.
+
+use std::sync::{Mutex, mpsc};
+
+use audera_clock::Span;
+use audera_wire::{RoomChange, RoomState};
+
+use super::super::course::Position;
+use super::super::{Mixer, MixerName};
+use super::*;
+use crate::level::Leveller;
+
+const RATE: u32 = 48_000;
+/// 0 dB; steps are half a dB.
+const FULL: i64 = 207;
+
+/// A card as its driver knows it.
+#[derive(Debug, Default)]
+struct Hardware {
+    there: bool,
+    raw: i64,
+    on: bool,
+    /// All that was set.
+    log: Vec<String>,
+    /// Handles to cards that were unplugged are of no use with others.
+    generation: u32,
+}
+
+#[derive(Clone, Default)]
+struct Made(Arc<Mutex<Hardware>>);
+
+struct MadeElement {
+    card: Made,
+    generation: u32,
+}
+
+fn name() -> MixerName {
+    MixerName { device: "hw:0".into(), element: "Digital".into(), index: 0 }
+}
+
+impl Cards for Made {
+    type Element = MadeElement;
+
+    fn open(&mut self) -> Result<MadeElement, MixerError> {
+        let card = self.0.lock().unwrap();
+        match card.there {
+            true => Ok(MadeElement { card: self.clone(), generation: card.generation }),
+            false => Err(MixerError::NotOpen { device: "hw:0".into(), detail: "no such card".into() }),
+        }
+    }
+}
+
+impl MadeElement {
+    fn with(&self, what: impl FnOnce(&mut Hardware)) -> Result<(), MixerError> {
+        let mut card = self.card.0.lock().unwrap();
+        if card.there && card.generation == self.generation {
+            what(&mut card);
+            Ok(())
+        } else {
+            Err(MixerError::Failed { name: name(), detail: "gone".into() })
+        }
+    }
+}
+
+impl Element for MadeElement {
+    fn range(&self) -> (i64, i64) {
+        (0, FULL)
+    }
+
+    fn millibels(&self, raw: i64) -> Option<i64> {
+        Some(50 * (raw - FULL))
+    }
+
+    fn position(&mut self) -> Result<Position, MixerError> {
+        let mut position = Position { raw: 0, even: true, on: None, alike: true };
+        self.with(|card| (position.raw, position.on) = (card.raw, Some(card.on)))?;
+        Ok(position)
+    }
+
+    fn set_volume(&mut self, raw: i64) -> Result<(), MixerError> {
+        self.with(|card| {
+            card.raw = raw;
+            card.log.push(format!("{raw}"));
+        })
+    }
+
+    fn set_switch(&mut self, on: bool) -> Result<(), MixerError> {
+        self.with(|card| {
+            card.on = on;
+            card.log.push(if on { "on".into() } else { "off".into() });
+        })
+    }
+
+    fn descriptors(&self) -> Vec<pollfd> {
+        Vec::new()
+    }
+}
+
+/// A room with a desk, and the time.
+struct World {
+    card: Made,
+    desk: Desk<Made>,
+    room: RoomState,
+    mixer: Mixer,
+    turned: watch::Receiver<Turned>,
+    _bell: UnixStream,
+    now: Instant,
+}
+
+impl World {
+    fn new(percent: f64) -> Self {
+        let room = RoomState { volume: Volume::nearest(percent), ..RoomState::new("Kitchen") };
+        let (orders, bell) = Orders::new(&room).unwrap();
+        let level = Level::behind(orders.clone());
+        let (turned, turns) = watch::channel(Turned::default());
+        let card = Made::default();
+        let desk = Desk::new(card.clone(), orders.clone(), level, turned);
+        let mixer = Mixer { orders };
+        World { card, desk, room, mixer, turned: turns, _bell: bell, now: Instant::now() }
+    }
+
+    /// A card is plugged in, or another one; as loud as it goes.
+    fn plug(&self) {
+        let mut card = self.card.0.lock().unwrap();
+        (card.there, card.raw, card.on) = (true, FULL, true);
+        card.generation += 1;
+    }
+
+    fn unplug(&self) {
+        self.card.0.lock().unwrap().there = false;
+    }
+
+    fn raw(&self) -> i64 {
+        self.card.0.lock().unwrap().raw
+    }
+
+    fn log(&self) -> Vec<String> {
+        std::mem::take(&mut self.card.0.lock().unwrap().log)
+    }
+
+    /// Lets so many milliseconds go by, and the desk do its work.
+    fn pass(&mut self, milliseconds: u64) -> Option<Duration> {
+        self.now += Duration::from_millis(milliseconds);
+        self.desk.work(self.now).unwrap()
+    }
+
+    fn set(&mut self, change: &RoomChange) {
+        self.room = self.room.changed(change).unwrap();
+        self.desk.level.set(&self.room);
+    }
+
+    /// What samples are multiplied by once a ramp is over.
+    fn software(&self) -> f32 {
+        let mut sample = [1.0];
+        Leveller::new(self.desk.level.clone(), 1, RATE).apply(&mut sample);
+        sample[0]
+    }
+
+    /// Asks, as a device does that is about to play, and lets the desk answer.
+    fn ready(&mut self) -> Result<(), MixerError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        self.mixer.orders.order(|open| open.waiting.push(Waiting { latency: Span::from_millis(32), answer }));
+        self.pass(0);
+        answered.try_recv().unwrap()
+    }
+}
+
+#[test]
+fn a_card_is_set_before_anything_is_heard_when_it_comes_and_when_it_comes_again() {
+    let mut world = World::new(50.0);
+    assert_eq!(world.pass(0), Some(RETRY));
+    assert_eq!(world.software(), 0.0);
+    let error = world.ready().unwrap_err().to_string();
+    assert!(error.contains("hw:0 cannot be opened (no such card)") && error.contains("mixer-device"), "{error}");
+    world.plug();
+    assert_eq!(world.ready(), Ok(()));
+    // -18.06 dB is the next step and a little less of the samples.
+    assert_eq!(world.raw(), 171);
+    let expected = 10f32.powf((60.0 * 0.5f32.log10() + 18.0) / 20.0);
+    assert!((world.software() - expected).abs() < 1e-4, "{}", world.software());
+    assert_eq!(world.log(), ["171"]);
+
+    // Another one in its place, which nobody has noticed yet.
+    world.plug();
+    assert_eq!(world.ready(), Ok(()));
+    assert_eq!((world.raw(), world.log()), (171, vec!["171".to_owned()]));
+    world.unplug();
+    assert_eq!(world.pass(10), Some(RETRY));
+    assert_eq!(world.software(), 0.0);
+    assert!(world.ready().is_err());
+    world.set(&RoomChange::volume(25.0));
+    world.plug();
+    // Found by itself as well.
+    world.pass(5_000);
+    assert_eq!((world.raw(), world.log()), (135, vec!["135".to_owned()]));
+    assert!(world.software() > 0.9);
+    assert!(!world.turned.has_changed().unwrap(), "nobody had a hand on it");
+}
+
+#[test]
+fn hands_move_the_room_and_the_room_is_never_fought() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.pass(0);
+    // The system puts back what was kept: nobody's wish.
+    world.card.0.lock().unwrap().raw = 200;
+    world.pass(500);
+    assert_eq!(world.raw(), 171);
+    assert!(!world.turned.has_changed().unwrap());
+    world.pass(2_000);
+    world.log();
+
+    world.card.0.lock().unwrap().raw = 187;
+    world.pass(1);
+    let first = *world.turned.borrow_and_update();
+    assert_eq!((first.number, first.volume, first.mute), (1, Some(Volume::nearest(68.12)), None));
+    // A hand goes on, and what the room says to what was before is late.
+    world.card.0.lock().unwrap().raw = 190;
+    world.pass(1);
+    first.changes().for_each(|change| world.set(&change));
+    world.mixer.answer(first.number, &world.room);
+    world.pass(1);
+    assert_eq!(world.raw(), 190);
+    world.card.0.lock().unwrap().on = false;
+    world.pass(1);
+    let last = *world.turned.borrow_and_update();
+    assert_eq!((last.number, last.mute), (3, Some(true)));
+    assert_eq!(last.volume, Some(Volume::nearest(72.16)));
+    last.changes().for_each(|change| world.set(&change));
+    world.mixer.answer(last.number, &world.room);
+    world.pass(1);
+    assert_eq!((world.raw(), world.log(), world.software()), (190, vec![], 0.0));
+
+    // A limit holds at once; what is pinned is back when the room has said so.
+    world.set(&RoomChange { max_volume: Some(60.0), mute: Some(false), ..RoomChange::default() });
+    world.pass(1);
+    let limited = world.raw();
+    assert_eq!(limited, 207 - 26);
+    world.card.0.lock().unwrap().raw = FULL;
+    world.pass(1);
+    assert_eq!(world.raw(), limited);
+    world.card.0.lock().unwrap().raw = 100;
+    world.pass(1);
+    let turn = *world.turned.borrow_and_update();
+    assert_eq!(world.raw(), 100);
+    world.mixer.answer(turn.number, &world.room);
+    world.pass(1);
+    assert_eq!(world.raw(), limited);
+}
+
+#[test]
+fn while_it_plays_the_element_goes_up_when_the_samples_have_been_heard_to_go_down() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    world.pass(100);
+    world.log();
+    // From -18.06 dB to -17.9: the next step and less of the samples.
+    world.set(&RoomChange::volume(50.31));
+    assert_eq!(world.pass(1), Some(LOOK));
+    leveller.apply(&mut [1.0; 1_000]);
+    assert_eq!(world.pass(5), Some(LOOK), "in the middle of its ramp");
+    leveller.apply(&mut [1.0; 1_000]);
+    let wait = Duration::from_millis(32) + BEYOND_BUFFER;
+    assert_eq!((world.pass(5), world.log()), (Some(wait), vec![]));
+    assert_eq!(world.pass(51), Some(Duration::from_millis(1)));
+    assert_eq!(world.pass(1), None);
+    assert_eq!(world.log(), ["172"]);
+    // A hand that goes up and up, fifty times a second, is followed all the way.
+    for percent in 51..80 {
+        world.set(&RoomChange::volume(f64::from(percent)));
+        leveller.apply(&mut [1.0; 960]);
+        world.pass(20);
+        let behind = Volume::nearest(f64::from(percent)).decibels() - 0.5 * (world.raw() - FULL) as f64;
+        assert!((-0.5..0.6).contains(&behind), "{percent} %: {behind} dB behind");
+    }
+    leveller.apply(&mut [1.0; 9_600]);
+    world.pass(5);
+    world.pass(60);
+    world.log();
+    // Down: at once.
+    world.set(&RoomChange::volume(10.0));
+    assert_eq!((world.pass(1), world.log()), (None, vec!["87".to_owned()]));
+    // A device that is closed in the middle is waited for no more.
+    world.set(&RoomChange::mute(true));
+    assert_eq!((world.pass(1), world.log()), (Some(LOOK), vec![]));
+    drop(leveller);
+    assert_eq!((world.pass(5), world.log()), (None, vec!["off".to_owned()]));
+}
+
+#[test]
+fn a_chime_is_heard_as_loud_as_it_should_be_in_a_room_that_is_mute() {
+    let mut world = World::new(10.0);
+    world.plug();
+    world.set(&RoomChange::mute(true));
+    world.ready().unwrap();
+    assert_eq!(world.log(), ["87", "off"]);
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    world.pass(100);
+    world.desk.level.ring(&world.room);
+    assert_eq!(world.pass(1), Some(CHIME + Duration::from_millis(32)));
+    assert_eq!(world.log(), ["181", "on"]);
+    let mut samples = vec![1.0; RATE as usize];
+    leveller.apply(&mut samples);
+    let heard = samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    assert!(heard > 0.1, "{heard}");
+    // Moved meanwhile, it is moved back: the room is somewhere else.
+    world.card.0.lock().unwrap().raw = 150;
+    world.pass(10);
+    assert_eq!(world.log(), ["181"]);
+    world.pass(2_000);
+    assert_eq!(world.log(), ["87", "off"]);
+    assert!(!world.turned.has_changed().unwrap());
+}
