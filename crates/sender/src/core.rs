@@ -103,6 +103,8 @@ pub(crate) struct Core {
     pub(crate) fixed: RefCell<BTreeMap<String, usize>>,
     /// What is announced of players that are known by their addresses, by name.
     pub(crate) hidden: RefCell<BTreeMap<String, Announcement>>,
+    /// Names that players have given up for others, and how they were announced by them, until that has ended.
+    pub(crate) given_up: RefCell<BTreeMap<String, Route>>,
     /// Whether more are announced than are kept track of.
     pub(crate) crowded: Cell<bool>,
     /// Whether the owner wants rooms looked for, whether the user lets it, and the search if both is so.
@@ -138,6 +140,7 @@ impl Core {
             players: RefCell::default(),
             fixed: RefCell::default(),
             hidden: RefCell::default(),
+            given_up: RefCell::default(),
             crowded: Cell::new(false),
             wants_discovery: Cell::new(false),
             may_discover: Cell::new(true),
@@ -218,6 +221,7 @@ impl Core {
         }
         self.search.take().inspect(AbortHandle::abort);
         self.hidden.borrow_mut().clear();
+        self.given_up.borrow_mut().clear();
         for player in self.all_players() {
             if player.is_announced() {
                 self.remove_player(&player);

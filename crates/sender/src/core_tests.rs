@@ -89,6 +89,11 @@ impl House {
         house
     }
 
+    /// The name that its player was known by before.
+    fn given_up_name(&self) -> String {
+        self.core.given_up.borrow().keys().next().unwrap().clone()
+    }
+
     fn order(&mut self, order: Order) {
         self.core.obey(order);
         self.talk();
@@ -355,6 +360,18 @@ fn only_the_player_itself_gives_itself_another_name() {
         assert!(house.core.met.borrow_mut().forget("Galley").unwrap());
         assert!(announced("Galley", 6528, Some(id)));
         assert_eq!(house.player.key(), PlayerKey::Discovered("Galley".to_owned()));
+
+        // What is left of its former announcement is no other player; somebody else by that name is.
+        let (name, groups) = (house.given_up_name(), Vec::new());
+        let found = |id| {
+            let (name, groups) = (name.clone(), groups.clone());
+            discovery::found(
+                &house.core,
+                discovery::Announcement { name, addresses: place(6528), id: Some(id), groups },
+            );
+            house.core.all_players().len()
+        };
+        assert_eq!((found(id), found(id), found(other)), (1, 1, 2));
     });
 }
 

@@ -67,6 +67,12 @@ pub(crate) fn found(core: &Rc<Core>, announcement: Announcement) {
     let Announcement { name, addresses, id, groups } = announcement;
     let route = Route::Announced(addresses, id);
     let known = known.or_else(|| renamed(core, &name, &route));
+    let given_up = core.given_up.borrow_mut().remove(&name);
+    if let Some(former) = given_up.filter(|former| known.is_none() && listens_there(former, &route)) {
+        // An announcement goes bit by bit, and what is left of this one is told anew with each.
+        core.given_up.borrow_mut().insert(name, former);
+        return;
+    }
     let player = match known {
         Some(player) => {
             player.route.replace(route);
@@ -97,19 +103,27 @@ pub(crate) fn found(core: &Rc<Core>, announcement: Announcement) {
 /// Its addresses come and go one by one with an announcement, so they tell nothing; its port does not change.
 pub(crate) fn renamed(core: &Rc<Core>, name: &str, route: &Route) -> Option<Rc<Player>> {
     let calls_itself = |player: &Rc<Player>| player.called.borrow().as_deref() == Some(name);
-    let Route::Announced(places, Some(id)) = route else { return None };
-    let listens_there = |player: &Rc<Player>| match &*player.route.borrow() {
-        Route::Announced(others, other_id) => {
-            let port = |place: &SocketAddr| others.iter().any(|other| other.port() == place.port());
-            *other_id == Some(*id) && places.iter().any(port)
-        }
-        Route::Configured | Route::Inbound => false,
-    };
-    let player = core.all_players().into_iter().find(|player| calls_itself(player) && listens_there(player))?;
+    let listens = |player: &Rc<Player>| listens_there(&player.route.borrow(), route);
+    let player = core.all_players().into_iter().find(|player| calls_itself(player) && listens(player))?;
+    let Route::Announced(_, Some(id)) = route else { return None };
     // The name may have been another player's, who must be let go loudly first.
     core.met.borrow().check(name, id).ok()?;
+    if core.given_up.borrow().len() < MOST {
+        core.given_up.borrow_mut().insert(player.key().to_string(), player.route.borrow().clone());
+    }
     core.rename(&player, name.to_owned());
     Some(player)
+}
+
+/// Whether two announcements are of one identity, and of one port.
+fn listens_there(one: &Route, other: &Route) -> bool {
+    match (one, other) {
+        (Route::Announced(places, Some(id)), Route::Announced(others, Some(other_id))) => {
+            let same_port = |place: &SocketAddr| others.iter().any(|other| other.port() == place.port());
+            id == other_id && places.iter().any(same_port)
+        }
+        _ => false,
+    }
 }
 
 /// Whether one more player can be kept track of. Who is neither announced nor connected any more gives its place away.
@@ -158,6 +172,7 @@ fn are_one(one: &Player, other: &Player) -> bool {
 
 fn withdrawn(core: &Rc<Core>, room: String) {
     core.hidden.borrow_mut().remove(&room);
+    core.given_up.borrow_mut().remove(&room);
     if let Some(player) = core.player(&PlayerKey::Discovered(room)) {
         core.update(&player, |info| info.announced = false);
         forget_former_names(core);
