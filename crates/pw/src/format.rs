@@ -212,6 +212,13 @@ impl Param {
         Self::object(spa::SPA_TYPE_OBJECT_PropInfo, spa::SPA_PARAM_PropInfo, properties)
     }
 
+    /// The properties of a stream whose samples are left as they are: soft volumes of 1.
+    pub(crate) fn soft_volumes(width: usize) -> Option<Self> {
+        let ones = Value::ValueArray(ValueArray::Float(vec![1.0; width]));
+        let properties = vec![property(spa::SPA_PROP_softVolumes, ones)];
+        Self::object(spa::SPA_TYPE_OBJECT_Props, spa::SPA_PARAM_Props, properties)
+    }
+
     fn object(type_: u32, id: u32, properties: Vec<Property>) -> Option<Self> {
         let object = Value::Object(Object { type_, id, properties });
         let (cursor, _length) = PodSerializer::serialize(std::io::Cursor::new(Vec::new()), &object).ok()?;

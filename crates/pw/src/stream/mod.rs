@@ -238,7 +238,7 @@ impl Stream {
         // SAFETY: as in disconnect(); a stream that is not connected is refused by the call.
         unsafe { volume.set_unscaled(raw, width) }?;
         self.main.volume.borrow_mut().take_over(volume);
-        Ok(())
+        self.main.ring(width)
     }
 
     /// The volume of the node as it was set last, from either end; what nobody has set yet is empty. It is what the node says now, while
@@ -336,8 +336,21 @@ impl Main {
         if let Err(error) = unsafe { volume.set_unscaled(raw, width) } {
             LAYER.warn(format_args!("a volume may be applied twice: {error}"));
         }
+        if let Err(error) = self.ring(width) {
+            LAYER.warn(format_args!("a volume may not be shown: {error}"));
+        }
         self.volume.borrow_mut().take_over(&volume);
         self.events.push(StreamEvent::Volume(volume));
+    }
+
+    /// Has the graph read the volume of the node anew. Before PipeWire 1.4.10 it does not when the volume of a stream that has not run yet is set
+    /// (`audioconvert.c`). It does when the stream has set properties of its own, be they what they were: those of samples that are left as they are.
+    fn ring(&self, width: usize) -> Result<(), Error> {
+        let (raw, param) = (self.raw.get(), Param::soft_volumes(width));
+        let (false, Some(param)) = (raw.is_null(), param) else { return Ok(()) };
+        let mut pointer = param.as_ptr();
+        // SAFETY: not NULL, so live; Main is not Send, so this is its main loop; one valid pod, copied by the call.
+        check("show the volume", unsafe { pw::pw_stream_update_params(raw, &raw mut pointer, 1) }).map(drop)
     }
 
     /// Puts the latency of this end, if it has any, among the stream's parameters.

@@ -251,6 +251,16 @@ fn the_volume_of_a_node_is_what_either_end_has_set_last() {
     set(volume(0.5, false));
     assert_eq!(said(), volume(0.5, false));
     let id = session.until("its node", || Some(session.node("audera.test")?["id"].to_string()));
+    // What others see of it, of a node that has not run yet.
+    let shown = |gain: f32, mute: bool| {
+        session.until(&format!("the graph shows {gain}, mute {mute}"), || {
+            let node = session.node("audera.test")?;
+            let mut props = node["info"]["params"]["Props"].as_array()?.iter();
+            let props = props.find(|props| props["channelVolumes"].is_array())?;
+            (props["channelVolumes"] == serde_json::json!([gain, gain]) && props["mute"] == mute).then_some(())
+        });
+    };
+    shown(0.5, false);
     let other_end = |gain: f32| {
         session.run("pw-cli", &["set-param", &id, "Props", &format!("{{ channelVolumes: [ {gain}, {gain} ] }}")]);
         wait(&events, "its volume", |event| match event {
@@ -260,9 +270,11 @@ fn the_volume_of_a_node_is_what_either_end_has_set_last() {
     };
     other_end(0.25);
     assert_eq!(said(), volume(0.25, false));
+    shown(0.25, false);
     // What was set from here is not told, and counts all the same.
     set(volume(0.125, true));
     assert_eq!(said(), volume(0.125, true));
+    shown(0.125, true);
     other_end(0.0625);
     assert_eq!(said(), volume(0.0625, true));
 }
