@@ -130,14 +130,14 @@ impl Desk {
         }
     }
 
-    /// Whether anybody knows how loud this room or group is, which was found just now.
+    /// Whether this room is there, or one of this group, so that how loud it is can be told.
     ///
     /// # Errors
-    /// It is not there, and has not been since `auderad` began.
-    pub async fn is_known(&self, name: &str) -> Result<(), Failure> {
+    /// It is not, and why.
+    pub async fn is_there(&self, name: &str) -> Result<(), Failure> {
         let house = self.look().await?;
         match house.target(name)? {
-            Target::Room(room) => room.known(),
+            Target::Room(room) => room.there(),
             Target::Group(group) => {
                 let is_heard = |room: &&Room| room.is_there() && group.members.contains(&room.name);
                 let nobody = || Failure::Unreachable(format!("no room of {} is there", group.name));

@@ -58,12 +58,12 @@ impl Room {
         self.is_there() || !self.id.is_empty()
     }
 
-    /// The same as a result.
+    /// Whether it is connected, as a result.
     ///
     /// # Errors
-    /// It has not been there; why.
-    pub fn known(&self) -> Result<(), Failure> {
-        if self.is_known() { Ok(()) } else { Err(self.missing("is not known")) }
+    /// It is not there; why.
+    pub fn there(&self) -> Result<(), Failure> {
+        if self.is_there() { Ok(()) } else { Err(self.missing("is not there")) }
     }
 
     /// It is not there, so `what`.

@@ -44,7 +44,13 @@ pub fn run(cli: &Cli, config: Config, log: &LogControl) -> anyhow::Result<()> {
     // What a `LocalSet` runs itself is polled whenever any of its tasks is; in here it is only polled when it has been woken.
     let mut life = FuturesUnordered::new();
     life.push(live(cli, config, log));
-    let ended = LocalSet::new().block_on(&runtime, life.next());
+    let tasks = LocalSet::new();
+    let ended = tasks.block_on(&runtime, life.next());
+    {
+        // What is left of the tasks holds sockets and connections to buses, which look for the runtime when they are dropped.
+        let _inside = runtime.enter();
+        drop((life, tasks));
+    }
     // Look-ups of names and calls into drivers cannot be interrupted, and nothing waits for them any more.
     runtime.shutdown_background();
     ended.unwrap_or(Ok(()))
