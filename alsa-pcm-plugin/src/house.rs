@@ -60,6 +60,8 @@ pub(crate) struct Seen {
     pub(crate) players: BTreeMap<PlayerKey, PlayerInfo>,
     /// The state of the rooms that are connected, as last told, and whether all that was asked for is in it.
     pub(crate) rooms: BTreeMap<PlayerKey, (RoomState, bool)>,
+    /// The addresses that the user has added.
+    pub(crate) added: Vec<String>,
     /// When a player appeared or changed last; `None` before the first.
     pub(crate) changed: Option<Instant>,
 }
@@ -119,6 +121,8 @@ impl House {
 
     fn seek_rooms(&self) {
         self.seeks.call_once(|| {
+            let shared = self.shared.clone();
+            self.hub.follow(move |said| lock(&shared.seen).added.clone_from(&said.addresses));
             if self.network.discover {
                 self.hub.discover();
             }
@@ -129,6 +133,12 @@ impl House {
     /// The connections to the rooms.
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// Keeps track of the player at an address for as long as what this returns is kept.
+    pub(crate) fn visit(self: &Arc<House>, address: &str) -> Visit {
+        self.hub.add_player(address);
+        Visit { house: self.clone(), address: address.to_owned() }
     }
 
     /// Looks at what is known.
@@ -196,6 +206,20 @@ impl Shared {
         for (_, listener) in lock(&self.listeners).iter_mut() {
             listener(event);
         }
+    }
+}
+
+/// Somebody needs the player at an address. It is forgotten with the last visit, unless the configuration or the user has it as well.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Visit {
+    house: Arc<House>,
+    address: String,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.house.hub.remove_player(&self.address);
     }
 }
 

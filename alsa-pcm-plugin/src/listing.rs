@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io, process};
 
-use audera_sender::{EVERYWHERE, PlayerKey, Reach};
+use audera_sender::{EVERYWHERE, PlayerInfo, PlayerKey, Reach};
 
 use crate::house::Seen;
 
@@ -48,10 +48,16 @@ fn write(path: &Path, names: Vec<String>, now: u64) -> io::Result<()> {
 /// The names by which everybody who is there could be asked for, but for Everywhere.
 fn names(seen: &Seen) -> Vec<String> {
     let mut names = Vec::new();
+    let is_added = |player: &PlayerInfo| player.addresses.iter().any(|address| seen.added.contains(address));
     for player in seen.players.values().filter(|player| player.is_present()) {
         match &player.key {
             PlayerKey::Discovered(room) => {
                 names.push(room.clone());
+                names.extend(player.groups.iter().cloned());
+            }
+            // What the user has added every program finds by its name, and what only this one was told by its address alone.
+            PlayerKey::Address(_) if player.reach == Reach::Ready && is_added(player) => {
+                names.push(player.room.clone());
                 names.extend(player.groups.iter().cloned());
             }
             PlayerKey::Address(address) if player.reach == Reach::Ready => names.push(address.clone()),

@@ -1,13 +1,14 @@
 //! Which rooms are meant by what a definition says, and what a user is told when there are none such.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audera_alsa_plugin::{Errno, OpenError};
 use audera_link::Target as Address;
-use audera_sender::{EVERYWHERE, PlayerInfo, PlayerKey, Reach, Target};
+use audera_sender::{EVERYWHERE, PlayerInfo, PlayerKey, Reach, Target, spelled};
 
-use crate::house::{House, Seen};
+use crate::house::{House, Seen, Visit};
 
 /// Where several rooms are meant, who is about to be found is waited for: until nothing has changed for so long.
 const QUIET: Duration = Duration::from_millis(250);
@@ -27,18 +28,23 @@ pub(crate) struct Meant {
     pub(crate) max_channels: u8,
 }
 
-/// Finds out who is meant, and waits until it can be played to, but not beyond `until`.
-pub(crate) fn find(house: &House, wish: Option<&str>, until: Instant) -> Result<Meant, OpenError> {
-    let address = wish.filter(|wish| is_address(wish) && house.look(|seen| matching(seen, wish).is_none()));
-    if let Some(address) = address {
-        house.hub().add_player(address);
-    }
+/// Finds out who is meant, and waits until it can be played to, but not beyond `until`. Who is meant by its address is kept track of for as long as
+/// the visit is kept.
+pub(crate) fn find(
+    house: &Arc<House>,
+    wish: Option<&str>,
+    until: Instant,
+) -> Result<(Meant, Option<Visit>), OpenError> {
+    let address = wish.filter(|wish| is_address(wish) && house.look(|seen| called(rooms(seen), wish).is_none()));
+    let address = address.map(spelled);
+    let visit = address.as_deref().map(|address| house.visit(address));
+    let wish = address.as_deref().or(wish);
     let found = house.wait(until, PAUSE, |seen| match decide(seen, wish, Instant::now()) {
         Ok(Some(meant)) => Some(Ok(meant)),
         Ok(None) => None,
         Err(refusal) => Some(Err(refusal)),
     });
-    found.unwrap_or_else(|| house.look(|seen| at_last(seen, wish)))
+    found.unwrap_or_else(|| house.look(|seen| at_last(seen, wish))).map(|meant| (meant, visit))
 }
 
 /// Only what cannot be anything else: a room may be called as a host.
@@ -47,8 +53,7 @@ fn is_address(wish: &str) -> bool {
 }
 
 /// What is called so: a room or a group by its very name, or in other letters if that is unambiguous.
-fn matching(seen: &Seen, wish: &str) -> Option<String> {
-    let names = names(seen);
+fn called(names: BTreeSet<String>, wish: &str) -> Option<String> {
     if names.contains(wish) {
         return Some(wish.to_owned());
     }
@@ -57,17 +62,19 @@ fn matching(seen: &Seen, wish: &str) -> Option<String> {
     alike.next().filter(|_| alike.next().is_none())
 }
 
-/// Everything that could be asked for by name.
+/// Everything that could be asked for.
 fn names(seen: &Seen) -> BTreeSet<String> {
+    let addresses = seen.players.values().flat_map(|player| player.addresses.iter().cloned());
+    rooms(seen).into_iter().chain(addresses).collect()
+}
+
+/// Everything that could be asked for by name.
+fn rooms(seen: &Seen) -> BTreeSet<String> {
     let present = || seen.players.values().filter(|player| is_named(player));
     let rooms = present().map(|player| player.room.clone());
     let groups = present().flat_map(|player| player.groups.iter().cloned());
     let mut names: BTreeSet<String> = rooms.chain(groups).collect();
     names.insert(EVERYWHERE.to_owned());
-    names.extend(seen.players.keys().filter_map(|key| match key {
-        PlayerKey::Address(address) => Some(address.clone()),
-        PlayerKey::Discovered(_) | PlayerKey::Caller(..) => None,
-    }));
     names
 }
 
@@ -80,7 +87,7 @@ fn is_named(player: &PlayerInfo) -> bool {
 fn target(seen: &Seen, wish: Option<&str>) -> Option<(Target, String)> {
     match wish {
         Some(wish) => {
-            let name = matching(seen, wish)?;
+            let name = called(names(seen), wish)?;
             let target = if name == EVERYWHERE { Target::Everywhere } else { Target::Named(vec![name.clone()]) };
             Some((target, name))
         }
@@ -157,10 +164,13 @@ fn unreachable(name: &str, members: &[&PlayerInfo]) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Network;
+    use audera_sender::Whereabouts;
 
     fn player(room: &str, groups: &[&str], reach: Reach) -> PlayerInfo {
         PlayerInfo {
             address: None,
+            addresses: Vec::new(),
             software: None,
             key: PlayerKey::Discovered(room.to_owned()),
             room: room.to_owned(),
@@ -226,6 +236,73 @@ mod tests {
         let refusing = seen(vec![player("Kitchen", &[], Reach::Refused("not paired".into()))]);
         let refusal = decide(&refusing, Some("Kitchen"), Instant::now() + QUIET).unwrap_err();
         assert_eq!(refusal.to_string(), "\"Kitchen\" cannot be played to: Kitchen: not paired");
+    }
+
+    /// A house without Avahi, and with this player in its configuration.
+    fn house(state_dir: &std::path::Path, configured: &str) -> Arc<House> {
+        let network =
+            Network { discover: false, players: vec![configured.to_owned()], state_dir: state_dir.to_owned() };
+        House::enter(&network).unwrap()
+    }
+
+    /// Waits until these addresses are those that are kept track of; a machine may be slow, so only what hangs is caught.
+    fn wait_for(house: &House, addresses: &[&str]) {
+        let known = |seen: &Seen| seen.players.values().flat_map(|player| player.addresses.clone()).collect::<Vec<_>>();
+        let found = house
+            .wait(Instant::now() + Duration::from_secs(60), PAUSE, |seen| (known(seen) == addresses).then_some(()));
+        assert!(found.is_some(), "{:?}, not {addresses:?}", house.look(known));
+    }
+
+    #[test]
+    fn an_address_is_forgotten_with_the_last_who_has_asked_for_it() {
+        // Where nobody listens: they are refused at once.
+        const CONFIGURED: &str = "127.0.0.1:2";
+        let dir = tempfile::tempdir().unwrap();
+        let house = house(dir.path(), CONFIGURED);
+        wait_for(&house, &[CONFIGURED]);
+        let fails = |wish: &str| find(&house, Some(wish), Instant::now() + 2 * PAUSE).unwrap_err();
+        for (wish, shown) in [("127.0.0.1:1", "127.0.0.1:1"), ("[::1]:6528", "::1"), (CONFIGURED, CONFIGURED)] {
+            let refusal = fails(wish).to_string();
+            assert!(refusal.contains(shown), "{refusal}");
+            wait_for(&house, &[CONFIGURED]);
+        }
+        // One that has found its room, and another that looks for the same in vain.
+        let kept = house.visit("localhost:1");
+        wait_for(&house, &[CONFIGURED, "localhost:1"]);
+        fails("LOCALHOST:1");
+        let other = house.visit("Localhost:1");
+        drop(kept);
+        fails("localhost:1");
+        wait_for(&house, &[CONFIGURED, "localhost:1"]);
+        drop(other);
+        wait_for(&house, &[CONFIGURED]);
+        // What is in the configuration stays, whoever comes and goes.
+        drop(house.visit(CONFIGURED));
+        drop(house.visit("localhost:1"));
+        wait_for(&house, &[CONFIGURED]);
+    }
+
+    #[test]
+    fn a_room_that_the_user_has_added_is_kept_track_of_while_programs_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let change = |change: fn(&mut Whereabouts)| {
+            Whereabouts::change(dir.path(), audera_wire::PORT, |all| {
+                change(all);
+                Ok(())
+            })
+            .unwrap()
+        };
+        change(|all| drop(all.add("localhost:1", audera_wire::PORT)));
+        let house = house(dir.path(), "127.0.0.1:2");
+        wait_for(&house, &["127.0.0.1:2", "localhost:1"]);
+        change(|all| drop(all.add("localhost:3", audera_wire::PORT)));
+        wait_for(&house, &["127.0.0.1:2", "localhost:1", "localhost:3"]);
+        // One that somebody plays to stays as long as that.
+        let visit = house.visit("localhost:1");
+        change(|all| all.addresses.clear());
+        wait_for(&house, &["127.0.0.1:2", "localhost:1"]);
+        drop(visit);
+        wait_for(&house, &["127.0.0.1:2"]);
     }
 
     #[test]

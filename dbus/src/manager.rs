@@ -2,7 +2,7 @@
 
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, Value};
 
-use crate::definition::{Definition, arg, fixed, method, read};
+use crate::definition::{Definition, arg, fixed, method, read, set};
 use crate::error::Error;
 use crate::export::Request;
 use crate::values::Values;
@@ -16,7 +16,13 @@ pub const DEFINITION: Definition = Definition {
         method("AddAddress", &[arg("address", "s")], &[arg("player", "o")]),
         method("RemoveAddress", &[arg("address", "s")], &[]),
     ],
-    properties: &[fixed("Version", "s"), fixed("Id", "s"), fixed("StateDirectory", "s"), read("Addresses", "as")],
+    properties: &[
+        fixed("Version", "s"),
+        fixed("Id", "s"),
+        fixed("StateDirectory", "s"),
+        read("Addresses", "as"),
+        set("Discover", "b"),
+    ],
 };
 
 /// What `auderad` shows of itself.
@@ -30,6 +36,8 @@ pub struct Manager {
     pub state_directory: String,
     /// `Addresses`.
     pub addresses: Vec<String>,
+    /// `Discover`.
+    pub discover: bool,
 }
 
 impl Manager {
@@ -41,6 +49,7 @@ impl Manager {
             ("Id", Value::from(self.id.clone())),
             ("StateDirectory", Value::from(self.state_directory.clone())),
             ("Addresses", Value::from(self.addresses.clone())),
+            ("Discover", Value::from(self.discover)),
         ])
     }
 }
@@ -56,6 +65,8 @@ pub enum Order {
     AddAddress(String),
     /// `RemoveAddress`.
     RemoveAddress(String),
+    /// To look for rooms, or no longer.
+    Discover(bool),
 }
 
 impl Order {
@@ -72,6 +83,7 @@ impl Order {
             Request::Call { method: "DeleteGroup", arguments } => Ok(Self::DeleteGroup(arguments.read()?)),
             Request::Call { method: "AddAddress", arguments } => Ok(Self::AddAddress(arguments.read()?)),
             Request::Call { method: "RemoveAddress", arguments } => Ok(Self::RemoveAddress(arguments.read()?)),
+            Request::Set { property: "Discover", value } => Ok(Self::Discover(value.downcast_ref()?)),
             other => Err(Error::NotSupported(format!("{} is not known here", other.member()))),
         }
     }
@@ -89,7 +101,7 @@ pub trait Manager1 {
     fn create_group(&self, name: &str, members: &[ObjectPath<'_>]) -> Result<OwnedObjectPath, Error>;
     /// Takes all rooms out of a group.
     fn delete_group(&self, group: &ObjectPath<'_>) -> Result<(), Error>;
-    /// Keeps a connection to the room at an address, and gives its object.
+    /// Has this user's programs use the room at an address, and gives its object.
     fn add_address(&self, address: &str) -> Result<OwnedObjectPath, Error>;
     /// Gives an address up.
     fn remove_address(&self, address: &str) -> Result<(), Error>;
@@ -106,4 +118,10 @@ pub trait Manager1 {
     /// The addresses that were added.
     #[zbus(property)]
     fn addresses(&self) -> zbus::Result<Vec<String>>;
+    /// Whether this user's programs may look for rooms.
+    #[zbus(property)]
+    fn discover(&self) -> zbus::Result<bool>;
+    /// Lets them look for rooms, or keeps them from it.
+    #[zbus(property)]
+    fn set_discover(&self, discover: bool) -> Result<(), Error>;
 }

@@ -83,11 +83,13 @@ impl Sinks {
     /// Connects to the graph and starts to look for players.
     pub(crate) fn new(host: &ModuleHost, arguments: Arguments) -> Result<Self, Error> {
         let core = host.core(|_| {})?;
+        let discovers = arguments.discover;
         let config = HubConfig {
             name: host_name(),
             software: SOFTWARE.to_owned(),
             state_dir: arguments.sender.state_dir.clone(),
-            discover: arguments.discover,
+            // Once it is known what the user says of it.
+            discover: false,
             players: arguments.sender.players.clone(),
             listen: None,
         };
@@ -115,6 +117,10 @@ impl Sinks {
         let hand = host.main_loop().timer(with_inner(Inner::show_volumes))?;
         let weak = Rc::downgrade(&inner);
         let hosted = Hosted::start(host, config, move |event| on(&weak, |inner| inner.heard(event)))?;
+        hosted.hub.follow(|_| {});
+        if discovers {
+            hosted.hub.discover();
+        }
         {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);

@@ -84,12 +84,17 @@ impl Source {
             name: arguments.name.clone(),
             software: SOFTWARE.to_owned(),
             state_dir: arguments.sender.state_dir.clone(),
-            discover: arguments.discover,
+            discover: false,
             players: arguments.sender.players.clone(),
             listen: Some(arguments.listen.clone()),
         };
         let weak = Rc::downgrade(&inner);
         let hosted = Hosted::start(host, config, move |event| on(&weak, |inner| inner.heard(event)))?;
+        // Who waits for callers only needs nobody found.
+        if arguments.discover {
+            hosted.hub.follow(|_| {});
+            hosted.hub.discover();
+        }
         let sender = &arguments.sender;
         let (tap, stream) = hosted
             .hub

@@ -195,6 +195,7 @@ mod tests {
     fn player(room: &str, reach: Reach) -> HubEvent {
         HubEvent::Player(PlayerInfo {
             address: None,
+            addresses: Vec::new(),
             software: None,
             key: key(room),
             room: room.to_owned(),

@@ -14,7 +14,7 @@ use audera_alsa_plugin::{CardInfo, Decibels, Element, Errno, Kind, Mixer, OpenEr
 use audera_sender::Volume;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::house::{House, Subscription};
+use crate::house::{House, Subscription, Visit};
 use crate::options::Settings;
 use crate::rooms;
 use desk::{Control, Desk, MOST};
@@ -33,6 +33,7 @@ pub(crate) struct Room {
     // Ends before the house is left.
     _events: Subscription,
     shared: Arc<Shared>,
+    _visit: Option<Visit>,
     house: Arc<House>,
 }
 
@@ -72,7 +73,7 @@ impl Mixer for Room {
         let settings = Settings::read(&mut request.options)?;
         let until = begun + settings.search();
         let house = House::enter(&settings.network)?;
-        let meant = rooms::find(&house, settings.player.as_deref(), until)?;
+        let (meant, visit) = rooms::find(&house, settings.player.as_deref(), until)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| OpenError::refused(std::io::Error::from(error).into(), "there is no eventfd to be had"))?;
         let shared = Arc::new(Shared { desk: Mutex::new(Desk::new(meant.target)), event });
@@ -97,7 +98,7 @@ impl Mixer for Room {
             name: meant.name,
             mixer: "Audera".to_owned(),
         };
-        Ok((Self { _events: events, shared, house }, info, elements()))
+        Ok((Self { _events: events, shared, _visit: visit, house }, info, elements()))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

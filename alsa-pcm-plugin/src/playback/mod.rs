@@ -25,7 +25,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::alarm::Alarm;
 use crate::channels;
-use crate::house::{House, Subscription, program};
+use crate::house::{House, Subscription, Visit, program};
 use crate::options::Settings;
 use crate::rooms::{self, Meant};
 use presence::Presence;
@@ -46,6 +46,7 @@ pub(crate) struct Playback {
     alarm: Alarm,
     settings: Settings,
     meant: Meant,
+    _visit: Option<Visit>,
     house: Arc<House>,
 }
 
@@ -77,7 +78,7 @@ impl Pcm for Playback {
         let begun = Instant::now();
         let settings = Settings::read(&mut request.options)?;
         let house = House::enter(&settings.network)?;
-        let meant = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
+        let (meant, visit) = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
         let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
         if max_rate < *RATES.start() || max_channels == 0 {
             let reason = format!("\"{}\" takes nothing that can be sent: {max_rate} Hz at most", meant.name);
@@ -92,7 +93,7 @@ impl Pcm for Playback {
             periods: None,
         };
         let alarm = Alarm::new().map_err(|error| OpenError::refused(error.into(), "there is no timer to be had"))?;
-        Ok((Playback { playing: None, alarm, settings, meant, house }, constraints))
+        Ok((Playback { playing: None, alarm, settings, meant, _visit: visit, house }, constraints))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

@@ -84,6 +84,33 @@ impl Target {
         }
         Ok(Self::Name { host: host.to_owned(), port })
     }
+
+    /// The one spelling of what has been read, by which places are compared: lower case, and no port where it is `default_port`. It can be read
+    /// again.
+    #[must_use]
+    pub fn spelling(&self, default_port: u16) -> String {
+        let spelled = |host: String, port: u16| match port {
+            _ if port == default_port => host,
+            _ if host.contains(':') => format!("[{host}]:{port}"),
+            _ => format!("{host}:{port}"),
+        };
+        match self {
+            Self::Name { host, port } => {
+                // A scope is the name of an interface, in which capitals count.
+                let (name, scope) = host.split_at(host.find('%').unwrap_or(host.len()));
+                spelled(name.to_ascii_lowercase() + scope, *port)
+            }
+            Self::Addresses(addrs) => {
+                let one = |addr: &SocketAddr| match addr {
+                    SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                        spelled(format!("{}%{}", v6.ip(), v6.scope_id()), v6.port())
+                    }
+                    _ => spelled(addr.ip().to_string(), addr.port()),
+                };
+                addrs.iter().map(one).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
 }
 
 impl From<SocketAddr> for Target {

@@ -1,6 +1,7 @@
 //! Identity, trust and TLS transport of Audera: who a peer is, and a byte stream to it; what the bytes mean is not known here.
 //!
-//! - [`Identity`] is the key pair of a host and user, [`PeerId`] its public name, [`TrustStore`] the file of peers that are known.
+//! - [`Identity`] is the key pair of a host and user, [`PeerId`] its public name, [`TrustStore`] the file of peers that are known,
+//!   [`Whereabouts`] the file that says where others are.
 //! - [`Endpoint`] holds the TLS settings of one identity; [`Listener`] and [`dial`] turn it into [`Connection`]s, which are
 //!   encrypted and mutually authenticated. Whether a peer is *welcome* is the caller's decision, taken from [`Connection::peer`].
 //!
@@ -34,6 +35,7 @@ mod successor;
 mod trust;
 mod udp;
 mod verifier;
+mod whereabouts;
 
 pub use connection::{Connection, HandshakeError, Reader, Writer};
 pub use datagram::PAYLOAD_LEN;
@@ -51,3 +53,4 @@ pub use state_file::StateFileError;
 pub use strangers::Strangers;
 pub use successor::successor;
 pub use trust::{ChangedId, MET_FILE, PinError, Pinned, TRUSTED_FILE, TrustError, TrustStore, TrustedPeer};
+pub use whereabouts::{WHEREABOUTS_FILE, Whereabouts, WhereaboutsError};

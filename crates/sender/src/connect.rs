@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use audera_clock::{SenderTime, Span};
 use audera_link::{
-    Absence, Connection, PAYLOAD_LEN, Pause, PinError, Protocol, Pulse, Target, TrustStore, dial, drive, successor,
+    Absence, Connection, PAYLOAD_LEN, Pause, PeerId, PinError, Protocol, Pulse, Target, TrustStore, dial, drive,
+    successor,
 };
 use audera_wire::{SenderEvent, SenderHello, SenderSession, SessionError};
 
@@ -14,6 +15,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 use crate::core::{Core, now};
 use crate::player::{Player, Route};
 use crate::types::{PlayerKey, Reach};
+use crate::ways;
 
 const DIAL_LIMIT: Duration = Duration::from_secs(4);
 
@@ -82,17 +84,36 @@ fn set_aside(core: &Core, player: &Player, reach: Reach) {
     core.update(player, |info| info.reach = reach);
 }
 
+/// Tries all ways to a player, one behind the other. What was wrong with the first is told.
 async fn reach(core: &Core, player: &Player) -> Result<Connection, Reach> {
     let route = player.route.borrow().clone();
-    let (target, announced_id) = match route {
-        Route::Announced(addresses, id) => (addresses.into(), id),
-        Route::Configured(address) => {
-            let target = Target::parse(&address, audera_wire::PORT).map_err(|e| Reach::Refused(e.to_string()))?;
-            (target, None)
-        }
+    let mut ways: Vec<(Result<Target, String>, Option<PeerId>)> = match route {
+        Route::Announced(addresses, id) => vec![(Ok(addresses.into()), id)],
+        Route::Configured => Vec::new(),
         Route::Inbound => return Err(Reach::Away("the player dials".to_owned())),
     };
-    let connection = dial(&core.endpoint, &target, DIAL_LIMIT).await.map_err(|error| Reach::Away(error.to_string()))?;
+    ways.extend(player.info.borrow().addresses.iter().map(|address| (ways::target(address), None)));
+    let mut failure = None;
+    for (target, id) in ways {
+        let reached = match target {
+            Ok(target) => reach_by(core, player, &target, id).await,
+            Err(nonsense) => Err(Reach::Refused(nonsense)),
+        };
+        match reached {
+            Ok(connection) => return Ok(connection),
+            Err(why) => failure = failure.or(Some(why)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Reach::Away("no way leads there".to_owned())))
+}
+
+async fn reach_by(
+    core: &Core,
+    player: &Player,
+    target: &Target,
+    announced_id: Option<PeerId>,
+) -> Result<Connection, Reach> {
+    let connection = dial(&core.endpoint, target, DIAL_LIMIT).await.map_err(|error| Reach::Away(error.to_string()))?;
     let peer = connection.peer();
     if let Some(announced) = announced_id.filter(|announced| *announced != peer) {
         return Err(Reach::Refused(format!(

@@ -6,22 +6,24 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use audera_clock::SenderTime;
-use audera_link::{Endpoint, Identity, PeerId, Strangers, Target, TrustStore, new_line};
+use audera_link::{Endpoint, Identity, PeerId, Strangers, TrustStore, new_line};
 use audera_wire::{CloseCode, SenderEvent, Sound, StreamId};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::task::{AbortHandle, JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::change::ChangeError;
+use crate::discovery::Announcement;
 use crate::hub::{HubError, Order, Watcher};
 use crate::player::{Player, Route};
 use crate::playing::pump_blocks;
 use crate::stream::{Membership, Run, Stream};
 use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, StreamKey};
 use crate::watch::watched;
-use crate::{connect, discovery, inbound, signals};
+use crate::whereabouts::Followed;
+use crate::{connect, discovery, inbound, signals, ways};
 
 /// What answers and farewells may take when the hub is dropped.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(800);
@@ -97,7 +99,19 @@ pub(crate) struct Core {
     /// The ids of the players that were met, by name.
     pub(crate) met: RefCell<TrustStore>,
     pub(crate) players: RefCell<BTreeMap<PlayerKey, Rc<Player>>>,
-    streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, tokio::task::AbortHandle)>>,
+    /// Fixed addresses, and how many want each.
+    pub(crate) fixed: RefCell<BTreeMap<String, usize>>,
+    /// What is announced of players that are known by their addresses, by name.
+    pub(crate) hidden: RefCell<BTreeMap<String, Announcement>>,
+    /// Whether more are announced than are kept track of.
+    pub(crate) crowded: Cell<bool>,
+    /// Whether the owner wants rooms looked for, whether the user lets it, and the search if both is so.
+    pub(crate) wants_discovery: Cell<bool>,
+    pub(crate) may_discover: Cell<bool>,
+    pub(crate) search: RefCell<Option<AbortHandle>>,
+    /// Rung when what the user has said of where rooms are is to be read again.
+    pub(crate) look_again: Notify,
+    streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, AbortHandle)>>,
     events: RefCell<Events>,
     watcher: RefCell<Option<Watcher>>,
     pub(crate) next_id: Cell<u32>,
@@ -115,13 +129,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    fn new(prepared: Prepared, events: Events) -> Rc<Core> {
+    pub(crate) fn new(prepared: Prepared, events: Events) -> Rc<Core> {
         Rc::new(Core {
             config: prepared.config,
             endpoint: prepared.endpoint,
             trust: RefCell::new(prepared.trust),
             met: RefCell::new(prepared.met),
             players: RefCell::default(),
+            fixed: RefCell::default(),
+            hidden: RefCell::default(),
+            crowded: Cell::new(false),
+            wants_discovery: Cell::new(false),
+            may_discover: Cell::new(true),
+            search: RefCell::default(),
+            look_again: Notify::new(),
             streams: RefCell::default(),
             events: RefCell::new(events),
             watcher: RefCell::default(),
@@ -144,15 +165,9 @@ impl Core {
             self.add_address(address);
         }
         let mut errands = JoinSet::new();
-        let mut discovers = false;
-        let discover = |services: &mut JoinSet<()>, discovers: &mut bool| {
-            if !std::mem::replace(discovers, true) {
-                services.spawn_local(self.watched("the search for rooms", discovery::run(self.clone())));
-            }
-        };
-        if self.config.discover {
-            discover(&mut services, &mut discovers);
-        }
+        let mut follows = false;
+        self.wants_discovery.set(self.config.discover);
+        self.match_discovery();
         if let Some(listen) = self.config.listen.clone() {
             let listener = inbound::run(self.clone(), listen, callers.clone());
             services.spawn_local(self.watched("the listener for players that dial in", listener));
@@ -162,7 +177,18 @@ impl Core {
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Shutdown => break,
-                Order::Discover => discover(&mut services, &mut discovers),
+                Order::Discover => {
+                    self.wants_discovery.set(true);
+                    self.match_discovery();
+                }
+                Order::Follow(told) if !std::mem::replace(&mut follows, true) => {
+                    // Before anything else: it may say that nobody is to be looked for.
+                    let followed = Followed::begin(&self, told).await;
+                    let follow = followed.go_on(self.clone());
+                    services.spawn_local(self.watched("the watch over added addresses", follow));
+                }
+                Order::Follow(_) => {}
+                Order::LookAgain => self.look_again.notify_one(),
                 Order::Run(errand) => {
                     // Those that have ended meanwhile.
                     while errands.try_join_next().is_some() {}
@@ -172,10 +198,31 @@ impl Core {
             }
         }
         services.abort_all();
+        self.search.take().inspect(AbortHandle::abort);
         self.closing.set(true);
         let errands_end = async { while errands.join_next().await.is_some() {} };
         let _ = tokio::join!(self.say_farewell(), timeout_at(Instant::now() + FAREWELL, errands_end));
         callers.borrow_mut().abort_all();
+    }
+
+    /// Begins or ends to look for rooms, as the owner wants it and the user lets it.
+    pub(crate) fn match_discovery(self: &Rc<Self>) {
+        let wanted = self.wants_discovery.get() && self.may_discover.get();
+        if wanted == self.search.borrow().is_some() {
+            return;
+        }
+        if wanted {
+            let search = self.watched("the search for rooms", discovery::run(self.clone()));
+            self.search.replace(Some(spawn_local(search).abort_handle()));
+            return;
+        }
+        self.search.take().inspect(AbortHandle::abort);
+        self.hidden.borrow_mut().clear();
+        for player in self.all_players() {
+            if player.is_announced() {
+                self.remove_player(&player);
+            }
+        }
     }
 
     fn obey(self: &Rc<Self>, order: Order) {
@@ -220,6 +267,7 @@ impl Core {
                 }
             }
             Order::AddPlayer(address) => self.add_address(&address),
+            Order::RemovePlayer(address) => self.remove_address(&address),
             Order::Forget(key) => self.forget(&key),
             Order::Set(key, change, answer) => self.change_room(key, *change, answer),
             Order::Watch(watcher) => {
@@ -227,11 +275,6 @@ impl Core {
                 for player in self.all_players() {
                     // One that has not said hello is asked when it has.
                     player.with_session(|session| session.watch(true));
-                }
-            }
-            Order::Remove(key) => {
-                if let Some(player) = self.player(&key) {
-                    self.remove_player(&player);
                 }
             }
             Order::Identify(key) => {
@@ -244,7 +287,7 @@ impl Core {
                     connect::forget(self, player);
                 }
             }
-            Order::Discover | Order::Run(_) | Order::Shutdown => {}
+            Order::Discover | Order::Follow(_) | Order::LookAgain | Order::Run(_) | Order::Shutdown => {}
         }
     }
 
@@ -295,23 +338,6 @@ impl Core {
 
     // Players
 
-    /// Begins to keep track of a player at a fixed address. The same place twice is one player.
-    fn add_address(self: &Rc<Self>, address: &str) {
-        let parse = |address: &str| Target::parse(address, audera_wire::PORT).ok();
-        let place = parse(address);
-        let known = self.players.borrow().keys().any(|key| match key {
-            PlayerKey::Address(known) => known == address || (place.is_some() && parse(known) == place),
-            PlayerKey::Discovered(_) | PlayerKey::Caller(..) => false,
-        });
-        if !known {
-            self.add_player(
-                PlayerKey::Address(address.to_owned()),
-                address.to_owned(),
-                Route::Configured(address.to_owned()),
-            );
-        }
-    }
-
     /// Begins to keep track of a player and, unless it is the one who dials, to connect to it.
     pub(crate) fn add_player(self: &Rc<Self>, key: PlayerKey, room: String, route: Route) -> Rc<Player> {
         // Who dials us has a line of its own; ours then only says that it is the same clock.
@@ -332,7 +358,9 @@ impl Core {
         let before = player.info.borrow().clone();
         change(&mut player.info.borrow_mut());
         let after = player.info.borrow().clone();
-        if before == after {
+        // One that is not kept track of any more may still be about to end.
+        let is_kept = self.players.borrow().get(&after.key).is_some_and(|kept| std::ptr::eq(&**kept, player));
+        if before == after || !is_kept {
             return;
         }
         let told = matches!(before.reach, Reach::Refused(_)) || matches!(after.reach, Reach::Refused(_));
@@ -362,7 +390,7 @@ impl Core {
     }
 
     /// Stops keeping track of a player, unless it is there.
-    fn forget(&self, key: &PlayerKey) {
+    fn forget(self: &Rc<Self>, key: &PlayerKey) {
         let Some(player) = self.player(key) else {
             return;
         };
@@ -371,7 +399,8 @@ impl Core {
         }
     }
 
-    pub(crate) fn remove_player(&self, player: &Player) {
+    /// Keeps track of a player no more; other ways that led to it are tried anew.
+    pub(crate) fn remove_player(self: &Rc<Self>, player: &Player) {
         self.left(player, false);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
@@ -384,6 +413,7 @@ impl Core {
             task.abort();
         }
         self.tell(HubEvent::Forgotten(key));
+        self.go_other_ways(player);
     }
 
     /// The player's connection is gone, `replaced` by another one or not: it plays nothing until it is back.
@@ -411,7 +441,9 @@ impl Core {
             SenderEvent::PlayerReady(hello) => {
                 player.hello.replace(Some(hello.clone()));
                 connect::remember(self, player);
-                discovery::forget_doubles(self, player);
+                if ways::unite(self, player) {
+                    return;
+                }
                 inbound::replace_former(self, player);
                 self.update(player, |info| {
                     info.take_name(&hello.name);

@@ -1,5 +1,6 @@
 //! Finds players with Avahi and keeps the network thread's list in step with what is announced.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use audera_link::PeerId;
@@ -9,6 +10,7 @@ use futures_util::StreamExt;
 use crate::core::Core;
 use crate::player::{Player, Route};
 use crate::types::{HubEvent, PlayerKey, Reach};
+use crate::ways;
 
 /// Follows the announcements for as long as the hub runs.
 pub(crate) async fn run(core: Rc<Core>) {
@@ -31,6 +33,15 @@ pub(crate) async fn run(core: Rc<Core>) {
 /// answered with as many devices.
 const MOST: usize = 128;
 
+/// A player, as it is announced.
+#[derive(Debug, Clone)]
+pub(crate) struct Announcement {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) id: Option<PeerId>,
+    pub(crate) groups: Vec<String>,
+}
+
 fn announced(core: &Rc<Core>, service: Service) {
     if service.name.chars().any(char::is_control) {
         // Not for logs, nor for desktops.
@@ -38,22 +49,35 @@ fn announced(core: &Rc<Core>, service: Service) {
     }
     let id: Option<PeerId> = service.txt.get_str(audera_wire::TXT_ID).and_then(|text| text.parse().ok());
     let groups = service.txt.get_str(audera_wire::TXT_GROUPS).map_or_else(Vec::new, audera_wire::groups_from_txt);
-    if is_configured(core, &service) {
-        tracing::debug!(room = %service.name, "announced, and in the configuration by address: one connection is enough");
+    found(core, Announcement { name: service.name, addresses: service.addresses, id, groups });
+}
+
+/// Keeps track of a player that is announced.
+pub(crate) fn found(core: &Rc<Core>, announcement: Announcement) {
+    core.hidden.borrow_mut().remove(&announcement.name);
+    let key = PlayerKey::Discovered(announcement.name.clone());
+    let known = core.player(&key);
+    if known.is_none() && ways::is_configured(core, &announcement) {
+        tracing::debug!(room = %announcement.name, "announced, and known by its address: one connection is enough");
+        if core.hidden.borrow().len() < MOST {
+            core.hidden.borrow_mut().insert(announcement.name.clone(), announcement);
+        }
         return;
     }
-    let key = PlayerKey::Discovered(service.name.clone());
-    let route = Route::Announced(service.addresses, id);
-    let player = match core.player(&key) {
+    let Announcement { name, addresses, id, groups } = announcement;
+    let route = Route::Announced(addresses, id);
+    let player = match known {
         Some(player) => {
             player.route.replace(route);
             player
         }
-        None if core.all_players().len() >= MOST => {
-            tracing::warn!("more than {MOST} players are announced: \"{}\" is left out", service.name);
+        None if !has_room(core) => {
+            if !core.crowded.replace(true) {
+                tracing::warn!("more than {MOST} players are announced: \"{name}\" is left out, and others that come");
+            }
             return;
         }
-        None => core.add_player(key, service.name, route),
+        None => core.add_player(key, name, route),
     };
     core.update(&player, |info| {
         info.announced = true;
@@ -66,9 +90,28 @@ fn announced(core: &Rc<Core>, service: Service) {
     forget_former_names(core);
 }
 
+/// Whether one more player can be kept track of. Who is neither announced nor connected any more gives its place away.
+fn has_room(core: &Rc<Core>) -> bool {
+    let announced = || core.all_players().into_iter().filter(|player| player.is_announced());
+    if announced().count() < MOST {
+        core.crowded.set(false);
+        return true;
+    }
+    let gone = announced().find(|player| !player.info.borrow().is_present());
+    gone.map(|gone| core.remove_player(&gone)).is_some()
+}
+
+/// Keeps track again of those that are announced and were known by their addresses.
+pub(crate) fn reveal(core: &Rc<Core>) {
+    let hidden = std::mem::take(&mut *core.hidden.borrow_mut());
+    for announcement in hidden.into_values() {
+        found(core, announcement);
+    }
+}
+
 /// Forgets players that are announced no longer while another one is at the same place with the same id: they have been given
 /// another name. The end of the old announcement and the beginning of the new one come in any order.
-fn forget_former_names(core: &Core) {
+fn forget_former_names(core: &Rc<Core>) {
     let players = core.all_players();
     let (now, before): (Vec<_>, Vec<_>) = players
         .iter()
@@ -92,31 +135,10 @@ fn are_one(one: &Player, other: &Player) -> bool {
     }
 }
 
-fn withdrawn(core: &Core, room: String) {
+fn withdrawn(core: &Rc<Core>, room: String) {
+    core.hidden.borrow_mut().remove(&room);
     if let Some(player) = core.player(&PlayerKey::Discovered(room)) {
         core.update(&player, |info| info.announced = false);
         forget_former_names(core);
     }
-}
-
-/// Forgets a player that is announced as well while it is connected through a fixed address.
-pub(crate) fn forget_doubles(core: &Core, configured: &Player) {
-    let Some(place) = configured.peer.get() else { return };
-    if !matches!(*configured.route.borrow(), Route::Configured(_)) {
-        return;
-    }
-    for player in core.all_players() {
-        let same = matches!(&*player.route.borrow(), Route::Announced(places, _) if places.contains(&place));
-        if same {
-            core.remove_player(&player);
-        }
-    }
-}
-
-/// Whether this very player is already connected through a fixed address.
-fn is_configured(core: &Core, service: &Service) -> bool {
-    core.all_players().iter().any(|player| {
-        matches!(&*player.route.borrow(), Route::Configured(_))
-            && player.peer.get().is_some_and(|peer| service.addresses.contains(&peer))
-    })
 }

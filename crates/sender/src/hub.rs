@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use audera_clock::Span;
-use audera_link::{Endpoint, PeerId};
+use audera_link::{Endpoint, PeerId, Whereabouts};
 use audera_wire::{PlayerStatus, RoomChange, RoomState};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -53,6 +53,9 @@ pub enum HubError {
 /// Is told how players fare.
 pub(crate) type Watcher = Box<dyn FnMut(&PlayerKey, PlayerStatus) + Send>;
 
+/// Is told what the user has said of where rooms are.
+pub(crate) type Follower = Box<dyn FnMut(&Whereabouts) + Send>;
+
 /// Begins a task of the owner's on the network thread.
 pub(crate) type Errand = Box<dyn FnOnce(Endpoint) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -65,11 +68,13 @@ pub(crate) enum Order {
     Forbid(StreamKey, Option<String>),
     Close(StreamKey),
     Discover,
+    Follow(Follower),
+    LookAgain,
     AddPlayer(String),
+    RemovePlayer(String),
     Forget(PlayerKey),
     Set(PlayerKey, Box<RoomChange>, Option<Answer>),
     Watch(Watcher),
-    Remove(PlayerKey),
     ForgetId(PlayerKey),
     Identify(PlayerKey),
     Run(Errand),
@@ -143,12 +148,26 @@ impl Hub {
         Ok(Stream { key, orders: self.orders.clone() })
     }
 
+    /// Follows what the user has said of where rooms are, in the file of the state folder that all senders share ([`Whereabouts`]): keeps track of the
+    /// addresses in it, and looks for players only while it lets that. `told` is called with what it says, now and when it has changed, on the
+    /// network thread, and must not block. A file that cannot be read is told as [`HubEvent::Trouble`]; players are not looked for until
+    /// it can be. Followed before [`discover`](Self::discover) is called, it keeps that from beginning at all.
+    pub fn follow(&self, told: impl FnMut(&Whereabouts) + Send + 'static) {
+        self.order(Order::Follow(Box::new(told)));
+    }
+
+    /// Reads at once what is followed, as where the system does not tell of changes.
+    pub fn look_again(&self) {
+        self.order(Order::LookAgain);
+    }
+
     /// Begins to look for players with Avahi, as if [`HubConfig::discover`] had been set.
     pub fn discover(&self) {
         self.order(Order::Discover);
     }
 
-    /// Begins to keep track of a player at a fixed address, `host` or `host:port`, as if it had been in [`HubConfig::players`].
+    /// Begins to keep track of a player at a fixed address, `host` or `host:port`, as if it had been in [`HubConfig::players`]. It may be added several
+    /// times, and in several spellings.
     pub fn add_player(&self, address: &str) {
         self.order(Order::AddPlayer(address.to_owned()));
     }
@@ -182,9 +201,10 @@ impl Hub {
         self.order(Order::Watch(Box::new(watcher)));
     }
 
-    /// Gives up a player at a fixed address.
-    pub fn remove(&self, address: String) {
-        self.order(Order::Remove(PlayerKey::Address(address)));
+    /// Takes back one [`add_player`](Self::add_player) of this address. With the last of them, and where neither the configuration nor the user has it, the
+    /// player is given up, unless it is announced.
+    pub fn remove_player(&self, address: &str) {
+        self.order(Order::RemovePlayer(address.to_owned()));
     }
 
     /// Has a room play a short sound, by which people know which one it is. Nothing happens while the player is not connected.

@@ -38,7 +38,10 @@ mod stream;
 mod tap;
 mod types;
 mod watch;
+mod ways;
+mod whereabouts;
 
+pub use audera_link::{Whereabouts, WhereaboutsError};
 pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomRefusal, RoomState, Volume};
 pub use change::ChangeError;
 pub use gate::GateConfig;
@@ -50,5 +53,5 @@ pub use select::EVERYWHERE;
 pub use tap::Tap;
 pub use types::{
     CodecChoice, Encoding, HubConfig, HubEvent, Latency, Listen, Member, MemberState, PlayerInfo, PlayerKey, Reach,
-    StreamConfig, StreamKey, StreamStatus, Target,
+    StreamConfig, StreamKey, StreamStatus, Target, spelled,
 };

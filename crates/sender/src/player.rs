@@ -33,10 +33,10 @@ enum Queued {
 /// How a player is reached.
 #[derive(Debug, Clone)]
 pub(crate) enum Route {
-    /// Addresses from discovery and the identity announced with them.
+    /// Addresses from discovery and the identity announced with them; fixed addresses as well, if there are such.
     Announced(Vec<SocketAddr>, Option<PeerId>),
-    /// `host` or `host:port` from the configuration.
-    Configured(String),
+    /// Its fixed addresses alone, see [`PlayerInfo::addresses`].
+    Configured,
     /// It dials us.
     Inbound,
 }
@@ -99,6 +99,17 @@ impl Player {
 
     pub(crate) fn key(&self) -> PlayerKey {
         self.info.borrow().key.clone()
+    }
+
+    /// Whether it was found by its announcement.
+    pub(crate) fn is_announced(&self) -> bool {
+        matches!(*self.route.borrow(), Route::Announced(..))
+    }
+
+    /// The name that it gives itself, while it is connected.
+    pub(crate) fn calls_itself(&self) -> Option<String> {
+        let told = self.state.borrow().as_ref().map(|state| state.name.clone());
+        told.or_else(|| self.hello.borrow().as_ref().map(|hello| hello.name.clone()))
     }
 
     pub(crate) fn room(&self) -> String {

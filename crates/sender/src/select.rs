@@ -2,7 +2,7 @@
 
 use audera_wire::{Coding, Formats, StreamFormat};
 
-use crate::types::{CodecChoice, Encoding, PlayerInfo, PlayerKey, Target};
+use crate::types::{CodecChoice, Encoding, PlayerInfo, PlayerKey, Target, spelled};
 
 /// The name under which all players are addressed.
 pub const EVERYWHERE: &str = "Everywhere";
@@ -22,10 +22,15 @@ impl Target {
                 name == EVERYWHERE
                     || player.room == *name
                     || player.groups.contains(name)
-                    || matches!(&player.key, PlayerKey::Address(address) if address == name)
+                    || player.addresses.iter().any(|address| means(name, address))
             }),
         }
     }
+}
+
+/// Whether a name is this address, in whatever spelling. What could be the name of a room is taken as it is.
+fn means(name: &str, address: &str) -> bool {
+    name == address || (name.contains(['.', ':']) && spelled(name) == address)
 }
 
 /// The format for one player, or why there is none.

@@ -142,10 +142,17 @@ pub struct StreamConfig {
 pub enum PlayerKey {
     /// The DNS-SD instance name, which is the room's name.
     Discovered(String),
-    /// A fixed address from the configuration.
+    /// A fixed address, as [`spelled`] spells it.
     Address(String),
     /// A player that dialled in.
     Caller(PeerId, String),
+}
+
+/// The one spelling of a player's fixed address: in lower case, and without the port where that is the usual one. What is no address stays as it is.
+#[must_use]
+pub fn spelled(address: &str) -> String {
+    let target = audera_link::Target::parse(address, audera_wire::PORT);
+    target.map_or_else(|_| address.to_owned(), |target| target.spelling(audera_wire::PORT))
 }
 
 impl fmt::Display for PlayerKey {
@@ -184,6 +191,8 @@ pub struct PlayerInfo {
     pub id: Option<PeerId>,
     /// Where it is connected; `None` while it is not.
     pub address: Option<SocketAddr>,
+    /// The fixed addresses that lead to it, as [`spelled`] spells them: in the configuration, added by the user, or asked for.
+    pub addresses: Vec<String>,
     /// Its program and version, once it has said hello.
     pub software: Option<String>,
     /// What it can be sent, once connected.
@@ -196,9 +205,14 @@ pub struct PlayerInfo {
 
 impl PlayerInfo {
     pub(crate) fn new(key: PlayerKey, room: String, announced: bool) -> Self {
+        let addresses = match &key {
+            PlayerKey::Address(address) => vec![address.clone()],
+            PlayerKey::Discovered(_) | PlayerKey::Caller(..) => Vec::new(),
+        };
         PlayerInfo {
             key,
             room,
+            addresses,
             groups: Vec::new(),
             id: None,
             address: None,

@@ -8,11 +8,18 @@ use audera_sender::{EVERYWHERE, Fader, GroupState, PlayerInfo, PlayerKey, Reach,
 use audera_wire::PlayerStatus;
 use zbus::zvariant::OwnedObjectPath;
 
+/// Groups that are shown at once. No home has so many; players that announce more are not to be answered with as many objects. Rooms are bounded by the
+/// hub: 128 that are announced, and 64 addresses.
+pub const MOST_GROUPS: usize = 64;
+
 /// All rooms, and the groups that they make.
 #[derive(Debug, Default)]
 pub struct House {
     rooms: BTreeMap<PlayerKey, Room>,
+    /// Those that are shown.
     groups: BTreeMap<String, Fader<PlayerKey>>,
+    /// Whether there are more.
+    crowded: bool,
     /// Rooms that are not shown as they are.
     stale: BTreeSet<PlayerKey>,
     /// Objects of rooms that are gone.
@@ -149,6 +156,11 @@ impl House {
         self.rooms.iter()
     }
 
+    /// The room to which a fixed address leads.
+    pub fn room_by(&self, address: &str) -> Option<&Room> {
+        self.rooms.values().find(|room| room.info.addresses.iter().any(|known| known == address))
+    }
+
     /// The room with this object.
     pub fn room_at(&self, path: &str) -> Option<(&PlayerKey, &Room)> {
         self.rooms.iter().find(|(_, room)| room.path.as_str() == path)
@@ -156,15 +168,25 @@ impl House {
 
     /// The group with this object.
     pub fn group_at(&self, path: &str) -> Option<String> {
-        self.group_names().into_iter().find(|name| names::group_path(name).as_str() == path)
+        self.groups.keys().find(|name| names::group_path(name).as_str() == path).cloned()
     }
 
-    /// All groups there are.
-    pub fn group_names(&self) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> =
-            self.rooms.values().flat_map(|room| room.known_groups().iter().cloned()).collect();
-        all.insert(EVERYWHERE.to_owned());
-        all
+    /// Whether a group is shown, or would be.
+    pub fn takes_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name) || self.groups.len() < MOST_GROUPS
+    }
+
+    /// The groups that are to be shown: those that are, as long as they have rooms, and new ones as far as there is room for them.
+    fn groups_to_show(&mut self) -> BTreeSet<String> {
+        let all: BTreeSet<String> = self.rooms.values().flat_map(|room| room.known_groups().iter().cloned()).collect();
+        let (shown, new): (Vec<_>, Vec<_>) =
+            all.into_iter().filter(|name| name != EVERYWHERE).partition(|name| self.groups.contains_key(name));
+        let crowded = shown.len() + new.len() >= MOST_GROUPS;
+        if crowded && !std::mem::replace(&mut self.crowded, crowded) {
+            tracing::warn!("the rooms are in more than {MOST_GROUPS} groups: no others are shown than those there are");
+        }
+        self.crowded = crowded;
+        [EVERYWHERE.to_owned()].into_iter().chain(shown).chain(new).take(MOST_GROUPS).collect()
     }
 
     /// The rooms of a group.
@@ -216,7 +238,7 @@ impl House {
     }
 
     fn show_groups(&mut self, exporter: &mut Exporter) {
-        let names = self.group_names();
+        let names = self.groups_to_show();
         self.groups.retain(|name, _| {
             let stays = names.contains(name);
             if !stays {
@@ -235,5 +257,54 @@ impl House {
             exporter.show(&names::group_path(&name), &group::DEFINITION, group.values());
             self.groups.entry(name).or_default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(number: usize, groups: &[String]) -> PlayerInfo {
+        PlayerInfo {
+            key: PlayerKey::Discovered(number.to_string()),
+            room: number.to_string(),
+            groups: groups.to_vec(),
+            id: None,
+            address: None,
+            addresses: Vec::new(),
+            software: None,
+            takes: None,
+            announced: true,
+            reach: Reach::Ready,
+        }
+    }
+
+    #[test]
+    fn groups_are_bounded_and_those_that_are_shown_stay() {
+        let mut house = House::default();
+        let shown = |house: &mut House| {
+            let names = house.groups_to_show();
+            house.groups.retain(|name, _| names.contains(name));
+            house.groups.extend(names.iter().map(|name| (name.clone(), Fader::default())));
+            names
+        };
+        assert_eq!(shown(&mut house), BTreeSet::from([EVERYWHERE.to_owned()]));
+        house.heard_of(room(0, &["Downstairs".to_owned(), "Garden".to_owned()]));
+        assert_eq!(shown(&mut house).len(), 3);
+        // A hundred rooms that swap thirty-two groups each, whose names come before and behind those there are.
+        for turn in 0..20 {
+            for number in 1..=100 {
+                let groups: Vec<String> =
+                    (0..32).map(|group| format!("{}{turn} {number} {group}", ["A", "z"][group % 2])).collect();
+                house.heard_of(room(number, &groups));
+            }
+            let names = shown(&mut house);
+            assert_eq!(names.len(), MOST_GROUPS);
+            assert!(["Downstairs", "Garden", EVERYWHERE].iter().all(|name| names.contains(*name)));
+            assert!(house.crowded && !house.takes_group("New") && house.takes_group("Garden"));
+        }
+        (1..=100).for_each(|number| house.heard_of(room(number, &[])));
+        assert_eq!(shown(&mut house).len(), 3);
+        assert!(!house.crowded && house.takes_group("New"));
     }
 }

@@ -23,7 +23,9 @@ pub enum Outcome {
     /// An object.
     Object(OwnedObjectPath),
     /// The object of the room at this address, which is waited for.
-    RoomAt(PlayerKey),
+    RoomAt(String),
+    /// Nothing, once no room is known by this address any more.
+    NoRoomAt(String),
 }
 
 /// A number that names a job.
@@ -41,6 +43,8 @@ pub struct Job {
     pub group: Option<String>,
     /// Rooms that have not answered.
     left: Vec<PlayerKey>,
+    /// Whether it waits for a file to be written.
+    writes: bool,
     error: Option<Error>,
     deadline: Instant,
 }
@@ -64,8 +68,25 @@ impl Jobs {
     ) -> JobId {
         self.next += 1;
         let deadline = Instant::now() + PATIENCE;
-        self.waiting.insert(self.next, Job { reply, outcome, group, left: rooms, error, deadline });
+        self.waiting.insert(self.next, Job { reply, outcome, group, left: rooms, writes: false, error, deadline });
         self.next
+    }
+
+    /// Begins to wait for a file.
+    pub fn begin_writing(&mut self, reply: Reply, outcome: Outcome) -> JobId {
+        let id = self.begin(reply, outcome, None, Vec::new(), None);
+        if let Some(job) = self.waiting.get_mut(&id) {
+            job.writes = true;
+        }
+        id
+    }
+
+    /// The file is written, or cannot be.
+    pub fn written(&mut self, id: JobId, error: Option<Error>) {
+        if let Some(job) = self.waiting.get_mut(&id) {
+            job.writes = false;
+            job.error = error;
+        }
     }
 
     /// A room has answered. `name` is how people know it.
@@ -98,11 +119,12 @@ impl Jobs {
         self.waiting.values().map(|job| job.deadline).min()
     }
 
-    /// Takes the jobs that are over, with what became of them. `is_there` says of a room that is waited for whether it has come.
-    pub fn take_done(&mut self, now: Instant, is_there: impl Fn(&PlayerKey) -> bool) -> Vec<(Job, Result<(), Error>)> {
+    /// Takes the jobs that are over, with what became of them. `waits` says whether what is to come of one is still to be waited for.
+    pub fn take_done(&mut self, now: Instant, waits: impl Fn(&Outcome) -> bool) -> Vec<(Job, Result<(), Error>)> {
         let over = |job: &Job| {
-            let waits = matches!(&job.outcome, Outcome::RoomAt(key) if !is_there(key));
-            (job.left.is_empty() && !waits) || job.deadline <= now
+            let waits = job.writes || waits(&job.outcome);
+            let is_over = job.left.is_empty() && (!waits || job.error.is_some());
+            is_over || job.deadline <= now
         };
         let done: Vec<JobId> = self.waiting.iter().filter(|(_, job)| over(job)).map(|(id, _)| *id).collect();
         let take = |id| {
@@ -110,7 +132,10 @@ impl Jobs {
             let late = job.left.first().map(|key| {
                 Error::Unreachable(format!("{key} has not answered within {} s: it may do so yet", PATIENCE.as_secs()))
             });
-            let result = job.error.take().or(late).map_or(Ok(()), Err);
+            let unwritten = job.writes.then(|| {
+                Error::Failed(format!("the file is not written after {} s: it may be yet", PATIENCE.as_secs()))
+            });
+            let result = job.error.take().or(late).or(unwritten).map_or(Ok(()), Err);
             Some((job, result))
         };
         done.into_iter().filter_map(take).collect()

@@ -1,44 +1,45 @@
 //! `auderad`: Audera's rooms and groups on the session bus. It is a sender that never streams.
 
-mod addresses;
 mod cli;
+mod files;
 mod house;
 mod jobs;
+mod memory;
+mod news;
 mod orders;
 
 use std::future::pending;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use audera_dbus::manager::Manager;
 use audera_dbus::{Bus, Exporter, manager, names};
-use audera_sender::{Hub, HubConfig, HubEvent, PlayerKey};
-use audera_wire::PlayerStatus;
+use audera_sender::{Hub, HubConfig, HubEvent, Whereabouts};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 use zbus::zvariant::OwnedObjectPath;
 
-use crate::addresses::Addresses;
 use crate::cli::Cli;
+use crate::files::Files;
 use crate::house::House;
 use crate::jobs::{Answered, Jobs};
+use crate::news::News;
 use crate::orders::Desk;
 
 /// Program and version, as rooms are told.
 const SOFTWARE: &str = concat!("auderad ", env!("CARGO_PKG_VERSION"));
 
-/// What the network thread tells.
-enum News {
-    Hub(HubEvent),
-    Status(PlayerKey, Box<PlayerStatus>),
-}
-
 fn main() -> ExitCode {
+    memory::give_back_large_blocks();
     let cli = Cli::parse();
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).without_time().init();
-    let run = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start");
+    // One thread beside it, for files: what is to be done with them is done in order.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    let run = runtime.context("the runtime cannot start");
     match run.and_then(|runtime| runtime.block_on(serve(&cli))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -53,29 +54,45 @@ async fn serve(cli: &Cli) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let state_dir = cli.state_dir()?;
     let mut exporter = Exporter::connect(Bus::Session).await.context("the session bus cannot be used")?;
-    let addresses = Addresses::open(&state_dir);
     let config = HubConfig {
         name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         software: SOFTWARE.to_owned(),
         state_dir: state_dir.clone(),
-        discover: !cli.no_discovery,
-        players: addresses.all().to_vec(),
+        // Once it is known what the user says of it.
+        discover: false,
+        players: Vec::new(),
         listen: None,
     };
-    let (tell, mut news) = unbounded_channel();
+    let news = News::default();
     let log = tracing::dispatcher::get_default(Clone::clone);
-    let told = tell.clone();
-    // Nobody takes news any more when the program ends.
-    let hub = Hub::start(config, log, move |event| drop(told.send(News::Hub(event))))?;
-    hub.watch(move |key, status| drop(tell.send(News::Status(key.clone(), Box::new(status)))));
+    let tell = news.clone();
+    let hub = Hub::start(config, log, move |event| tell.tell(event))?;
+    let tell = news.clone();
+    hub.watch(move |key, status| tell.tell_status(key, status));
+    let changed = Arc::new(Notify::new());
+    let tell = changed.clone();
+    hub.follow(move |_| tell.notify_one());
+    if !cli.no_discovery {
+        hub.discover();
+    }
+    // Both are bounded by the calls that wait.
     let (answers, mut answered) = unbounded_channel();
-    let mut desk = Desk { hub, house: House::default(), jobs: Jobs::default(), addresses, answers };
+    let (tell, mut filed) = unbounded_channel();
+    let files = Files::new(state_dir.clone(), tell);
+    let (house, jobs) = (House::default(), Jobs::default());
+    // As long as it cannot be read, nobody is looked for.
+    let whereabouts = Whereabouts { discover: false, addresses: Vec::new() };
+    let mut desk = Desk { hub, house, jobs, whereabouts, files, answers };
+    // What the properties say from the beginning.
+    desk.files.look();
+    desk.filed(filed.recv().await.context("the state folder cannot be read")?);
     let root = OwnedObjectPath::try_from(names::ROOT)?;
     let shown = |desk: &Desk| Manager {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         id: desk.hub.id().to_string(),
         state_directory: state_dir.display().to_string(),
-        addresses: desk.addresses.all().to_vec(),
+        addresses: desk.whereabouts.addresses.clone(),
+        discover: desk.whereabouts.discover,
     };
     exporter.show(&root, &manager::DEFINITION, shown(&desk).values());
     desk.house.show(&mut exporter);
@@ -94,7 +111,10 @@ async fn serve(cli: &Cli) -> anyhow::Result<()> {
                     return Ok(());
                 }
             },
-            Some(first) = news.recv() => hear(&mut desk, first, &mut news),
+            () = news.rung() => hear(&mut desk, &news),
+            // Read once more, behind what is being written: what was read before that would be of yesterday.
+            () = changed.notified() => desk.files.look(),
+            Some(news) = filed.recv() => desk.filed(news),
             Some(first) = answered.recv() => take_answers(&mut desk, first, &mut answered),
             () = until(deadline) => {}
             _ = terminate.recv() => return Ok(()),
@@ -114,24 +134,25 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// Takes all news that there are.
-fn hear(desk: &mut Desk, first: News, more: &mut UnboundedReceiver<News>) {
-    let mut next = Some(first);
-    while let Some(news) = next {
-        match news {
-            News::Hub(HubEvent::Player(info)) => desk.house.heard_of(info),
-            News::Hub(HubEvent::Room { key, state, settled }) => {
+fn hear(desk: &mut Desk, news: &News) {
+    let (events, statuses) = news.take();
+    for event in events {
+        match event {
+            HubEvent::Player(info) => desk.house.heard_of(info),
+            HubEvent::Room { key, state, settled } => {
                 // One that is not settled is older than what was asked for.
                 if settled || desk.house.room(&key).is_some_and(|room| room.state.is_none()) {
                     desk.house.told_state(&key, state);
                 }
             }
-            News::Hub(HubEvent::Forgotten(key)) => desk.house.forgotten(&key),
-            News::Hub(HubEvent::Trouble(trouble)) => tracing::error!("{trouble}"),
+            HubEvent::Forgotten(key) => desk.house.forgotten(&key),
+            HubEvent::Trouble(trouble) => tracing::error!("{trouble}"),
             // Whoever has asked is answered, and streams there are none.
-            News::Hub(HubEvent::NotSet { .. } | HubEvent::Stream(_)) => {}
-            News::Status(key, status) => desk.house.told_status(&key, *status),
+            HubEvent::NotSet { .. } | HubEvent::Stream(_) => {}
         }
-        next = more.try_recv().ok();
+    }
+    for (key, status) in statuses {
+        desk.house.told_status(&key, status);
     }
 }
 

@@ -1,12 +1,12 @@
 //! What becomes of a call: changes of rooms that are waited for, or an answer at once.
 
 use audera_dbus::{Call, Definition, Error, Reply, Request, group, manager, names, player};
-use audera_sender::{EVERYWHERE, Hub, PlayerKey, Reach, RoomChange, Volume};
+use audera_sender::{EVERYWHERE, Hub, PlayerKey, Reach, RoomChange, Volume, Whereabouts, spelled};
 use tokio::sync::mpsc::UnboundedSender;
 use zbus::zvariant::OwnedObjectPath;
 
-use crate::addresses::Addresses;
-use crate::house::{House, Room};
+use crate::files::{self, Change, Filed, Files};
+use crate::house::{House, MOST_GROUPS, Room};
 use crate::jobs::{Answered, Jobs, Outcome};
 
 /// What calls act on.
@@ -15,13 +15,14 @@ pub struct Desk {
     pub hub: Hub,
     pub house: House,
     pub jobs: Jobs,
-    pub addresses: Addresses,
+    /// What the user has said of where rooms are, as last read.
+    pub whereabouts: Whereabouts,
+    pub files: Files,
     /// Takes the answers of rooms.
     pub answers: UnboundedSender<Answered>,
 }
 
 /// What is to be done for a call, and answered.
-#[derive(Debug)]
 struct Plan {
     changes: Vec<(PlayerKey, RoomChange)>,
     outcome: Outcome,
@@ -29,11 +30,18 @@ struct Plan {
     group: Option<String>,
     /// What cannot be done of it.
     error: Option<Error>,
+    /// What is to be written.
+    writes: Option<Change>,
 }
 
 impl Plan {
     fn new(changes: Vec<(PlayerKey, RoomChange)>, outcome: Outcome) -> Self {
-        Plan { changes, outcome, group: None, error: None }
+        Plan { changes, outcome, group: None, error: None, writes: None }
+    }
+
+    /// A change of the file.
+    fn writing(change: Change, outcome: Outcome) -> Self {
+        Plan { writes: Some(change), ..Plan::new(Vec::new(), outcome) }
     }
 
     /// Nothing that would have to be waited for.
@@ -120,6 +128,11 @@ impl Desk {
                 if members.is_empty() {
                     return Err(Error::InvalidValue("a group lives in its rooms: name one at least".to_owned()));
                 }
+                if !self.house.takes_group(&name) {
+                    return Err(Error::InvalidValue(format!(
+                        "{MOST_GROUPS} groups are the most that are shown: delete one that is no longer needed"
+                    )));
+                }
                 if self.house.rooms().any(|(_, room)| room.name() == name) {
                     return Err(Error::InvalidValue(format!("\"{name}\" is a room: a group needs another name")));
                 }
@@ -147,33 +160,15 @@ impl Desk {
                 Ok(Plan { error, ..Plan::new(changes.into_iter().flatten().collect(), Outcome::Done) })
             }
             manager::Order::AddAddress(address) => {
-                let new = self.addresses.add(&address).map_err(|error| Error::InvalidValue(error.to_string()))?;
-                if new {
-                    if let Err(error) = self.keep_addresses() {
-                        self.addresses.remove(&address);
-                        return Err(error);
-                    }
-                }
-                self.hub.add_player(&address);
-                Ok(Plan::new(Vec::new(), Outcome::RoomAt(PlayerKey::Address(address))))
+                let room = Outcome::RoomAt(spelled(&address));
+                Ok(Plan::writing(files::add(address), room))
             }
             manager::Order::RemoveAddress(address) => {
-                if !self.addresses.remove(&address) {
-                    return Err(Error::NotFound(format!("\"{address}\" was not added: see Addresses")));
-                }
-                if let Err(error) = self.keep_addresses() {
-                    // It was there, so it is no nonsense and not one too many.
-                    let _ = self.addresses.add(&address);
-                    return Err(error);
-                }
-                self.hub.remove(address);
-                Ok(Plan::done())
+                let room = Outcome::NoRoomAt(spelled(&address));
+                Ok(Plan::writing(files::remove(address), room))
             }
+            manager::Order::Discover(whether) => Ok(Plan::writing(files::discover(whether), Outcome::Done)),
         }
-    }
-
-    fn keep_addresses(&self) -> Result<(), Error> {
-        self.addresses.keep().map_err(Error::Failed)
     }
 
     /// The room at a path.
@@ -208,7 +203,11 @@ impl Desk {
     }
 
     fn carry_out(&mut self, plan: Plan, reply: Reply) {
-        let Plan { changes, outcome, group, error } = plan;
+        let Plan { changes, outcome, group, error, writes } = plan;
+        if let Some(change) = writes {
+            let job = self.jobs.begin_writing(reply, outcome);
+            return self.files.change(job, change);
+        }
         let rooms = changes.iter().map(|(key, _)| key.clone()).collect();
         let job = self.jobs.begin(reply, outcome, group, rooms, error);
         for (key, change) in changes {
@@ -218,6 +217,22 @@ impl Desk {
             let (answers, asked) = (self.answers.clone(), key.clone());
             // Nobody takes the answer any more when the program ends.
             self.hub.change(key, change, move |answer| drop(answers.send((job, asked, answer))));
+        }
+    }
+
+    /// The file was read or written.
+    pub fn filed(&mut self, (job, outcome): Filed) {
+        let error = match outcome {
+            Ok(now) => {
+                self.whereabouts = now;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(job) = job {
+            // It need not wait for the system to tell it so.
+            self.hub.look_again();
+            self.jobs.written(job, error);
         }
     }
 
@@ -241,14 +256,18 @@ impl Desk {
 
     /// Answers the calls that are over, once what has come of them is shown.
     pub fn answer(&mut self) {
-        let there = |key: &PlayerKey| self.house.room(key).is_some_and(|room| room.present().is_some());
-        for (job, result) in self.jobs.take_done(tokio::time::Instant::now(), there) {
+        let waits = |outcome: &Outcome| match outcome {
+            Outcome::RoomAt(address) => self.house.room_by(address).is_none_or(|room| room.present().is_none()),
+            Outcome::NoRoomAt(address) => self.house.room_by(address).is_some(),
+            _ => false,
+        };
+        for (job, result) in self.jobs.take_done(tokio::time::Instant::now(), waits) {
             if let Some(group) = job.group.filter(|group| !self.jobs.move_group(group)) {
                 self.house.fader(&group).release();
             }
             let volume = |volume: Option<Volume>| volume.map_or(0.0, Volume::percent);
             match job.outcome {
-                Outcome::Done => job.reply.answer(result),
+                Outcome::Done | Outcome::NoRoomAt(_) => job.reply.answer(result),
                 Outcome::VolumeOf(key) => {
                     let now = self.house.room(&key).and_then(|room| room.state.as_ref()).map(|state| state.volume);
                     job.reply.answer(result.map(|()| volume(now)));
@@ -258,12 +277,11 @@ impl Desk {
                     job.reply.answer(result.map(|()| volume(now)));
                 }
                 Outcome::Object(path) => job.reply.answer(result.map(|()| path)),
-                Outcome::RoomAt(key) => match self.house.room(&key) {
-                    Some(room) => job.reply.answer(result.map(|()| room.path.clone())),
-                    None => job.reply.answer::<()>(Err(Error::NotFound(format!(
-                        "the room at {key} is known already under its name, or was removed meanwhile"
-                    )))),
-                },
+                Outcome::RoomAt(address) => {
+                    let gone = || Error::NotFound(format!("{address} was removed meanwhile"));
+                    let path = self.house.room_by(&address).map(|room| room.path.clone()).ok_or_else(gone);
+                    job.reply.answer(result.and(path));
+                }
             }
         }
     }

@@ -2,8 +2,10 @@
 //! definitions, and hands it to the owner as a [`Call`].
 //!
 //! Memory is bounded whatever clients do: calls are taken in one by one and only while answers get away, those that wait for an answer are
-//! counted by caller, large ones are refused. Changes are told at most ten times a second for each interface of an object.
+//! counted by caller, large ones are refused. Changes are told at most ten times a second for each interface of an object, and so is whether the
+//! object is there; of objects that come and go no more than 64 signals a second are made in all.
 
+mod budget;
 mod call;
 mod dispatch;
 mod outbox;
@@ -117,21 +119,26 @@ impl Exporter {
         }
     }
 
-    /// Shows the values of an object's interface, which appears if it is new. All its properties are to be among them.
+    /// Shows the values of an object's interface, which is there from now on if it is new. All its properties are to be among them.
     pub fn show(&mut self, path: &OwnedObjectPath, definition: &'static Definition, values: Values) {
-        if let Some(news) = self.tree.show(path, definition, values) {
-            self.outbox.send(news);
-        }
+        self.tree.show(path, definition, values, Instant::now());
+        self.tell_arrivals();
     }
 
     /// Takes an object away.
     pub fn remove(&mut self, path: &OwnedObjectPath) {
-        if let Some(news) = self.tree.remove(path) {
+        self.tree.remove(path, Instant::now());
+        self.tell_arrivals();
+    }
+
+    /// Tells of objects that have come or gone, before whoever has made them come is answered; what may not be told yet is told by [`next`](Self::next).
+    fn tell_arrivals(&mut self) {
+        while let Some(news) = self.outbox.has_room().then(|| self.tree.take_arrival(Instant::now())).flatten() {
             self.outbox.send(news);
         }
     }
 
-    /// The next call; meanwhile changes are told. `None` when the bus is gone. May be dropped and called again at any time.
+    /// The next call; meanwhile what has changed is told. `None` when the bus is gone. May be dropped and called again at any time.
     pub async fn next(&mut self) -> Option<Call> {
         loop {
             self.outbox.room().await;
@@ -141,8 +148,8 @@ impl Exporter {
                     None => continue,
                 }
             }
-            while let Some(change) = self.outbox.has_room().then(|| self.tree.take_change(Instant::now())).flatten() {
-                self.outbox.send(change);
+            while let Some(news) = self.outbox.has_room().then(|| self.tree.take_news(Instant::now())).flatten() {
+                self.outbox.send(news);
             }
             let due = self.tree.due();
             let due = async {

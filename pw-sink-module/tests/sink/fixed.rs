@@ -43,4 +43,11 @@ fn addresses_do_without_discovery_and_codecs_are_chosen() {
         wait_until_gone(&session, NODE);
         wait_heard(&session, &recorder, &[false]);
     }
+
+    // One that the user adds while the sinks are there.
+    let sinks = product.module(&session, "sink", "audera.discover = false").unwrap();
+    let added = session.dir().join("state/audera/rooms.toml");
+    std::fs::write(&added, format!("addresses = [ \"127.0.0.1:{port}\" ]\n")).unwrap();
+    wait_for_sink(&session, NODE);
+    assert!(sinks.stop().unwrap().success());
 }

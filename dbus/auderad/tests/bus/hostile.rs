@@ -120,8 +120,8 @@ async fn a_hostile_client_changes_nothing_and_takes_no_memory() {
     );
     println!("{told:?}");
 
-    // Megabytes in one text, and in one name.
-    for length in [100_000, 8 << 20] {
+    // Megabytes in one text, and in one name; more than once, since allocators get used to it.
+    for length in [100_000, 8 << 20, 20 << 20, 20 << 20] {
         let text = "x".repeat(length);
         send(&hostile, &path, PROPERTIES, "Set", &(PLAYER, "Name", Value::from(text.as_str()))).await;
         send(&hostile, &path, PROPERTIES, "Get", &(text.as_str(), "Name")).await;
@@ -168,7 +168,7 @@ async fn a_room_that_does_not_answer_holds_nobody_up() {
     let frozen = desk.room("Bath", &[]);
     let _auderad = desk.auderad();
     desk.wait_for_rooms(&["Kitchen", "Bath"]);
-    frozen.freeze();
+    frozen.process.signal(libc::SIGSTOP);
     let client = connect(&desk).await;
     let mut stream = MessageStream::from(&client);
     // More than may wait for their answers: these are told so at once.

@@ -149,3 +149,44 @@ fn a_room_at_an_added_address_is_there_without_discovery_and_after_a_restart() {
     let error = desk.busctl_refused(&["call", AUDERA, ROOT, manager, "AddAddress", "s", "no address"]);
     assert!(error.contains("is no address"), "{error}");
 }
+
+#[test]
+fn what_is_configured_here_counts_for_all_programs_and_one_room_is_one() {
+    let Some(desk) = Desk::start() else { return };
+    let manager = "org.audera.Manager1";
+    let attic = desk.room("Attic", &["--no-discovery"]);
+    let _kitchen = desk.room("Kitchen", &[]);
+    let _auderad = desk.auderad();
+    desk.wait_for_rooms(&["Kitchen"]);
+    let port = attic.address.rsplit(':').next().unwrap();
+    // Two names of the host, and its spelling: the calls come back when the room is there.
+    for address in [format!("127.0.0.1:{port}"), format!("LocalHost:{port}"), format!("localhost:{port}")] {
+        let path = desk.busctl_ok(&["call", AUDERA, ROOT, manager, "AddAddress", "s", &address]);
+        assert_eq!(path, format!("o \"{ROOT}/players/Attic\""), "{address}");
+    }
+    assert_eq!(desk.get("", manager, "Addresses"), format!("as 2 \"127.0.0.1:{port}\" \"localhost:{port}\""));
+    let players = || desk.busctl_ok(&["tree", "--list", AUDERA]).matches("/players/").count();
+    assert_eq!(players(), 2);
+    // Programs that are started know it by its name, as ALSA's do.
+    desk.session.alsa_plugin().unwrap();
+    let amixer = |args: &[&str]| desk.session.run("amixer", &[&["-D", "audera:Attic"], args].concat());
+    amixer(&["sset", "Master", "40%"]).unwrap();
+    assert!(desk.told_by(&attic).contains("\nvolume=40%\n"));
+    // Nobody is looked for any more, and who was added is there.
+    desk.set("", manager, "Discover", &["b", "false"]);
+    assert_eq!(desk.get("", manager, "Discover"), "b false");
+    desk.session.poll("the end of what was announced", || (players() == 1).then_some(())).unwrap();
+    amixer(&["sget", "Master"]).unwrap();
+    desk.session.alsa_options("wait = 3000\n").unwrap();
+    let refusal = desk.session.run("amixer", &["-D", "audera:Kitchen", "sget", "Master"]).unwrap_err().to_string();
+    assert!(refusal.contains("there are \"127.0.0.1") && refusal.contains("\"Attic\""), "{refusal}");
+    // By hand, and with what is no address in it, which changes nothing.
+    let file = desk.session.dir().join("state/audera/rooms.toml");
+    std::fs::write(&file, "addresses = [\"host:port\"]\n").unwrap();
+    std::fs::write(&file, format!("addresses = [\"localhost:{port}\"]\n")).unwrap();
+    desk.wait_for("", manager, "Discover", "b true");
+    desk.wait_for_rooms(&["Kitchen", "Attic"]);
+    assert_eq!((desk.get("", manager, "Addresses"), players()), (format!("as 1 \"localhost:{port}\""), 2));
+    desk.busctl_ok(&["call", AUDERA, ROOT, manager, "RemoveAddress", "s", &format!("LOCALHOST:{port}")]);
+    assert_eq!(players(), 1);
+}

@@ -1,0 +1,153 @@
+//! Follows what the user has said of where rooms are, in the file of the state folder that all senders share.
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+
+use audera_link::{WHEREABOUTS_FILE, Whereabouts, WhereaboutsError};
+use rustix::fs::inotify;
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::spawn_blocking;
+
+use crate::core::Core;
+use crate::hub::Follower;
+use crate::types::HubEvent;
+
+/// What is in force.
+pub(crate) struct Followed {
+    known: Whereabouts,
+    told: Follower,
+    was_read: bool,
+    /// What was wrong with the file when it was read last.
+    trouble: Option<String>,
+    watch: Option<Watch>,
+}
+
+impl Followed {
+    /// Reads the file. Where it cannot be read nobody is looked for, since it may say just that.
+    pub(crate) async fn begin(core: &Rc<Core>, told: Follower) -> Self {
+        let watch = Watch::new(&core.config.state_dir);
+        let watch = watch.inspect_err(|error| tracing::info!("changes of {WHEREABOUTS_FILE} are not noticed: {error}"));
+        let nothing = Whereabouts { discover: false, addresses: Vec::new() };
+        core.may_discover.set(false);
+        let mut followed = Followed { known: nothing, told, was_read: false, trouble: None, watch: watch.ok() };
+        followed.read(core).await;
+        followed
+    }
+
+    /// Reads it again whenever it has changed, for as long as the hub runs.
+    pub(crate) async fn go_on(mut self, core: Rc<Core>) {
+        loop {
+            let changed = async {
+                match &self.watch {
+                    Some(watch) => watch.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let lost = tokio::select! {
+                changed = changed => changed.err(),
+                () = core.look_again.notified() => None,
+            };
+            if let Some(error) = lost {
+                tracing::warn!("changes of {WHEREABOUTS_FILE} are not noticed any more: {error}");
+                self.watch = None;
+            }
+            self.read(&core).await;
+        }
+    }
+
+    async fn read(&mut self, core: &Rc<Core>) {
+        let dir = core.config.state_dir.clone();
+        let read = spawn_blocking(move || Whereabouts::read(&dir, audera_wire::PORT)).await;
+        match read.map_err(io::Error::from) {
+            Ok(Ok(now)) => {
+                (self.trouble, self.was_read) = (None, true);
+                self.take(core, now);
+            }
+            Ok(Err(error)) => self.complain(core, &error),
+            // The hub is ending.
+            Err(error) => tracing::debug!("{WHEREABOUTS_FILE} was not read: {error}"),
+        }
+    }
+
+    fn take(&mut self, core: &Rc<Core>, now: Whereabouts) {
+        let before = std::mem::replace(&mut self.known, now);
+        let now = &self.known;
+        now.addresses
+            .iter()
+            .filter(|address| !before.addresses.contains(address))
+            .for_each(|new| core.add_address(new));
+        before
+            .addresses
+            .iter()
+            .filter(|address| !now.addresses.contains(address))
+            .for_each(|old| core.remove_address(old));
+        core.may_discover.set(now.discover);
+        core.match_discovery();
+        (self.told)(now);
+    }
+
+    fn complain(&mut self, core: &Core, error: &WhereaboutsError) {
+        let consequence = if self.was_read { "rooms are found as before" } else { "rooms are not looked for" };
+        let text = format!("{consequence}: {error}");
+        if self.trouble.as_ref() != Some(&text) {
+            core.tell(HubEvent::Trouble(text.clone()));
+            self.trouble = Some(text);
+        }
+    }
+}
+
+/// Sees when the file is written, replaced or removed.
+struct Watch(AsyncFd<OwnedFd>);
+
+impl Watch {
+    /// Within the state folder, which is there as the identity is in it.
+    fn new(dir: &Path) -> io::Result<Self> {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let changes = inotify::WatchFlags::CLOSE_WRITE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::MOVED_FROM
+            | inotify::WatchFlags::DELETE;
+        inotify::add_watch(&inotify, dir, changes | inotify::WatchFlags::ONLYDIR)?;
+        // SAFETY: `inotify` is moved in, so its descriptor stays open and the same until the `AsyncFd`, which never gives it away, is dropped and takes it
+        // off the reactor.
+        let registered = unsafe { AsyncFd::register_with_interest(inotify, Interest::READABLE) };
+        Ok(Watch(registered?))
+    }
+
+    async fn changed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let concerned = self.drain()?;
+            ready.clear_ready();
+            if concerned {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes all that there is; whether it is about the file.
+    fn drain(&self) -> io::Result<bool> {
+        let is_ours = |name: Option<&CStr>| name.is_some_and(|name| name.to_bytes() == WHEREABOUTS_FILE.as_bytes());
+        // Room for an event with the longest name there is.
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut events = inotify::Reader::new(self.0.get_ref(), &mut buffer);
+        let mut concerned = false;
+        loop {
+            match events.next() {
+                Ok(event) => {
+                    let overflown = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
+                    concerned |= overflown || is_ours(event.file_name());
+                }
+                Err(Errno::WOULDBLOCK) => return Ok(concerned),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
