@@ -280,7 +280,7 @@ impl Inner {
             input: self.input.clone(),
             target: match &self.target {
                 Target::Named(names) => names.clone(),
-                Target::Everywhere | Target::Player(_) | Target::Group(_) => Vec::new(),
+                Target::Everywhere | Target::Player(_) | Target::Peer(_) | Target::Group(_) => Vec::new(),
             },
             playing: self.active,
             stopped: self.stopped,

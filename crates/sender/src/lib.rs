@@ -35,6 +35,7 @@ mod select;
 mod signals;
 mod stall;
 mod stream;
+mod taken;
 mod tap;
 mod types;
 mod watch;
