@@ -292,12 +292,12 @@ fn a_room_that_was_taken_is_there_until_it_goes_and_is_played_to_again_if_it_com
             house.begin();
             assert!(house.far.preempt(house.started.unwrap(), "radio"));
             house.talk();
-            assert_eq!(house.members(), [taken.clone()]);
+            assert_eq!(house.members(), std::slice::from_ref(&taken));
             // Its connection is replaced by another one.
             house.core.left(&house.player, true);
-            assert_eq!(house.members(), [taken.clone()]);
+            assert_eq!(house.members(), std::slice::from_ref(&taken));
             house.connect();
-            assert_eq!(house.members(), [taken.clone()]);
+            assert_eq!(house.members(), std::slice::from_ref(&taken));
             // It is lost, and there again.
             house.core.left(&house.player, false);
             assert_eq!(house.members(), []);
