@@ -38,6 +38,9 @@ const STREAM: [&[u32]; 8] = [
     &[FL, FR, FC, LFE, RL, RR, SL, SR],
 ];
 
+/// In a stream that has no channels at the side, those are the rear ones: 4.0, 5.0 and 5.1 are called either way.
+const ALIKE: [(u32, u32); 2] = [(RL, SL), (RR, SR)];
+
 /// What an application's channels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Map {
@@ -53,7 +56,11 @@ impl Map {
         if positions.len() != stream.len() {
             return None;
         }
-        let place = |wanted: &u32| positions.iter().position(|position| position == wanted);
+        let find = |wanted: u32| positions.iter().position(|position| *position == wanted);
+        let place = |wanted: &u32| {
+            let other = ALIKE.iter().find(|(rear, _)| rear == wanted).map(|(_, side)| *side);
+            find(*wanted).or_else(|| other.filter(|side| !stream.contains(side)).and_then(find))
+        };
         let order: Vec<usize> = stream.iter().map(place).collect::<Option<_>>()?;
         let same = order.iter().enumerate().all(|(n, place)| n == *place);
         Some(Map { positions: positions.to_vec(), order: if same { Vec::new() } else { order } })
@@ -117,6 +124,11 @@ mod tests {
         assert_eq!(Map::new(&[FR, FL], 2).unwrap().order().order, [1, 0]);
         assert!(Map::new(STREAM[5], 6).unwrap().order().order.is_empty());
         assert_eq!(Map::new(&[FL, FL], 2), None);
+        assert_eq!(Map::new(&[FL, FR, FC, LFE, SL, SR], 6).unwrap().order().order, [0; 0]);
+        assert_eq!(Map::new(&[FL, FR, SL, SR, FC], 5).unwrap().order().order, [0, 1, 4, 2, 3]);
+        assert_eq!(Map::new(&[SR, SL, FR, FL], 4).unwrap().order().order, [3, 2, 1, 0]);
+        assert_eq!(Map::new(&[FL, FR, RL, RR, FC, LFE, RC, RC], 8), None);
+        assert_eq!(Map::new(&[FL, FR, RL, RR, FC, LFE, RC], 7), None, "these have both");
         assert_eq!(Map::new(&[FL, FR, LFE], 2), None);
         assert_eq!(Map::new(&[], 0).map(|map| map.positions().len()), Some(0));
     }

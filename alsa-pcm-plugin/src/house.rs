@@ -1,16 +1,17 @@
-//! The network thread of this process and what it has told: one for all PCMs and mixers that mean the same network.
+//! The network thread of this process and what it has told: one for all PCMs and mixers, or of each folder of state, which is an identity.
 //!
-//! It starts with the first of them and ends with the last. A process that was forked off has none of its parent's threads: what
+//! What any of them looks for, all of them see. It starts with the first of them and ends with the last. A process that was forked off has none of its parent's threads: what
 //! it opens itself gets a network thread of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{process, ptr};
 
 use audera_alsa_plugin::{Errno, OpenError};
-use audera_sender::{Hub, HubConfig, HubError, HubEvent, PlayerInfo, PlayerKey, RoomState};
+use audera_sender::{Hub, HubConfig, HubError, HubEvent, PlayerInfo, PlayerKey, RoomState, spelled};
 
 use crate::options::Network;
 use crate::{listing, log};
@@ -30,7 +31,9 @@ pub(crate) fn program() -> String {
 pub(crate) struct House {
     /// Rooms are looked for from the first time on that somebody asks for them.
     seeks: Once,
-    network: Network,
+    state_dir: PathBuf,
+    /// The addresses that the definitions of PCMs and mixers have.
+    players: Mutex<BTreeSet<String>>,
     // Joined before what its events go to is freed.
     hub: Hub,
     shared: Arc<Shared>,
@@ -44,8 +47,8 @@ struct Shared {
     listeners: Mutex<Vec<(u64, Listener)>>,
 }
 
-/// Is told everything, on the network thread. Must not wait, and not subscribe or unsubscribe.
-pub(crate) type Listener = Box<dyn FnMut(&HubEvent) + Send>;
+/// Is told everything, on the network thread, and of its end with `None`. Must not wait, and not subscribe or unsubscribe.
+pub(crate) type Listener = Box<dyn FnMut(Option<&HubEvent>) + Send>;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,13 +72,14 @@ pub(crate) struct Seen {
 }
 
 impl House {
-    /// The house of this network: the one there is in this process, or a new one. Its rooms are looked for.
+    /// The house of this network's folder of state: the one there is in this process, or a new one. The network's rooms are looked for, from
+    /// now on by all.
     ///
     /// # Errors
     /// When the network thread cannot start, with what to do about it.
     pub(crate) fn enter(network: &Network) -> Result<Arc<House>, OpenError> {
         let house = Self::enter_quietly(network)?;
-        house.seek_rooms();
+        house.seek(network);
         Ok(house)
     }
 
@@ -87,12 +91,12 @@ impl House {
         let mut houses = lock(&registry().houses);
         // One whose network thread has ended is of no use to whoever comes.
         houses.retain(|(_, house)| house.upgrade().is_some_and(|house| !house.hub.has_ended()));
-        let known = houses.iter().find(|(known, _)| known == network);
+        let known = houses.iter().find(|(known, _)| *known == network.state_dir);
         if let Some(house) = known.and_then(|(_, house)| house.upgrade()) {
             return Ok(house);
         }
         let house = Arc::new(House::start(network)?);
-        houses.push((network.clone(), Arc::downgrade(&house)));
+        houses.push((network.state_dir.clone(), Arc::downgrade(&house)));
         Ok(house)
     }
 
@@ -107,8 +111,9 @@ impl House {
         };
         let shared = Arc::new(Shared::default());
         let tell = {
-            let shared = shared.clone();
-            move |event| shared.hear(&event)
+            // Dropped with the network thread.
+            let news = News(shared.clone());
+            move |event| news.0.hear(&event)
         };
         let hub = audera_alsa_plugin::guest::with_signals_blocked(|| Hub::start(config, log::dispatch(), tell));
         let hub = hub.map_err(|error| match error {
@@ -118,18 +123,26 @@ impl House {
             ),
             other => OpenError::refused(Errno::IO, other.to_string()),
         })?;
-        Ok(House { seeks: Once::new(), network: network.clone(), hub, shared })
+        let (state_dir, players) = (network.state_dir.clone(), Mutex::default());
+        Ok(House { seeks: Once::new(), state_dir, players, hub, shared })
     }
 
-    fn seek_rooms(&self) {
+    fn seek(&self, network: &Network) {
         self.seeks.call_once(|| {
             let shared = self.shared.clone();
             self.hub.follow(move |said| lock(&shared.seen).added.clone_from(&said.addresses));
-            if self.network.discover {
-                self.hub.discover();
-            }
-            self.network.players.iter().for_each(|player| self.hub.add_player(player));
         });
+        if network.discover {
+            self.hub.discover();
+        }
+        let mut players = lock(&self.players);
+        for player in network.players.iter().map(|player| spelled(player)) {
+            // Once, and for as long as this lasts.
+            if !players.contains(&player) {
+                self.hub.add_player(&player);
+                players.insert(player);
+            }
+        }
     }
 
     /// The connections to the rooms.
@@ -179,7 +192,7 @@ impl Drop for House {
     /// On the thread of the application that leaves last: files are not for the network thread.
     fn drop(&mut self) {
         let seen = lock(&self.shared.seen).clone();
-        listing::note(&self.network.state_dir, &seen);
+        listing::note(&self.state_dir, &seen);
     }
 }
 
@@ -210,8 +223,18 @@ impl Shared {
         drop(seen);
         self.changed.notify_all();
         for (_, listener) in lock(&self.listeners).iter_mut() {
-            listener(event);
+            listener(Some(event));
         }
+    }
+}
+
+/// What the network thread tells goes through this.
+struct News(Arc<Shared>);
+
+impl Drop for News {
+    /// On the network thread, at its end.
+    fn drop(&mut self) {
+        lock(&self.0.listeners).iter_mut().for_each(|(_, listener)| listener(None));
     }
 }
 
@@ -246,7 +269,7 @@ impl Drop for Subscription {
 /// The houses of one process.
 struct Registry {
     process: u32,
-    houses: Mutex<Vec<(Network, Weak<House>)>>,
+    houses: Mutex<Vec<(PathBuf, Weak<House>)>>,
 }
 
 /// That of this process. A child's is another: its parent may have held the lock when it was forked off.

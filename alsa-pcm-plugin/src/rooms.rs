@@ -94,7 +94,11 @@ fn target(seen: &Seen, wish: Option<&str>) -> Option<(Target, String)> {
         None => {
             let mut present = seen.players.values().filter(|player| player.is_present());
             match (present.next(), present.next()) {
-                (Some(only), None) => Some((Target::Player(only.key.clone()), only.room.clone())),
+                // Whatever it will be called, and by whatever way it is reached.
+                (Some(only), None) => {
+                    let target = only.id.map_or_else(|| Target::Player(only.key.clone()), Target::Peer);
+                    Some((target, only.room.clone()))
+                }
                 _ => Some((Target::Everywhere, EVERYWHERE.to_owned())),
             }
         }
@@ -167,6 +171,7 @@ fn unreachable(name: &str, members: &[&PlayerInfo]) -> OpenError {
 mod tests {
     use super::*;
     use crate::options::Network;
+    use audera_link::PeerId;
     use audera_sender::Whereabouts;
 
     fn player(room: &str, groups: &[&str], reach: Reach) -> PlayerInfo {
@@ -208,6 +213,12 @@ mod tests {
     fn the_only_room_is_meant_and_of_several_all() {
         let one = seen(vec![player("Kitchen", &[], Reach::Ready)]);
         assert_eq!(decided(&one, None), [None, Some("Kitchen".into())], "another may be about to come");
+        // It is the same room when it has another name, or is known by its address.
+        let met = PlayerInfo { id: Some(PeerId::of_public_key(b"kitchen")), ..player("Kitchen", &[], Reach::Ready) };
+        let renamed = PlayerInfo { key: PlayerKey::Discovered("Galley".to_owned()), ..met.clone() };
+        let found = at_last(&seen(vec![met.clone()]), None).unwrap();
+        assert!(found.target.includes(&met) && found.target.includes(&renamed));
+        assert!(!found.target.includes(&PlayerInfo { id: Some(PeerId::of_public_key(b"bath")), ..met }));
         let two = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Ready)]);
         assert_eq!(decided(&two, None), [None, Some(EVERYWHERE.into())]);
         let coming = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Searching)]);
@@ -319,6 +330,17 @@ mod tests {
         wait_for(&house, &["127.0.0.1:2", "localhost:1"]);
         drop(visit);
         wait_for(&house, &["127.0.0.1:2"]);
+    }
+
+    #[test]
+    fn those_who_look_for_other_rooms_share_one_network_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (house(dir.path(), "127.0.0.1:2"), house(dir.path(), "127.0.0.1:3"));
+        assert!(Arc::ptr_eq(&one, &other));
+        wait_for(&one, &["127.0.0.1:2", "127.0.0.1:3"]);
+        // Another identity is another sender.
+        let stranger = tempfile::tempdir().unwrap();
+        assert!(!Arc::ptr_eq(&one, &house(stranger.path(), "127.0.0.1:2")));
     }
 
     #[test]

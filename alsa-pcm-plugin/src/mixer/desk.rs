@@ -149,13 +149,19 @@ impl Desk {
         if rooms.is_empty() {
             return Err(Away);
         }
-        if self.value(control) == value {
-            return Ok(Vec::new());
-        }
         let changes = match control {
+            Control::Volume if self.value(control) == value => Vec::new(),
             Control::Volume => self.fader.set(&rooms, Some(Volume::nearest(value as f64)), None),
-            Control::Switch => self.fader.set(&rooms, None, Some(value == 0)),
+            // Room by room: some may be mute while the group is not.
+            Control::Switch => {
+                let change = RoomChange { mute: Some(value == 0), ..RoomChange::default() };
+                let needs = |room: &RoomState| room.mute != (value == 0) && room.changed(&change).is_ok();
+                rooms.iter().filter(|(_, room)| needs(room)).map(|(key, _)| (key.clone(), change.clone())).collect()
+            }
         };
+        if changes.is_empty() && self.value(control) == value {
+            return Ok(changes);
+        }
         // The application sees at once what has become of it.
         self.fader.release();
         for (key, change) in &changes {
@@ -288,6 +294,10 @@ mod tests {
         assert_eq!(changes, expected.map(|(room, percent)| (key(room), RoomChange::volume(percent))));
         desk.hear(&told(room("Bath", 10.0, true), true));
         assert_eq!(desk.value(Control::Switch), 1, "not all are mute");
+        // Nor is any of them after this.
+        let unmute = RoomChange { mute: Some(false), ..RoomChange::default() };
+        assert_eq!(desk.set(Control::Switch, 1), Ok(vec![(key("Bath"), unmute)]));
+        assert_eq!(desk.set(Control::Switch, 1), Ok(Vec::new()));
     }
 
     #[test]

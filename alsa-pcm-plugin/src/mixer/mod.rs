@@ -7,11 +7,12 @@ mod desk;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audera_alsa_plugin::{CardInfo, Decibels, Element, Errno, Kind, Mixer, OpenError, ctl};
-use audera_sender::Volume;
+use audera_sender::{Target, Volume};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::house::{House, Subscription, Visit};
@@ -42,9 +43,25 @@ struct Shared {
     desk: Mutex<Desk>,
     /// Readable while there is news.
     event: OwnedFd,
+    /// Nobody moves the rooms any more.
+    is_over: AtomicBool,
 }
 
 impl Shared {
+    fn new(target: Target) -> std::io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { desk: Mutex::new(Desk::new(target)), event, is_over: AtomicBool::new(false) })
+    }
+
+    /// Hears what the network thread tells, until what this returns is dropped.
+    fn listen_to(self: &Arc<Self>, house: &House) -> Subscription {
+        let shared = self.clone();
+        house.subscribe(Box::new(move |event| match event {
+            Some(event) => shared.with_desk(|desk| desk.hear(event)),
+            None => shared.end(),
+        }))
+    }
+
     /// Works with the desk, and has the application woken if there is news then, and not if there is none.
     fn with_desk<T>(&self, work: impl FnOnce(&mut Desk) -> T) -> T {
         let mut desk = self.lock();
@@ -53,10 +70,22 @@ impl Shared {
         match (had_news, desk.has_news()) {
             // Neither blocks; and whether it is readable is all that counts.
             (false, true) => drop(rustix::io::write(&self.event, &1_u64.to_ne_bytes())),
-            (true, false) => drop(rustix::io::read(&self.event, &mut [0_u8; 8])),
+            // Once it is over it stays so.
+            (true, false) if !self.is_over.load(Ordering::SeqCst) => {
+                let _ = rustix::io::read(&self.event, &mut [0_u8; 8]);
+            }
             _ => {}
         }
         outcome
+    }
+
+    /// The network thread has ended. Has the application woken, which is told that this is no mixer any more.
+    fn end(&self) {
+        // Under the lock, so that no reading of news takes the ring away.
+        let _desk = self.lock();
+        self.is_over.store(true, Ordering::SeqCst);
+        // It does not block.
+        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 
     /// What a panic has left behind are maps and numbers: whole, at worst without the last change.
@@ -74,13 +103,10 @@ impl Mixer for Room {
         let until = begun + settings.search();
         let house = House::enter(&settings.network)?;
         let (meant, visit) = rooms::find(&house, settings.player.as_deref(), until)?;
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| OpenError::refused(std::io::Error::from(error).into(), "there is no eventfd to be had"))?;
-        let shared = Arc::new(Shared { desk: Mutex::new(Desk::new(meant.target)), event });
-        let events = {
-            let shared = shared.clone();
-            house.subscribe(Box::new(move |event| shared.with_desk(|desk| desk.hear(event))))
-        };
+        let shared = Shared::new(meant.target)
+            .map_err(|error| OpenError::refused(error.into(), "there is no eventfd to be had"))?;
+        let shared = Arc::new(shared);
+        let events = shared.listen_to(&house);
         // The subscription is there before what was told earlier is looked at, so that nothing is missed in between.
         let known = house.wait(until + TELLING, PAUSE, |seen| {
             let mut desk = shared.lock();
@@ -106,12 +132,14 @@ impl Mixer for Room {
     }
 
     fn read(&mut self, element: usize, values: &mut [i64]) -> Result<(), Errno> {
+        self.still_there()?;
         let value = self.shared.lock().value(control(element)?);
         values.fill(value);
         Ok(())
     }
 
     fn write(&mut self, element: usize, values: &[i64]) -> Result<bool, Errno> {
+        self.still_there()?;
         let (control, value) = (control(element)?, *values.first().ok_or(Errno::INVAL)?);
         let changes = self.shared.with_desk(|desk| desk.set(control, value));
         let changes = changes.map_err(|_away| Errno::new(libc::EHOSTUNREACH))?;
@@ -126,8 +154,16 @@ impl Mixer for Room {
         self.shared.with_desk(|desk| desk.listen(wanted));
     }
 
-    fn event(&mut self) -> Option<usize> {
-        self.shared.with_desk(Desk::news).map(|control| control as usize)
+    fn event(&mut self) -> Result<Option<usize>, Errno> {
+        self.still_there()?;
+        Ok(self.shared.with_desk(Desk::news).map(|control| control as usize))
+    }
+}
+
+impl Room {
+    /// `-ENODEV` once the network thread has ended.
+    fn still_there(&self) -> Result<(), Errno> {
+        if self.house.hub().has_ended() { Err(Errno::NODEV) } else { Ok(()) }
     }
 }
 
@@ -153,7 +189,31 @@ fn decibels() -> Decibels {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::time::Timespec;
+
     use super::*;
+    use crate::options::Network;
+
+    #[test]
+    fn a_mixer_whose_network_thread_has_ended_is_no_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network { discover: false, players: Vec::new(), state_dir: dir.path().to_owned() };
+        let house = House::enter(&network).unwrap();
+        let shared = Arc::new(Shared::new(Target::Everywhere).unwrap());
+        let mut room = Room { _events: shared.listen_to(&house), shared, _visit: None, house };
+        assert_eq!((room.read(0, &mut [0]), room.event()), (Ok(()), Ok(None)));
+        room.house.hub().run(|_| -> std::future::Ready<()> { panic!("on purpose") });
+        // A program that listens is woken, by the thread in its last moment.
+        let descriptor = room.descriptor();
+        let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+        assert_eq!(poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&patience)), Ok(1));
+        while !room.house.hub().has_ended() {
+            std::thread::yield_now();
+        }
+        let gone = Err(Errno::NODEV);
+        assert_eq!((room.read(0, &mut [0]), room.write(0, &[7]).map(drop), room.event().map(drop)), (gone, gone, gone));
+    }
 
     /// alsamixer takes the decibels to draw its bar, 60 dB to a factor of ten, which is the same law: what it draws is what others show.
     #[test]

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use audera_alsa_plugin::{
-    ChannelMap, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup, State, Stream as Direction,
+    Allowed, ChannelMap, Constraints, Errno, Format, Io, OpenError, Pcm, Position, Request, Setup, State,
+    Stream as Direction,
 };
 use audera_clock::{SenderTime, Span};
-use audera_sender::{HubError, Paced, Stream, StreamConfig};
+use audera_sender::{CodecChoice, HubError, Paced, Stream, StreamConfig};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::alarm::Alarm;
@@ -33,6 +34,9 @@ use presence::Presence;
 /// What the protocol carries.
 const RATES: std::ops::RangeInclusive<u32> = 44_100..=192_000;
 const MOST_CHANNELS: u8 = 8;
+/// What of that can be Opus.
+const OPUS_RATE: u32 = 48_000;
+const OPUS_CHANNELS: u8 = 2;
 
 /// Bytes in a period: some milliseconds of anything, but not so few that the application does nothing but wake up.
 const PERIOD_BYTES: std::ops::RangeInclusive<u32> = 128..=1 << 20;
@@ -80,6 +84,11 @@ impl Pcm for Playback {
         let house = House::enter(&settings.network)?;
         let (meant, visit) = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
         let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
+        // What Opus does not take alsa-lib's `plug` converts.
+        let (rates, max_channels) = match settings.encoding.codec {
+            CodecChoice::Opus => (Allowed::only(OPUS_RATE), max_channels.min(OPUS_CHANNELS)),
+            CodecChoice::Auto | CodecChoice::Pcm => ((*RATES.start()..=max_rate).into(), max_channels),
+        };
         if max_rate < *RATES.start() || max_channels == 0 {
             let reason = format!("\"{}\" takes nothing that can be sent: {max_rate} Hz at most", meant.name);
             return Err(OpenError::refused(Errno::INVAL, reason));
@@ -87,7 +96,7 @@ impl Pcm for Playback {
         let constraints = Constraints {
             formats: Format::ALL.to_vec(),
             channels: (1..=u32::from(max_channels)).into(),
-            rates: (*RATES.start()..=max_rate).into(),
+            rates,
             period_bytes: PERIOD_BYTES.into(),
             buffer_bytes: BUFFER_BYTES.into(),
             periods: None,
@@ -197,9 +206,8 @@ impl Pcm for Playback {
         let frames = |span: Span| span.as_frames(rate).round() as i64;
         match io.state {
             State::Draining => frames(paced.until_heard(io.applied, now())),
-            // It stands still with all the rest.
-            State::Paused => waiting + frames(paced.latency_of(io.applied)),
-            // Before the first frame leaves there may be time that the rooms need to open their devices.
+            // Before the first frame leaves there may be time that the rooms need to open their devices, or that the last packet before a pause
+            // lasts. While it is paused this is what it is once it is released.
             _ => waiting + frames(paced.lead(now()) + paced.latency_of(io.applied)),
         }
     }
@@ -230,7 +238,8 @@ impl Pcm for Playback {
     }
 
     fn channel_maps(&self) -> Vec<ChannelMap> {
-        channels::all(usize::from(self.meant.max_channels.min(MOST_CHANNELS)))
+        let most = if self.settings.encoding.codec == CodecChoice::Opus { OPUS_CHANNELS } else { MOST_CHANNELS };
+        channels::all(usize::from(self.meant.max_channels.min(most)))
     }
 
     fn channel_map(&self) -> Option<Vec<u32>> {

@@ -32,7 +32,7 @@ impl Presence {
     pub(super) fn listener(self: &Arc<Self>, key: StreamKey, now: fn() -> SenderTime) -> Listener {
         let presence = self.clone();
         Box::new(move |event| match event {
-            HubEvent::Stream(status) if status.key == key => presence.hear(status.active, &status.members, now()),
+            Some(HubEvent::Stream(status)) if status.key == key => presence.hear(status.active, &status.members, now()),
             _ => {}
         })
     }

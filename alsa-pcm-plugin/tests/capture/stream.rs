@@ -1,5 +1,6 @@
 //! Sound that is streamed is in the recording; what is not is silence in its place.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use audera_testkit::Process;
@@ -49,6 +50,7 @@ fn every_frame_that_is_streamed_is_recorded_in_its_place() {
     let silent = Running::begin(&studio, "audera:Silent", 1);
     let stalling = Running::begin(&studio, "audera:Stalls", 4);
     let resting = Running::begin(&studio, "audera:Rests", 4);
+    let mapping = mmap_and_conversions(&studio);
     let polling = poll::begin(&studio, "poll::a_program_that_polls", "direct");
     let opening = poll::begin(&studio, "poll::a_program_that_opens_often", "direct");
 
@@ -58,6 +60,7 @@ fn every_frame_that_is_streamed_is_recorded_in_its_place() {
     is_of_one_piece(&steady.finish(&studio));
     poll::finish(polling);
     is_of_one_piece(&poll::recording(&studio));
+    are_the_same_otherwise(mapping);
     let lost = stalling.finish(&studio).pieces();
     println!("{lost:?}\n{}", stalls.output());
     keeps_the_place_of_what_is_lost(&lost);
@@ -65,6 +68,46 @@ fn every_frame_that_is_streamed_is_recorded_in_its_place() {
     println!("{:?}\n{}", rested.pieces(), rests.output());
     goes_on_in_the_same_time(&rested);
     poll::finish(opening);
+}
+
+/// Recordings through the mapped buffer, which goes round twice, and through alsa-lib's conversions.
+fn mmap_and_conversions(studio: &Studio) -> [(Process, PathBuf); 3] {
+    let wanted = [
+        ("direct", "--mmap -f S32_LE -c 2 -r 48000", "mapped.raw"),
+        ("audera:turntable", "-f cd", "cd.raw"),
+        ("audera:turntable", "-f S32_LE -c 1 -r 48000", "mono.raw"),
+    ];
+    wanted.map(|(pcm, format, file)| {
+        let mut command = studio.session.command("arecord");
+        let file = studio.session.dir().join(file);
+        command.args(["-q", "-D", pcm, "-t", "raw", "--buffer-time", "1000000", "-d", "3"]);
+        command.args(format.split(' ')).arg(&file);
+        (studio.session.spawn(command).unwrap(), file)
+    })
+}
+
+fn are_the_same_otherwise(recordings: [(Process, PathBuf); 3]) {
+    let [mapped, cd, mono] = recordings.map(|(mut program, file)| {
+        let ended = program.wait(Duration::from_secs(60)).unwrap();
+        assert!(ended.is_some_and(|status| status.success()), "{}", program.output());
+        file
+    });
+    is_of_one_piece(&Recording::read(&mapped));
+    // The numbers of the frames, in 16 bits, at another rate.
+    let bytes = std::fs::read(&cd).unwrap();
+    let left: Vec<i16> = bytes.chunks_exact(4).map(|frame| i16::from_le_bytes([frame[0], frame[1]])).collect();
+    assert_eq!(left.len(), 3 * 44_100);
+    // What had been sent before is not in it.
+    let sound = &left[44_100..];
+    let rises = f64::from(sound[sound.len() - 1] - sound[0]);
+    let expected = sound.len() as f64 * 48_000.0 / 44_100.0 / 256.0;
+    assert!((rises - expected).abs() < 4.0, "by {rises}, not {expected}");
+    // Left and right are each other's negative, and so their mean is silence.
+    let bytes = std::fs::read(&mono).unwrap();
+    assert_eq!(bytes.len(), 3 * RATE * 4);
+    let loudest =
+        bytes.chunks_exact(4).map(|sample| i32::from_le_bytes(sample.try_into().unwrap()).unsigned_abs()).max();
+    assert!(loudest.is_some_and(|loudest| loudest <= 256), "{loudest:?}");
 }
 
 /// What the PCM is, is what the source streams, though it is silent now.

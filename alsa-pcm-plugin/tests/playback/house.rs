@@ -25,8 +25,8 @@ pub struct House {
 static PLACES: RwLock<()> = RwLock::new(());
 
 impl House {
-    /// With definitions that ask for PCM, and for half a second of latency unless that is given as a second argument: so a machine that holds
-    /// a thread up is not heard. A third is the patience. `None` where sessions are not possible.
+    /// With definitions that ask for half a second of latency unless that is given as a second argument: so a machine that holds a thread up is
+    /// not heard. A third is the patience, a fourth the codec, which is PCM. `None` where sessions are not possible.
     pub fn start() -> Option<House> {
         House::among(None, Some(PLACES.read().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -50,14 +50,15 @@ impl House {
     /// Has the definitions say what these tests need.
     fn define(&self) {
         self.session.alsa_plugin().unwrap();
-        let defaults = [("PLAYER", ""), ("LATENCY", "500"), ("PATIENCE", "60")];
+        let defaults = [("PLAYER", ""), ("LATENCY", "500"), ("PATIENCE", "60"), ("CODEC", "pcm")];
         let args =
             defaults.map(|(name, value)| format!("@args.{name} {{ type string default \"{value}\" }}")).join(" ");
-        let args = format!("@args [ PLAYER LATENCY PATIENCE ] {args}");
-        let slave = "type audera player $PLAYER codec pcm latency $LATENCY patience $PATIENCE";
+        let args = format!("@args [ PLAYER LATENCY PATIENCE CODEC ] {args}");
+        let slave = "type audera player $PLAYER codec $CODEC latency $LATENCY patience $PATIENCE";
         let definitions = format!(
             "pcm.!audera {{ {args} type plug slave.pcm {{ {slave} }} }}\n\
-             pcm.raw {{ {args} {slave} }}\n"
+             pcm.raw {{ {args} {slave} }}\n\
+             pcm.elsewhere {{ {args} {slave} players \"127.0.0.1:9\" }}\n"
         );
         self.session.alsa_definitions(&definitions).unwrap();
     }
@@ -126,11 +127,19 @@ impl Room {
 
 /// Noise of its own for each seed and channel. Smooth, so that the best whole number of frames is a good place to compare it at.
 pub fn clip(seed: u64, rate: u32, channels: usize, seconds: f64) -> Vec<Vec<f32>> {
-    const SMOOTH: usize = 8;
+    noise::<8>(seed, rate, channels, seconds, 1.0 / 6.0)
+}
+
+/// The same of low frequencies alone, of which Opus keeps the form.
+pub fn low_clip(seed: u64, rate: u32, channels: usize, seconds: f64) -> Vec<Vec<f32>> {
+    noise::<48>(seed, rate, channels, seconds, 1.0 / 16.0)
+}
+
+fn noise<const SMOOTH: usize>(seed: u64, rate: u32, channels: usize, seconds: f64, level: f32) -> Vec<Vec<f32>> {
     let noise = sound::decorrelated_noise(rate, channels, seconds + 0.01, 1.0, seed);
     let frames = (seconds * f64::from(rate)).round() as usize;
     let smooth = |channel: &Vec<f32>| {
-        channel.windows(SMOOTH).take(frames).map(|window| window.iter().sum::<f32>() / 6.0).collect::<Vec<f32>>()
+        channel.windows(SMOOTH).take(frames).map(|window| window.iter().sum::<f32>() * level).collect::<Vec<f32>>()
     };
     noise.channels.iter().map(smooth).collect()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use alsa_sys as raw;
 
 use crate::alsa::{Pcm, S16, Wish};
-use crate::house::{House, Room, clip, heard, is_program, sounds};
+use crate::house::{House, Room, clip, heard, is_program, low_clip, sounds};
 
 const RATE: u32 = 48_000;
 /// For how long it is paused.
@@ -20,7 +20,7 @@ struct Act {
     hear: fn(Room),
 }
 
-const ACTS: [Act; 11] = [
+const ACTS: [Act; 12] = [
     Act { name: "threshold", play: play_threshold, hear: |room| hear_all(room, &[1]) },
     Act { name: "pause", play: play_pause, hear: hear_pause },
     Act { name: "drop", play: play_drop, hear: hear_drop },
@@ -32,6 +32,7 @@ const ACTS: [Act; 11] = [
     Act { name: "endless", play: play_endless, hear: |room| hear_all(room, &[15, 16]) },
     Act { name: "drop a drain", play: play_drop_a_drain, hear: |room| drop(room.finish()) },
     Act { name: "channels", play: play_channels, hear: hear_channels },
+    Act { name: "opus", play: play_opus, hear: hear_opus },
 ];
 
 fn sound(seed: u64, seconds: f64) -> Vec<Vec<f32>> {
@@ -119,8 +120,10 @@ fn play_pause(name: &str) {
     until(&pcm, 0.15);
     pcm.pause(true).unwrap();
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_PAUSED);
-    let (avail, delay) = (pcm.avail(), pcm.delay());
+    let avail = pcm.avail();
     thread::sleep(PAUSE);
+    let delay = pcm.delay();
+    thread::sleep(PAUSE / 10);
     assert_eq!((pcm.avail(), pcm.delay()), (avail, delay));
     pcm.pause(false).unwrap();
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_RUNNING);
@@ -128,6 +131,14 @@ fn play_pause(name: &str) {
     // From a pause everything can be dropped too.
     pcm.prepare().unwrap();
     pcm.write(&sound(4, USUAL)).unwrap();
+    // Held for a moment only: what the last packet lasts until is waited for, and told before.
+    until(&pcm, 0.05);
+    pcm.pause(true).unwrap();
+    let (looked, held) = (Instant::now(), pcm.delay().unwrap());
+    pcm.pause(false).unwrap();
+    let released = pcm.delay().unwrap();
+    let passed = (looked.elapsed().as_secs_f64() * f64::from(RATE)) as i64;
+    assert!((held - passed - 240..held + 240).contains(&released), "{held} and then {released}, {passed} frames later");
     pcm.pause(true).unwrap();
     pcm.stop().unwrap();
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_SETUP);
@@ -364,6 +375,32 @@ fn play_channels(name: &str) {
     }
     pcm.write(&sound(19, USUAL)).unwrap();
     pcm.drain().unwrap();
+}
+
+/// What Opus keeps back for itself is heard as well when a drain has ended.
+fn play_opus(name: &str) {
+    let pcm = Pcm::new(&format!("{name},500,60,opus"), Wish::USUAL);
+    for seed in [21, 22] {
+        pcm.write(&low_clip(seed, RATE, 2, USUAL)).unwrap();
+        pcm.drain().unwrap();
+        pcm.prepare().unwrap();
+    }
+    // Of nothing else.
+    assert_eq!(
+        Pcm::open(&format!("{name},500,60,opus"), 0).unwrap().set_up(Wish { rate: 44_100, ..Wish::USUAL }),
+        Err(-libc::EINVAL)
+    );
+}
+
+fn hear_opus(room: Room) {
+    let recording = room.finish().remove(0);
+    for seed in [21, 22] {
+        for (channel, source) in low_clip(seed, RATE, 2, USUAL).iter().enumerate() {
+            let heard = heard(&recording.channels[channel], source, RATE);
+            println!("clip {seed} channel {channel}: {heard:?}");
+            assert!(heard.is_some_and(|heard| heard.is_whole()), "clip {seed}: {heard:?}");
+        }
+    }
 }
 
 fn map(pcm: &Pcm) -> Vec<u32> {

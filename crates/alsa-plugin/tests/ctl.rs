@@ -89,14 +89,14 @@ impl Mixer for Desk {
         }
     }
 
-    fn event(&mut self) -> Option<usize> {
+    fn event(&mut self) -> Result<Option<usize>, Errno> {
         let changed = self.room.lock().unwrap().changed.pop();
         if changed.is_none() {
             let mut count = 0_u64;
             // SAFETY: eight bytes, as an eventfd gives them; it does not block.
             unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
         }
-        changed
+        Ok(changed)
     }
 }
 

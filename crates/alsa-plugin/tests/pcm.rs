@@ -442,8 +442,24 @@ fn in_a_drain(end: impl FnOnce(&Opened, &Hand)) -> c_int {
 #[test]
 fn an_application_that_waits_for_a_drain_is_woken() {
     assert_eq!(in_a_drain(|_, hand| hand.move_to(250)), 0);
-    assert_eq!(in_a_drain(|_, hand| hand.unplug()), 0);
+    assert_eq!(in_a_drain(|_, hand| hand.unplug()), -libc::ENODEV, "not all was played");
     assert_eq!(in_a_drain(|pcm, _| assert_eq!(pcm.call(raw::snd_pcm_drop), 0)), 0);
+}
+
+#[test]
+fn a_drain_that_is_polled_for_tells_of_a_device_that_is_gone() {
+    let (pcm, hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.write(&samples(250)), 250);
+    assert_eq!(pcm.call(raw::snd_pcm_drain), -libc::EAGAIN);
+    hand.unplug();
+    assert_eq!((pcm.call(raw::snd_pcm_drain), pcm.state()), (-libc::ENODEV, State::Disconnected));
+    // What was taken back before is not waited for, and nothing is not waited for at all.
+    let (pcm, hand) = Opened::playback(0);
+    assert_eq!(pcm.write(&samples(150)), 150);
+    // SAFETY: an open PCM.
+    assert_eq!(unsafe { raw::snd_pcm_rewind(pcm.0, 150) }, 150);
+    assert_eq!((pcm.call(raw::snd_pcm_drain), pcm.state()), (0, State::Setup));
+    assert_eq!(hand.position.load(SeqCst), 0);
 }
 
 #[test]
@@ -535,6 +551,10 @@ fn an_xrun_that_the_delay_shows_is_one() {
 #[test]
 fn what_does_not_go_on_has_no_delay() {
     let access = raw::SND_PCM_ACCESS_RW_INTERLEAVED;
+    let (pcm, _hand) = Opened::playback(NONBLOCK);
+    assert_eq!(pcm.try_delay(), Ok(1000));
+    assert_eq!((pcm.call(raw::snd_pcm_drop), pcm.state()), (0, State::Setup));
+    assert_eq!(pcm.try_delay(), Err(-libc::EBADFD), "as a card");
     let (pcm, hand) = Opened::set_up_as::<Deck<true>>(raw::SND_PCM_STREAM_PLAYBACK, NONBLOCK, access);
     assert_eq!(pcm.write(&samples(450)), 450);
     hand.suspend();
@@ -689,6 +709,27 @@ fn a_recording_is_read_in_order() {
     assert_eq!(pcm.polled(), 0);
     hand.move_to(250 + BUFFER);
     assert_eq!(pcm.read(&mut got), i64::from(-libc::EPIPE));
+}
+
+#[test]
+fn a_recording_through_mmap_begins_with_nothing_and_goes_across_the_end_of_the_buffer() {
+    let access = raw::SND_PCM_ACCESS_MMAP_INTERLEAVED;
+    let (pcm, hand) = Opened::set_up(raw::SND_PCM_STREAM_CAPTURE, NONBLOCK, access);
+    let (mut areas, mut offset, mut frames) = (ptr::null(), 0, 100);
+    // SAFETY: an open PCM, and places for what it gives.
+    let begun = unsafe { raw::snd_pcm_mmap_begin(pcm.0, &raw mut areas, &raw mut offset, &raw mut frames) };
+    assert_eq!((begun, frames), (0, 0), "nothing has been recorded");
+    assert_eq!(pcm.call(raw::snd_pcm_start), 0);
+    let mut got = vec![0; 2 * 700];
+    let read = |got: &mut [u16]| {
+        // SAFETY: an open PCM, and room for as many frames as are said.
+        unsafe { raw::snd_pcm_mmap_readi(pcm.0, got.as_mut_ptr().cast(), got.len() as u64 / 2) }
+    };
+    hand.move_to(400);
+    assert_eq!(read(&mut got[..800]), 400);
+    hand.move_to(700);
+    assert_eq!(read(&mut got[800..]), 300, "across the end of the buffer");
+    assert_eq!(got, samples(700));
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub(crate) struct Core {
     pub(crate) look_again: Notify,
     streams: RefCell<BTreeMap<StreamKey, (Rc<Stream>, AbortHandle)>>,
     events: RefCell<Events>,
-    watcher: RefCell<Option<Watcher>>,
+    pub(crate) watcher: RefCell<Option<Watcher>>,
     pub(crate) next_id: Cell<u32>,
     /// Number of the line of all who dial in.
     line: Option<u64>,
@@ -488,13 +488,16 @@ impl Core {
         self.changes_after(player, replaced);
         let key = player.key();
         for stream in self.all_streams() {
-            let was_member = stream.run.borrow_mut().as_mut().is_some_and(|run| {
+            let was_there = stream.run.borrow_mut().as_mut().is_some_and(|run| {
+                let Some(member) = run.members.get_mut(&key) else { return false };
                 // Who was preempted stays so: the player has chosen another stream, a lost connection does not undo it. One that
                 // has refused may have been put right since.
-                let preempted = |member: &Membership| matches!(member.state, MemberState::Preempted(_));
-                run.members.get(&key).is_some_and(|member| !preempted(member)) && run.members.remove(&key).is_some()
+                match member.state {
+                    MemberState::Preempted(_) => !replaced && !std::mem::replace(&mut member.away, true),
+                    _ => run.members.remove(&key).is_some(),
+                }
             });
-            if was_member {
+            if was_there {
                 stream.heed_listeners(now());
                 self.tell_stream(&stream);
             }
@@ -525,6 +528,7 @@ impl Core {
                 for stream in self.all_streams() {
                     self.attach(&stream, player);
                 }
+                self.ask_what_plays(player);
             }
             SenderEvent::Accepted(id) => self.member(player, id, |member| member.state = MemberState::Playing),
             SenderEvent::Refused { id, reason } => {
@@ -543,6 +547,7 @@ impl Core {
                 });
             }
             SenderEvent::Status(status) => {
+                self.told_what_plays(player, status.state);
                 if let Some(watcher) = &mut *self.watcher.borrow_mut() {
                     watcher(&player.key(), status.clone());
                 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use audera_clock::{PlayerTime, Span};
-use audera_wire::{Coding, PlayerEvent, PlayerHello, PlayerSession, SenderHello, SenderSession};
+use audera_wire::{
+    Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderHello, SenderSession,
+};
 
 use super::*;
 use crate::paced::LEAD;
@@ -34,6 +36,9 @@ struct House {
     started: Option<StreamId>,
     /// All formats that it was asked to play.
     codings: Vec<Coding>,
+    /// What it tells that it does, and whether that is watched.
+    does: PlayerState,
+    watched: bool,
 }
 
 /// What the player was sent.
@@ -81,12 +86,25 @@ impl House {
         core.obey(Order::Open(KEY, Box::new((pump, config))));
         let key = PlayerKey::Address("kitchen".to_owned());
         let player = core.add_player(key, "Kitchen".to_owned(), Route::Inbound);
-        player.session.replace(Some(SenderSession::new(SenderHello::new("sender", "test"), now())));
-        let far = PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0));
-        let mut house =
-            House { core, tap, player, far, at: now(), came: Vec::new(), started: None, codings: Vec::new() };
-        house.talk();
+        let (does, watched) = (PlayerState::Idle, false);
+        let (far, began) = (PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0)), now());
+        let (came, codings) = (Vec::new(), Vec::new());
+        let mut house = House { core, tap, player, far, at: began, came, started: None, codings, does, watched };
+        house.connect();
         house
+    }
+
+    /// The player connects, or does so again.
+    fn connect(&mut self) {
+        self.player.session.replace(Some(SenderSession::new(SenderHello::new("sender", "test"), now())));
+        self.far = PlayerSession::new(PlayerHello::new("Kitchen", "test"), PlayerTime::from_nanos(0));
+        self.talk();
+    }
+
+    /// The states of the stream's members, as its owner is told them.
+    fn members(&self) -> Vec<MemberState> {
+        let status = self.core.all_streams().remove(0).status();
+        status.members.into_iter().map(|member| member.state).collect()
     }
 
     /// The name that its player was known by before.
@@ -138,6 +156,10 @@ impl House {
                     }
                     PlayerEvent::Stop(_) => self.came.push(Came::Stop),
                     PlayerEvent::Closed { .. } => self.came.push(Came::Farewell),
+                    PlayerEvent::Watch(on) => {
+                        self.watched = on;
+                        self.far.status(PlayerStatus { state: self.does, ..PlayerStatus::default() });
+                    }
                     _ => {}
                 }
             }
@@ -373,6 +395,31 @@ fn only_the_player_itself_gives_itself_another_name() {
         };
         assert_eq!((found(id), found(id), found(other)), (1, 1, 2));
     });
+}
+
+#[test]
+fn a_room_that_was_taken_is_there_until_it_goes_and_is_played_to_again_if_it_comes_back_free() {
+    let taken = MemberState::Preempted("radio".to_owned());
+    for (does, becomes) in [(PlayerState::Playing, &taken), (PlayerState::Idle, &MemberState::Playing)] {
+        by_hand(|state_dir| {
+            let mut house = House::new(state_dir);
+            house.begin();
+            assert!(house.far.preempt(house.started.unwrap(), "radio"));
+            house.talk();
+            assert_eq!(house.members(), std::slice::from_ref(&taken));
+            // Its connection is replaced by another one.
+            house.core.left(&house.player, true);
+            assert_eq!(house.members(), std::slice::from_ref(&taken));
+            house.connect();
+            assert_eq!(house.members(), std::slice::from_ref(&taken));
+            // It is lost, and there again.
+            house.core.left(&house.player, false);
+            assert_eq!(house.members(), []);
+            house.does = does;
+            house.connect();
+            assert_eq!((house.members(), house.watched), (vec![becomes.clone()], false), "{does:?}");
+        });
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod select;
 mod signals;
 mod stall;
 mod stream;
+mod taken;
 mod tap;
 mod types;
 mod watch;

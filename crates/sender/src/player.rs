@@ -48,6 +48,8 @@ pub(crate) struct Player {
     pub(crate) route: RefCell<Route>,
     pub(crate) session: RefCell<Option<SenderSession>>,
     pub(crate) hello: RefCell<Option<PlayerHello>>,
+    /// It was asked on this connection what it plays, and has not told yet.
+    pub(crate) asked: Cell<bool>,
     /// The state of the room, as told last on this connection.
     pub(crate) state: RefCell<Option<RoomState>>,
     /// What the player calls its room, by its own word.
@@ -83,6 +85,7 @@ impl Player {
             route: RefCell::new(route),
             session: RefCell::default(),
             hello: RefCell::default(),
+            asked: Cell::new(false),
             state: RefCell::default(),
             called: RefCell::default(),
             untold: Cell::new(false),
@@ -167,6 +170,7 @@ impl Player {
     pub(crate) fn disconnect(&self) {
         self.session.replace(None);
         self.hello.replace(None);
+        self.asked.set(false);
         self.state.replace(None);
         self.queue.borrow_mut().clear();
     }

@@ -123,6 +123,7 @@ impl Core {
             room: player.room(),
             state,
             by_own: false,
+            away: false,
             format: format.ok(),
             status: None,
             max_latency: hello.max_latency,

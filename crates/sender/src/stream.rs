@@ -18,6 +18,8 @@ pub(crate) struct Membership {
     pub(crate) state: MemberState,
     /// Preempted by another stream of this hub: it may have the player back when that one ends.
     pub(crate) by_own: bool,
+    /// Preempted, and the player has gone since: it is not there, see [`crate::taken`].
+    pub(crate) away: bool,
     pub(crate) format: Option<StreamFormat>,
     pub(crate) status: Option<PlayerStatus>,
     /// The most latency that it can hold.
@@ -182,7 +184,8 @@ impl Stream {
 
     pub(crate) fn status(&self) -> StreamStatus {
         let run = self.run.borrow();
-        let members = run.iter().flat_map(|run| &run.members).map(|(key, member)| Member {
+        let there = run.iter().flat_map(|run| &run.members).filter(|(_, member)| !member.away);
+        let members = there.map(|(key, member)| Member {
             key: key.clone(),
             room: member.room.clone(),
             state: member.state.clone(),
@@ -256,6 +259,7 @@ mod tests {
                     room: key.to_string(),
                     state: MemberState::Playing,
                     by_own: false,
+                    away: false,
                     format: Some(format),
                     status: None,
                     max_latency: MS(*most),

@@ -112,6 +112,8 @@ pub enum Target {
     Everywhere,
     /// One player.
     Player(PlayerKey),
+    /// The player with this identity, whatever its name is, and by whatever way it is reached; from when it has been reached.
+    Peer(PeerId),
     /// The players that say they are in this group.
     Group(String),
     /// Rooms and groups by name, and players at fixed addresses. Where a room and a group have one name, both are meant.

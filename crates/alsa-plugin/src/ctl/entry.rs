@@ -337,7 +337,7 @@ unsafe extern "C" fn read_event<M: Mixer>(ext: *mut CtlExt, id: *mut snd_ctl_ele
     // SAFETY: as in `close`; alsa-lib gives places for the event.
     number(unsafe {
         with::<M, _>(ext, |inner| {
-            let at = inner.mixer.event().ok_or(Errno::AGAIN)?;
+            let at = inner.mixer.event()?.ok_or(Errno::AGAIN)?;
             name(id, inner.elements.get(at).ok_or(Errno::IO)?);
             alsa_sys::snd_ctl_elem_id_set_numid(id, at as c_uint + 1);
             *mask = alsa_sys::SND_CTL_EVENT_MASK_VALUE;

@@ -114,7 +114,10 @@ pub trait Mixer: Sized + Send + 'static {
     fn subscribe(&mut self, _wanted: bool) {}
 
     /// The next event: which element has changed. When there is none any more the descriptor is not readable.
-    fn event(&mut self) -> Option<usize>;
+    ///
+    /// # Errors
+    /// `-ENODEV` when the device is gone.
+    fn event(&mut self) -> Result<Option<usize>, Errno>;
 }
 
 /// Makes a library a mixer plugin: exports what alsa-lib looks for. The mixer's type is called as in `ctl.x { type NAME }`.

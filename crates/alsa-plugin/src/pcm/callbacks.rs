@@ -1,6 +1,6 @@
 //! alsa-lib's callbacks, one function for each method or two of the trait. None lets a panic through.
 
-use std::ffi::{CString, c_int, c_uint, c_ushort};
+use std::ffi::{CString, c_int, c_short, c_uint, c_ushort};
 
 use alsa_sys::{
     snd_output_t, snd_pcm_channel_area_t, snd_pcm_chmap_query_t, snd_pcm_chmap_t, snd_pcm_hw_params_t,
@@ -11,7 +11,7 @@ use libc::pollfd;
 use super::{
     Pcm, Setup, State, Stream, Tuning, chmap,
     constraints::check,
-    entry::{FRESH, Look, Plugin, set_state, set_state_after, widened, with, with_locked},
+    entry::{FRESH, Look, Plugin, set_state, set_state_after, state, widened, with, with_locked},
 };
 use crate::{
     Errno, Format,
@@ -31,8 +31,7 @@ pub(super) fn all<P: Pcm>() -> IoplugCallbacks {
         hw_free: Some(hw_free::<P>),
         sw_params: Some(sw_params::<P>),
         prepare: Some(prepare::<P>),
-        // alsa-lib then waits by polling, as long as the application wants it to.
-        drain: None,
+        drain: Some(drain::<P>),
         // That there is a callback tells applications that it can be done.
         pause: if P::CAN_PAUSE { Some(pause::<P>) } else { None },
         resume: if P::CAN_RESUME { Some(resume::<P>) } else { None },
@@ -59,7 +58,7 @@ unsafe extern "C" fn start<P: Pcm>(io: *mut Ioplug) -> c_int {
     number(unsafe {
         with_locked::<P, _>(io, |inner, view| {
             let io = inner.io(view);
-            inner.pcm.start(&io)?;
+            inner.start(&io)?;
             inner.tell_again(State::Running);
             Ok(())
         })
@@ -71,7 +70,7 @@ unsafe extern "C" fn stop<P: Pcm>(io: *mut Ioplug) -> c_int {
     number(unsafe {
         with_locked::<P, _>(io, |inner, view| {
             let io = inner.io(view);
-            inner.pcm.stop(&io);
+            inner.stop(&io);
             inner.tell_again(State::Setup);
             Ok(())
         })
@@ -82,6 +81,9 @@ unsafe extern "C" fn pointer<P: Pcm>(io: *mut Ioplug) -> snd_pcm_sframes_t {
     // SAFETY: as in `start`.
     let looked = unsafe {
         with_locked::<P, _>(io, |inner, view| {
+            if view.state == State::Draining {
+                inner.start_to_drain(view)?;
+            }
             let found = inner.look(view);
             Ok((found, if found == Look::At { inner.progress.show() } else { 0 }))
         })
@@ -90,6 +92,8 @@ unsafe extern "C" fn pointer<P: Pcm>(io: *mut Ioplug) -> snd_pcm_sframes_t {
         Ok((Look::At, at)) => return at as snd_pcm_sframes_t,
         Ok((Look::Xrun, _)) => return Errno::PIPE.negative().into(),
         Ok((Look::Suspended, _)) => State::Suspended,
+        // A drain that cannot begin: alsa-lib drops what there is.
+        Err(errno) if errno != Errno::NODEV => return errno.negative().into(),
         Ok((Look::Gone, _)) | Err(_) => State::Disconnected,
     };
     // SAFETY: as in `start`. A negative number would be an xrun; the position is alsa-lib's own, which so stays as it is.
@@ -110,6 +114,10 @@ unsafe extern "C" fn transfer<P: Pcm>(
         with_locked::<P, _>(io, |inner, view| {
             // alsa-lib asks for the position first, and does not look at the state that comes of it.
             going(view.state)?;
+            // As at the begin of a recording through mmap, before it has started.
+            if frames == 0 {
+                return Ok(());
+            }
             let setup = inner.setup.ok_or(Errno::BADFD)?;
             let first = interleaved(areas, &setup).ok_or(Errno::INVAL)?.add(offset as usize * setup.frame_bytes());
             let length = frames as usize * setup.frame_bytes();
@@ -224,6 +232,7 @@ unsafe extern "C" fn prepare<P: Pcm>(io: *mut Ioplug) -> c_int {
         with::<P, _>(io, |inner, _| {
             inner.progress.restart();
             inner.looked = None;
+            inner.runs = false;
             inner.pcm.prepare()?;
             inner.tell_again(State::Prepared);
             Ok(())
@@ -264,6 +273,47 @@ unsafe extern "C" fn resume<P: Pcm>(io: *mut Ioplug) -> c_int {
     // SAFETY: as in `start`.
     unsafe { set_state_after(io, seen, state) };
     number(resumed)
+}
+
+/// How long a drain waits before it looks by itself: another thread that prepares the PCM meanwhile may take the bell's ring away.
+const LOOK_AFTER_MS: c_int = 1_000;
+
+/// Waits until all has been played, or the PCM does not drain any more. Entered without alsa-lib's lock, so that others may drop what is left, and
+/// with nothing started where the PCM was only prepared. The thread is not cancelled before the end.
+///
+/// alsa-lib would wait as well, but tell the application that all was played when the device has gone.
+unsafe extern "C" fn drain<P: Pcm>(io: *mut Ioplug) -> c_int {
+    let waited = shielded(|| {
+        loop {
+            // SAFETY: as in `start`. Another thread may be in alsa-lib with this PCM, which takes its lock for the second call; in that it asks for the
+            // position, and drops the PCM when all has been played.
+            let state = unsafe {
+                with::<P, _>(io, |inner, _| {
+                    inner.told = None;
+                    inner.failed = None;
+                    Ok(())
+                })?;
+                alsa_sys::snd_pcm_hwsync((*io).pcm);
+                state(io)
+            };
+            match state {
+                State::Draining => {}
+                State::Disconnected => return Err(Errno::NODEV),
+                State::Suspended => return Err(Errno::STRPIPE),
+                // SAFETY: as above.
+                _ => return unsafe { with::<P, _>(io, |inner, _| inner.failed.take().map_or(Ok(()), Err)) },
+            }
+            // SAFETY: as above; the descriptor is open as long as the PCM, and there is a place for what the poll finds.
+            unsafe {
+                if (&raw const (*io).nonblock).read_volatile() != 0 {
+                    return Err(Errno::AGAIN);
+                }
+                let mut polled = pollfd { fd: (*io).poll_fd, events: (*io).poll_events as c_short, revents: 0 };
+                libc::poll(&raw mut polled, 1, LOOK_AFTER_MS);
+            }
+        }
+    });
+    number(waited.unwrap_or(Err(Errno::NODEV)))
 }
 
 /// What a poll of the plugin's descriptor means for the application.
@@ -329,6 +379,10 @@ unsafe extern "C" fn delay<P: Pcm>(io: *mut Ioplug, delay: *mut snd_pcm_sframes_
     let told = unsafe {
         with_locked::<P, _>(io, |inner, view| {
             going(view.state)?;
+            if matches!(view.state, State::Open | State::Setup) {
+                // As a card: nothing is on its way, nor could it be.
+                return Err(Errno::BADFD);
+            }
             if inner.looked.is_none_or(|looked| looked.elapsed() > FRESH) {
                 let found = inner.look(view);
                 if found != Look::At {

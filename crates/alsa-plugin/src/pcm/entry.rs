@@ -130,7 +130,11 @@ pub(super) struct Inner<P> {
     /// When the plugin was last asked for its position.
     pub looked: Option<Instant>,
     /// What it was last told to wake at.
-    told: Option<u64>,
+    pub told: Option<u64>,
+    /// It was started, and not stopped since.
+    pub runs: bool,
+    /// Why a drain could not begin.
+    pub failed: Option<Errno>,
 }
 
 /// What alsa-lib tells of the PCM's state at an entry.
@@ -212,7 +216,8 @@ impl<P: Pcm> Plugin<P> {
             buffer_size: 0,
         };
         let progress = Progress::new(stream);
-        let inner = Inner { pcm, stream, setup: None, progress, looked: None, told: None };
+        let (looked, told, runs, failed) = (None, None, false, None);
+        let inner = Inner { pcm, stream, setup: None, progress, looked, told, runs, failed };
         Box::new(Self { io: UnsafeCell::new(io), callbacks: callbacks::all::<P>(), inner: Guarded::new(inner) })
     }
 }
@@ -220,6 +225,26 @@ impl<P: Pcm> Plugin<P> {
 impl<P: Pcm> Inner<P> {
     pub fn io(&self, view: View) -> Io {
         self.progress.io(view.state, view.nonblocking)
+    }
+
+    pub fn start(&mut self, io: &Io) -> Result<(), Errno> {
+        self.pcm.start(io)?;
+        self.runs = true;
+        Ok(())
+    }
+
+    pub fn stop(&mut self, io: &Io) {
+        self.runs = false;
+        self.pcm.stop(io);
+    }
+
+    /// Starts what plays and was only prepared before it was drained: alsa-lib leaves that to a plugin that drains by itself.
+    pub fn start_to_drain(&mut self, view: View) -> Result<(), Errno> {
+        if self.stream == Stream::Capture || self.runs {
+            return Ok(());
+        }
+        let io = self.io(view);
+        self.start(&io).inspect_err(|errno| self.failed = Some(*errno))
     }
 
     /// Asks the plugin how far it is. One that has run dry is stopped.
@@ -243,7 +268,7 @@ impl<P: Pcm> Inner<P> {
         };
         if found != Look::At {
             let io = self.io(view);
-            self.pcm.stop(&io);
+            self.stop(&io);
         }
         self.tell(found.state().unwrap_or(view.state));
         found
@@ -311,6 +336,15 @@ pub(super) unsafe fn with_locked<P: Pcm, T>(
     unsafe { with(io, followed) }
 }
 
+/// The state as alsa-lib has it now.
+///
+/// # Safety
+/// `io` is a live PCM.
+pub(super) unsafe fn state(io: *const Ioplug) -> State {
+    // SAFETY: the caller vouches for it. Volatile as in the header: another thread may be in alsa-lib with this PCM.
+    State::of_alsa(unsafe { (&raw const (*io).state).read_volatile() })
+}
+
 /// # Safety
 /// `io` is a live PCM.
 pub(super) unsafe fn set_state(io: *mut Ioplug, state: State) {
@@ -324,9 +358,9 @@ pub(super) unsafe fn set_state(io: *mut Ioplug, state: State) {
 /// # Safety
 /// As [`set_state`].
 pub(super) unsafe fn set_state_after(io: *mut Ioplug, seen: State, state: State) {
-    // SAFETY: the caller vouches for it. Volatile as in the header.
+    // SAFETY: the caller vouches for it.
     unsafe {
-        if State::of_alsa((&raw const (*io).state).read_volatile()) == seen {
+        if self::state(io) == seen {
             set_state(io, state);
         }
     }

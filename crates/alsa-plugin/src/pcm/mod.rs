@@ -235,7 +235,7 @@ pub trait Pcm: Sized + Send + 'static {
     /// `-ENODEV` when the device is gone.
     fn prepare(&mut self) -> Result<(), Errno>;
 
-    /// Starts: what has been given is played from now on.
+    /// Starts: what has been given is played from now on. A drain of what was only prepared starts it as well ([`State::Draining`]).
     ///
     /// # Errors
     /// When it cannot start.

@@ -73,18 +73,18 @@ impl Mixer for Desk {
         self.subscribed = wanted;
     }
 
-    fn event(&mut self) -> Option<usize> {
+    fn event(&mut self) -> Result<Option<usize>, Errno> {
         if self.events.is_empty() {
             // In this order, so that what is turned in between is an event again.
             calm(&self.watch);
-            let now = self.knobs.read(|_, _| {}).ok()?;
+            let now = self.knobs.read(|_, _| {}).map_err(|_gone| Errno::NODEV)?;
             let before = std::mem::replace(&mut self.told, now);
             if self.subscribed {
                 self.events.extend((now.on != before.on && self.knobs.mixer().switch).then_some(SWITCH));
                 self.events.extend((now.volume != before.volume).then_some(VOLUME));
             }
         }
-        self.events.pop()
+        Ok(self.events.pop())
     }
 }
 
