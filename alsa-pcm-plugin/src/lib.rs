@@ -11,18 +11,19 @@
 //! | `packet` | 5, 10, 20 ms | 20, or 10 below 80 ms of latency, 5 below 60 ms | length of a packet |
 //! | `latency` | `auto`, 20 to 2000 ms | `auto` | from the moment at which a frame leaves the buffer to the loudspeaker |
 //! | `patience` | 0 to 86400 s | 30 | for how long an application plays on when its room has gone, before it gets `-ENODEV` |
-//! | `wait` | 100 to 60000 ms | 3000 | how long an open takes to fail where there is no such room or source |
+//! | `wait` | 2000 to 60000 ms | 3000 | how long an open takes to fail where there is no such room or source |
 //! | `discover` | yes, no | yes | find players through Avahi |
 //! | `players` | addresses `host:port`, separated by commas | none | players to use although Avahi does not show them |
 //! | `state_dir` | folder | `$XDG_STATE_HOME/audera` | identity and known players |
 //!
-//! What a definition does not say is looked for in `~/.config/audera/alsa.toml` and then in `/etc/audera/alsa.toml`, under the same
+//! What a definition does not say is looked for in alsa-lib's configuration, as `defaults.audera.OPTION`, then in `~/.config/audera/alsa.toml` and then in `/etc/audera/alsa.toml`, under the same
 //! names. An empty text counts as not said.
 //!
 //! # Which function runs where
 //!
 //! alsa-lib calls from the application's threads, which never wait for the network but in `open` and in the last `close`. There is one
-//! thread more in a process, however many PCMs and mixers it has open: `audera-net`, that of [`audera_sender::Hub`], which `house` keeps.
+//! thread more in a process, however many PCMs and mixers it has open (of one identity: one for each `state_dir`): `audera-net`, that of
+//! [`audera_sender::Hub`], which `house` keeps.
 //! It takes what is due from the buffers of the PCMs, encodes and sends, and puts what comes from sources where recordings read it. While it
 //! looks up the name of a host or keeps the id of somebody new there are one or two beside it, `audera-helper`, which then go.
 

@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
 }
 
-/// How rooms are found. PCMs and mixers of one process for which this is the same share one network thread.
+/// How rooms are found. PCMs and mixers of one process share one network thread where `state_dir` is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Network {
     /// Whether players are looked for with Avahi.
@@ -51,18 +51,22 @@ pub(crate) struct Network {
 }
 
 impl Settings {
-    /// Completes what a definition says from the configuration files and with defaults. The framework refuses the keys of the
-    /// definition that are not asked for here.
-    pub(crate) fn read(definition: &mut Options) -> Result<Settings, OpenError> {
+    /// Completes what a definition says from the user's `defaults.audera`, from the configuration files and with defaults. The framework refuses
+    /// the keys of the definition that are not asked for here.
+    pub(crate) fn read(definition: &mut Options, defaults: &mut Options) -> Result<Settings, OpenError> {
         let said = Layer::read(definition)?.for_either();
+        let usual = Layer::read(defaults).and_then(|usual| std::mem::take(defaults).finish().map(|()| usual));
+        let usual = usual.map_err(|error| {
+            OpenError::refused(Errno::INVAL, format!("defaults.audera of alsa-lib's configuration: {error}"))
+        })?;
         let files = user_file().into_iter().chain([PathBuf::from(SYSTEM_FILE)]);
         let layers = files.map(|file| Layer::of_file(&file)).collect::<Result<Vec<_>, _>>()?;
-        layers.into_iter().fold(said, Layer::or).complete()
+        layers.into_iter().fold(said.or(usual), Layer::or).complete()
     }
 
     /// For how long an open looks for who is meant.
     pub(crate) fn search(&self) -> Duration {
-        self.wait.saturating_sub(AFTERWARDS).max(self.wait / 2)
+        self.wait.saturating_sub(AFTERWARDS)
     }
 }
 
@@ -96,7 +100,8 @@ impl Layer {
             packet: one_of(options, "packet", &[("5", 5), ("10", 10), ("20", 20)])?,
             latency: latency(options)?,
             patience: number(options, "patience", 0, 86_400, "0 to 86400 (seconds)")?.map(Span::from_secs),
-            wait: number(options, "wait", 100, 60_000, "100 to 60000 (ms)")?.map(|ms| Duration::from_millis(ms as u64)),
+            wait: number(options, "wait", 2_000, 60_000, "2000 to 60000 (ms)")?
+                .map(|ms| Duration::from_millis(ms as u64)),
             discover: one_of(
                 options,
                 "discover",
@@ -296,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_open_has_failed_in_time() {
-        for (said, wait) in [("", 3_000), ("2500", 2_500), ("60000", 60_000)] {
+        for (said, wait) in [("", 3_000), ("2000", 2_000), ("2500", 2_500), ("60000", 60_000)] {
             let settings = settings(&[("wait", said)]).unwrap();
             let taken = settings.search() + crate::mixer::TELLING + Hub::FAREWELL;
             assert!(taken < Duration::from_millis(wait), "{taken:?}");
@@ -310,7 +315,7 @@ mod tests {
             ("codec", "mp3", "opus"),
             ("latency", "5", "20 to 2000"),
             ("patience", "-1", "0 to 86400"),
-            ("wait", "99", "100 to 60000"),
+            ("wait", "1999", "2000 to 60000"),
             ("players", "a,b:http", "\"b:http\""),
             ("packet", "15", "10"),
             ("colour", "red", "known are player"),

@@ -80,7 +80,7 @@ impl Pcm for Capture {
     const NAME: &'static CStr = c"Audera source";
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
-        let settings = Settings::read(&mut request.options)?;
+        let settings = Settings::read(&mut request.options, &mut request.defaults)?;
         let (search, wait) = (settings.search(), settings.wait);
         let house = House::enter_quietly(&settings.network)?;
         let answer = Arc::new(Answer::new());

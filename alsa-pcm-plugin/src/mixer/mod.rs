@@ -99,7 +99,7 @@ impl Mixer for Room {
 
     fn open(request: &mut ctl::Request) -> Result<(Self, CardInfo, Vec<Element>), OpenError> {
         let begun = Instant::now();
-        let settings = Settings::read(&mut request.options)?;
+        let settings = Settings::read(&mut request.options, &mut request.defaults)?;
         let until = begun + settings.search();
         let house = House::enter(&settings.network)?;
         let (meant, visit) = rooms::find(&house, settings.player.as_deref(), until)?;

@@ -80,7 +80,7 @@ impl Pcm for Playback {
 
     fn open(request: &mut Request) -> Result<(Self, Constraints), OpenError> {
         let begun = Instant::now();
-        let settings = Settings::read(&mut request.options)?;
+        let settings = Settings::read(&mut request.options, &mut request.defaults)?;
         let house = House::enter(&settings.network)?;
         let (meant, visit) = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
         let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));

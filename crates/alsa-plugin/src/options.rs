@@ -1,7 +1,7 @@
 //! What the definition of a PCM says about it: typed, and nothing that is not asked for.
 
 use std::{
-    ffi::{CStr, c_char},
+    ffi::{CStr, CString, c_char},
     ops::RangeInclusive,
     ptr,
 };
@@ -101,6 +101,33 @@ impl Options {
             }
         }
         values.into_iter().collect()
+    }
+
+    /// What the configuration `root` has as `defaults.TYPE` for the plugins of the type that `definition` names: the user's own, as a rule.
+    ///
+    /// # Safety
+    /// Both are null or live nodes that nobody changes meanwhile.
+    pub(crate) unsafe fn defaults(root: *mut snd_config_t, definition: *mut snd_config_t) -> Self {
+        if root.is_null() || definition.is_null() {
+            return Self::default();
+        }
+        let (mut kind, mut called, mut found) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null_mut());
+        // SAFETY: live nodes and places for what is found, which is part of them.
+        unsafe {
+            let named = alsa_sys::snd_config_search(definition, c"type".as_ptr(), &raw mut kind) >= 0
+                && alsa_sys::snd_config_get_string(kind, &raw mut called) >= 0;
+            if !named {
+                return Self::default();
+            }
+            // Not by a function in the definition: those follow a text as if it were the name of something else.
+            let Ok(key) = CString::new([&b"defaults."[..], CStr::from_ptr(called).to_bytes()].concat()) else {
+                return Self::default();
+            };
+            match alsa_sys::snd_config_search(root, key.as_ptr(), &raw mut found) {
+                0.. => Self::read(found),
+                _ => Self::default(),
+            }
+        }
     }
 
     fn take(&mut self, key: &str) -> Option<Value> {

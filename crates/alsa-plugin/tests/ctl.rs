@@ -128,7 +128,7 @@ fn open_as(definition: &str) -> Result<*mut raw::snd_ctl_t, c_int> {
         assert_eq!(raw::snd_input_buffer_open(&raw mut input, definition.as_ptr().cast(), length), 0);
         assert_eq!(raw::snd_config_load(config, input), 0);
         raw::snd_input_close(input);
-        let result = ctl::open::<Desk>(&raw mut mixer, c"test".as_ptr(), config, 0);
+        let result = ctl::open::<Desk>(&raw mut mixer, c"test".as_ptr(), ptr::null_mut(), config, 0);
         raw::snd_config_delete(config);
         result
     };

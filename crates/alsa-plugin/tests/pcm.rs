@@ -237,7 +237,8 @@ fn open_as<P: Pcm>(definition: &str, stream: u32, mode: u32) -> Result<Opened, c
         assert_eq!(raw::snd_input_buffer_open(&raw mut input, text.as_ptr().cast(), length), 0);
         assert_eq!(raw::snd_config_load(config, input), 0);
         raw::snd_input_close(input);
-        let result = audera_alsa_plugin::pcm::open::<P>(&raw mut pcm, c"test".as_ptr(), config, stream, mode as c_int);
+        let (open, mode) = (audera_alsa_plugin::pcm::open::<P>, mode as c_int);
+        let result = open(&raw mut pcm, c"test".as_ptr(), ptr::null_mut(), config, stream, mode);
         raw::snd_config_delete(config);
         result
     };

@@ -23,16 +23,17 @@ const MOST_CHANNELS: u32 = 128;
 /// Opens a mixer of a plugin for alsa-lib, see [`ctl_plugin!`](crate::ctl_plugin).
 ///
 /// # Safety
-/// As alsa-lib calls a plugin: `mixer` is a place for the mixer, `name` null or a string, `definition` null or a live node.
+/// As alsa-lib calls a plugin: `mixer` is a place for the mixer, `name` null or a string, `root` and `definition` null or live nodes.
 pub unsafe fn open<M: Mixer>(
     mixer: *mut *mut RawCtl,
     name: *const c_char,
+    root: *mut RawConfig,
     definition: *mut RawConfig,
     mode: c_int,
 ) -> c_int {
     let opened = shielded(|| {
         // SAFETY: the caller vouches for the arguments.
-        let opened = unsafe { create::<M>(name, definition, mode) };
+        let opened = unsafe { create::<M>(name, root, definition, mode) };
         opened.map_err(|error| {
             log::error(&format!("{}: {error}", M::NAME.to_string_lossy()));
             error.errno()
@@ -53,16 +54,17 @@ pub unsafe fn open<M: Mixer>(
 /// As [`open`].
 unsafe fn create<M: Mixer>(
     name: *const c_char,
+    root: *mut RawConfig,
     definition: *mut RawConfig,
     mode: c_int,
 ) -> Result<*mut RawCtl, OpenError> {
-    // SAFETY: the caller vouches for name and definition.
-    let (called, options) = unsafe {
+    // SAFETY: the caller vouches for name and configuration.
+    let (called, options, defaults) = unsafe {
         let called = (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned());
-        (called, Options::read(definition))
+        (called, Options::read(definition), Options::defaults(root, definition))
     };
     let nonblocking = mode & alsa_sys::SND_CTL_NONBLOCK as c_int != 0;
-    let mut request = Request { name: called, nonblocking, options };
+    let mut request = Request { name: called, nonblocking, options, defaults };
     let (opened, info, elements) = M::open(&mut request)?;
     std::mem::take(&mut request.options).finish()?;
     let elements = elements.into_iter().map(Listed::new).collect::<Option<Vec<_>>>();

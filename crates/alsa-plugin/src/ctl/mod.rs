@@ -29,6 +29,8 @@ pub struct Request {
     pub nonblocking: bool,
     /// What the mixer's definition says. The layer refuses what [`Mixer::open`] has not asked for.
     pub options: Options,
+    /// What the user's configuration has as defaults for all definitions of this type (`defaults.TYPE`).
+    pub defaults: Options,
 }
 
 /// What a mixer calls itself. What is too long is cut.
@@ -139,12 +141,12 @@ macro_rules! ctl_plugin {
             unsafe extern "C" fn open(
                 mixer: *mut *mut $crate::ctl::RawCtl,
                 name: *const ::std::ffi::c_char,
-                _root: *mut $crate::pcm::RawConfig,
+                root: *mut $crate::pcm::RawConfig,
                 definition: *mut $crate::pcm::RawConfig,
                 mode: ::std::ffi::c_int,
             ) -> ::std::ffi::c_int {
                 // SAFETY: the caller vouches for the arguments.
-                unsafe { $crate::ctl::open::<$mixer>(mixer, name, definition, mode) }
+                unsafe { $crate::ctl::open::<$mixer>(mixer, name, root, definition, mode) }
             }
 
             /// Its presence says for which version of alsa-lib's interface the plugin was made.

@@ -27,17 +27,18 @@ pub(super) const FRESH: Duration = Duration::from_millis(1);
 /// Opens a PCM of a plugin for alsa-lib, see [`pcm_plugin!`](crate::pcm_plugin).
 ///
 /// # Safety
-/// As alsa-lib calls a plugin: `pcm` is a place for the PCM, `name` null or a string, `definition` null or a live node.
+/// As alsa-lib calls a plugin: `pcm` is a place for the PCM, `name` null or a string, `root` and `definition` null or live nodes.
 pub unsafe fn open<P: Pcm>(
     pcm: *mut *mut RawPcm,
     name: *const c_char,
+    root: *mut RawConfig,
     definition: *mut RawConfig,
     stream: c_uint,
     mode: c_int,
 ) -> c_int {
     let opened = shielded(|| {
         // SAFETY: the caller vouches for the arguments.
-        let opened = unsafe { create::<P>(name, definition, stream, mode) };
+        let opened = unsafe { create::<P>(name, root, definition, stream, mode) };
         opened.map_err(|error| {
             log::error(&format!("{}: {error}", P::NAME.to_string_lossy()));
             error.errno()
@@ -61,6 +62,7 @@ pub unsafe fn open<P: Pcm>(
 pub unsafe fn open_either<P: Pcm, C: Pcm>(
     pcm: *mut *mut RawPcm,
     name: *const c_char,
+    root: *mut RawConfig,
     definition: *mut RawConfig,
     stream: c_uint,
     mode: c_int,
@@ -70,24 +72,25 @@ pub unsafe fn open_either<P: Pcm, C: Pcm>(
         Stream::Capture => open::<C>,
     };
     // SAFETY: the caller vouches for the arguments.
-    unsafe { open(pcm, name, definition, stream, mode) }
+    unsafe { open(pcm, name, root, definition, stream, mode) }
 }
 
 /// # Safety
 /// As [`open`].
 unsafe fn create<P: Pcm>(
     name: *const c_char,
+    root: *mut RawConfig,
     definition: *mut RawConfig,
     stream: c_uint,
     mode: c_int,
 ) -> Result<*mut RawPcm, OpenError> {
     let direction = stream_of_alsa(stream);
-    // SAFETY: the caller vouches for name and definition.
-    let (called, options) = unsafe {
+    // SAFETY: the caller vouches for name and configuration.
+    let (called, options, defaults) = unsafe {
         let called = (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned());
-        (called, Options::read(definition))
+        (called, Options::read(definition), Options::defaults(root, definition))
     };
-    let mut request = Request { name: called, stream: direction, nonblocking: nonblocking(mode), options };
+    let mut request = Request { name: called, stream: direction, nonblocking: nonblocking(mode), options, defaults };
     let (opened, constraints) = P::open(&mut request)?;
     std::mem::take(&mut request.options).finish()?;
     let plugin = Box::into_raw(Plugin::new(opened, &request));

@@ -112,6 +112,8 @@ pub struct Request {
     pub nonblocking: bool,
     /// What the PCM's definition says. The layer refuses what [`Pcm::open`] has not asked for.
     pub options: Options,
+    /// What the user's configuration has as defaults for all definitions of this type (`defaults.TYPE`).
+    pub defaults: Options,
 }
 
 /// What was settled (`hw_params`). Samples are interleaved.
@@ -344,13 +346,13 @@ macro_rules! pcm_plugin {
             unsafe extern "C" fn open(
                 pcm: *mut *mut $crate::pcm::RawPcm,
                 name: *const ::std::ffi::c_char,
-                _root: *mut $crate::pcm::RawConfig,
+                root: *mut $crate::pcm::RawConfig,
                 definition: *mut $crate::pcm::RawConfig,
                 stream: ::std::ffi::c_uint,
                 mode: ::std::ffi::c_int,
             ) -> ::std::ffi::c_int {
                 // SAFETY: the caller vouches for the arguments.
-                unsafe { $open(pcm, name, definition, stream, mode) }
+                unsafe { $open(pcm, name, root, definition, stream, mode) }
             }
 
             /// Its presence says for which version of alsa-lib's interface the plugin was made.
