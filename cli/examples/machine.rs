@@ -19,6 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             node: node.to_owned(),
             target: target.to_owned(),
             playing: false,
+            applications: Vec::new(),
             latency_ms: 80.0,
             level: (-120.0, -120.0),
             rooms: Vec::new(),

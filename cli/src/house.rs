@@ -132,6 +132,8 @@ pub struct Sink {
     pub node: String,
     pub target: String,
     pub state: String,
+    /// What plays to it.
+    pub applications: Vec<String>,
     #[serde(rename(serialize = "latency_ms"))]
     pub latency: f64,
     /// While somebody watches it.

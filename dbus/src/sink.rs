@@ -19,6 +19,7 @@ pub const DEFINITION: Definition = Definition {
         read("Node", "s"),
         read("Target", "s"),
         read("State", "s"),
+        read("Applications", "as"),
         read("Latency", "d"),
         read("Level", "(dd)"),
         read("Rooms", "aa{sv}"),
@@ -36,6 +37,8 @@ pub struct Sink<R> {
     pub target: String,
     /// Whether something plays to it.
     pub playing: bool,
+    /// `Applications`: what plays to it.
+    pub applications: Vec<String>,
     /// `Latency`, ms.
     pub latency_ms: f64,
     /// `Level`: peak and RMS, dB of full scale.
@@ -53,6 +56,7 @@ impl<R: Serialize> Sink<R> {
             ("Node", Value::from(self.node.clone())),
             ("Target", Value::from(self.target.clone())),
             ("State", Value::from(if self.playing { "playing" } else { "idle" })),
+            ("Applications", Value::from(self.applications.clone())),
             ("Latency", Value::from(self.latency_ms)),
             ("Level", Value::from(self.level)),
             ("Rooms", rooms(&self.rooms)),
@@ -104,6 +108,9 @@ pub trait Sink1 {
     /// Whether something plays to it.
     #[zbus(property)]
     fn state(&self) -> zbus::Result<String>;
+    /// What plays to it, as it calls itself.
+    #[zbus(property)]
+    fn applications(&self) -> zbus::Result<Vec<String>>;
     /// From the sink to the loudspeakers, ms.
     #[zbus(property)]
     fn latency(&self) -> zbus::Result<f64>;

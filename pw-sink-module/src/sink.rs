@@ -27,6 +27,8 @@ pub(crate) struct Sink {
     level: RefCell<Option<WatchedLevel>>,
     /// Its stream, as told last.
     status: RefCell<Option<StreamStatus>>,
+    /// What plays to it.
+    applications: RefCell<Vec<String>>,
     /// The latency that the graph knows.
     reported: Cell<Span>,
     /// What its volume is to say; `None` before anything is known of the rooms.
@@ -90,6 +92,7 @@ impl Sink {
             playing,
             level,
             status: RefCell::default(),
+            applications: RefCell::default(),
             reported,
             shown: Cell::new(None),
             ready,
@@ -108,7 +111,18 @@ impl Sink {
         let playing = status.is_some_and(|status| status.active);
         let latency_ms = latency.as_secs_f64() * 1e3;
         let level = self.level.borrow().as_ref().map_or(Level::SILENCE, WatchedLevel::level).shown();
-        Object { name: self.description.clone(), node, target, playing, latency_ms, level, rooms }.values()
+        let (name, applications) = (self.description.clone(), self.applications.borrow().clone());
+        Object { name, node, target, playing, applications, latency_ms, level, rooms }.values()
+    }
+
+    /// Its id in the graph, once it has one.
+    pub(crate) fn node_id(&self) -> Option<u32> {
+        self.node.node_id()
+    }
+
+    /// Takes what plays to it; whether that is something else than before.
+    pub(crate) fn is_played_to_by(&self, applications: Vec<String>) -> bool {
+        self.applications.replace(applications.clone()) != applications
     }
 
     /// Somebody watches its level, which is to be [told](Self::tick_level) from now on.

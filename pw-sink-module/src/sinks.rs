@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use audera_dbus::sink::{self, Order};
 use audera_dbus::{Call, Error as Refusal, names as bus};
-use audera_pw::{Core, Error, ModuleHost, NodeVolume, Timer, Topic};
+use audera_pw::{Core, Error, ModuleHost, Node, NodeVolume, Registry, RegistryEvent, Timer, Topic};
 use audera_pw_sender::{Hosted, Objects, SOFTWARE, host_name};
 use audera_sender::{EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Target, WatchedLevel};
 
@@ -27,6 +27,9 @@ const HAND: Duration = Duration::from_millis(120);
 
 /// Groups that have sinks at once. No home has so many; a network that announces more is not to be answered with as many devices.
 const MOST_GROUPS: usize = 32;
+
+/// Characters of an application's name that are told.
+const LONGEST_NAME: usize = 64;
 
 /// All sinks of the module. Dropping it takes them away and joins the network thread.
 pub(crate) struct Sinks {
@@ -52,6 +55,8 @@ struct Inner {
     watched: bool,
     /// For the handlers of the sinks.
     this: Weak<RefCell<Inner>>,
+    /// Tells what plays to them.
+    registry: Option<Registry>,
     core: Core,
 }
 
@@ -111,6 +116,7 @@ impl Sinks {
             levels: None,
             watched: false,
             this: Weak::new(),
+            registry: None,
             core,
         }));
         inner.borrow_mut().this = Rc::downgrade(&inner);
@@ -123,6 +129,9 @@ impl Sinks {
         let hand = host.main_loop().timer(with_inner(Inner::show_volumes))?;
         let levels = host.main_loop().timer(with_inner(Inner::tell_levels))?;
         let weak = Rc::downgrade(&inner);
+        let registry =
+            Registry::new(&inner.borrow().core, move |event| on(&weak, |inner| inner.graph_changed(&event)))?;
+        let weak = Rc::downgrade(&inner);
         let hosted = Hosted::start(host, config, move |event| on(&weak, |inner| inner.heard(event)))?;
         hosted.hub.follow(|_| {});
         if discovers {
@@ -134,12 +143,20 @@ impl Sinks {
             let mut inner = inner.borrow_mut();
             inner.timer = Some(timer);
             inner.hand = Some(hand);
+            inner.registry = Some(registry);
             inner.levels = Some(levels);
             inner.objects = Some(objects);
             inner.hosted = Some(hosted);
         }
         Ok(Sinks { _inner: inner })
     }
+}
+
+/// What an application is called, as far as it says so.
+fn application(node: &Node) -> Option<String> {
+    let said =
+        ["application.name", "node.description", "node.name"].into_iter().find_map(|key| node.properties.get(key));
+    said.map(|name| name.chars().take(LONGEST_NAME).collect())
 }
 
 fn on(inner: &Weak<RefCell<Inner>>, act: impl FnOnce(&mut Inner)) {
@@ -385,6 +402,32 @@ impl Inner {
     /// The sinks of which this is so.
     fn those(&self, is_so: impl Fn(&For, &Shown) -> bool) -> Vec<For> {
         self.sinks.iter().filter(|(purpose, shown)| is_so(purpose, shown)).map(|(purpose, _)| purpose.clone()).collect()
+    }
+
+    /// Something was linked or called otherwise: what plays to the sinks may be something else now.
+    fn graph_changed(&self, event: &RegistryEvent) {
+        let Some(registry) = &self.registry else { return };
+        let links = match event {
+            RegistryEvent::LinkAdded(_) | RegistryEvent::LinkRemoved(_) => registry.links(),
+            // What the sinks tell of themselves every second is none of it.
+            RegistryEvent::NodeAdded(node) | RegistryEvent::NodeChanged(node) => {
+                let links = registry.links();
+                if !links.iter().any(|link| link.output_node == node.id) {
+                    return;
+                }
+                links
+            }
+            _ => return,
+        };
+        for shown in self.sinks.values() {
+            let id = shown.sink.node_id();
+            let ours = links.iter().filter(|link| Some(link.input_node) == id);
+            let names: BTreeSet<String> =
+                ours.filter_map(|link| application(&registry.node(link.output_node)?)).collect();
+            if shown.sink.is_played_to_by(names.into_iter().collect()) {
+                self.show(shown);
+            }
+        }
     }
 
     /// Shows a sink on D-Bus as it is now.

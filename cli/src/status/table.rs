@@ -100,10 +100,13 @@ pub fn groups(groups: &[Group]) -> Table {
 
 /// The sinks of this machine.
 pub fn sinks(sinks: &[Sink]) -> Table {
-    let mut table = Table::new(&["SINK", "STATE", "LATENCY", "PLAYS TO"]);
+    let mut table = Table::new(&["SINK", "STATE", "LATENCY", "PLAYS TO", "PLAYED BY"]);
     for sink in sinks {
         let latency = format!("{:.0} ms", sink.latency);
-        table.row(state_kind(&sink.state), &[&sink.name, &sink.state, &latency, &sink.target]);
+        table.row(
+            state_kind(&sink.state),
+            &[&sink.name, &sink.state, &latency, &sink.target, &sink.applications.join(", ")],
+        );
     }
     table
 }

@@ -29,6 +29,8 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     let mut play = command(session);
     play.arg("play").arg(&noise).args(["--to", "kitchen"]);
     let playing = session.spawn(play).unwrap();
+    let played_by = |names: &[&str]| (sink()?["applications"] == serde_json::json!(names)).then_some(());
+    session.poll("what plays to the sink", || played_by(&["pw-play"])).unwrap();
 
     let program = env!("CARGO_BIN_EXE_audera");
     let line = format!("{program} top; echo ended with $?; read hold; NO_COLOR=1 {program} top; read hold");
@@ -90,6 +92,7 @@ fn top_shows_what_plays_and_its_keys_are_heard_in_the_room() {
     assert_eq!(sink().unwrap()["state"], "playing");
     drop(playing);
     terminal.wait_for("silence", |screen| screen.starts_with("Audera  2 rooms, 0 playing\n"));
+    session.poll("nothing that plays to the sink", || played_by(&[])).unwrap();
     terminal.press(&["q"]);
     terminal.wait_for("the end", |screen| screen.contains("ended with 0"));
     assert!(!terminal.is_taken(), "the terminal is as it was");
