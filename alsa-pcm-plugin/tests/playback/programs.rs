@@ -48,8 +48,8 @@ fn aplay_and_speaker_test_are_heard_as_they_are() {
     }
     let runs = sounds(&recordings[0].channels[0], rate);
     assert_eq!(runs.len(), 4, "aplay was heard four times: {runs:?}");
-    // The right channel, for three seconds.
+    // The right channel, for three seconds, or five as of alsa-utils 1.2.14 at the latest.
     let tones: Vec<_> = recordings[1].channels.iter().map(|channel| sounds(channel, 48_000)).collect();
     assert!(tones[0].is_empty() && tones[1].len() == 1, "{tones:?}");
-    assert!((130_000..160_000).contains(&tones[1][0].len()), "{tones:?}");
+    assert!([144_000, 240_000].iter().any(|whole| tones[1][0].len().abs_diff(*whole) < 16_000), "{tones:?}");
 }

@@ -228,7 +228,10 @@ fn the_volume_of_a_node_is_what_either_end_has_set_last() {
     let (told, events) = mpsc::channel();
     let thread = Thread::spawn("pw-sink", Properties::new(), move |context| {
         let core = context.connect(&remote, |_| {})?;
-        let properties = Properties::new().with("media.class", "Audio/Sink").with("node.name", "audera.test");
+        // Else WirePlumber sets what it remembers, or 1, while this end sets its own.
+        let properties =
+            [("media.class", "Audio/Sink"), ("node.name", "audera.test"), ("state.restore-props", "false")];
+        let properties: Properties = properties.into_iter().collect();
         let stream = Stream::new(
             &core,
             "test",
