@@ -122,7 +122,11 @@ fn groups(site: &Site, kitchen: &Room, living: &Room) {
     site.assert_told(kitchen, "groups=");
     let error = site.refused(5, &["group", "delete", "Down stairs"]);
     assert!(error.contains("there is Everywhere"), "{error}");
-    let error = site.refused(2, &["group", "create", "Kitchen", "Kitchen"]);
-    assert!(error.contains("is a room"), "{error}");
+    for name in ["Kitchen", "kitchen"] {
+        let error = site.refused(2, &["group", "create", name, "Kitchen"]);
+        assert!(error.contains("is a room"), "{error}");
+    }
+    let error = site.refused(2, &["group", "create", "everywhere", "Kitchen"]);
+    assert!(error.contains("is all rooms"), "{error}");
     site.refused(5, &["group", "create", "New", "Nowhere"]);
 }

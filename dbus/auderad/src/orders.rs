@@ -146,8 +146,15 @@ impl Desk {
                         "{MOST_GROUPS} groups are the most that are shown: delete one that is no longer needed"
                     )));
                 }
-                if self.house.rooms().any(|(_, room)| room.name() == name) {
+                // Who types a name does not mind its capitals, so two names are not to differ in them alone.
+                let means = |other: &str| other.to_lowercase() == name.to_lowercase();
+                if self.house.rooms().any(|(_, room)| means(room.name())) {
                     return Err(Error::InvalidValue(format!("\"{name}\" is a room: a group needs another name")));
+                }
+                if means(EVERYWHERE) && name != EVERYWHERE {
+                    return Err(Error::InvalidValue(format!(
+                        "\"{EVERYWHERE}\" is all rooms: a group needs another name"
+                    )));
                 }
                 let change = |path| {
                     let (key, room) = self.room(path)?;
