@@ -87,7 +87,8 @@ impl Inner {
     fn retarget(&mut self, names: Vec<String>) {
         let (Some(stream), Some(hosted)) = (&self.stream, &self.hosted) else { return };
         if !names.is_empty() {
-            // Rooms can only be found by name if they are looked for.
+            // Rooms can only be found by name if they are looked for, as far as the user wants them to be.
+            hosted.hub.follow(|_| {});
             hosted.hub.discover();
         }
         self.target = Target::Named(names);

@@ -17,6 +17,8 @@ pub const MAX_OUTPUT_DELAY_MS: f64 = 500.0;
 
 /// Largest step of the volume, either way, dB: from the least volume that is not silence to the full one.
 pub const MAX_STEP_DB: f64 = 240.0;
+/// The largest step of a volume in percentage points, either way.
+const MAX_STEP: f64 = 100.0;
 
 /// Which channel of a stereo stream is heard from which loudspeaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -254,9 +256,12 @@ impl RoomChange {
         if let Some(volume) = later.volume {
             (self.volume, self.volume_step, self.volume_step_db) = (Some(volume), None, None);
         }
-        let sum = |before: Option<f64>, step: Option<f64>| step.map(|step| before.unwrap_or(0.0) + step).or(before);
-        self.volume_step = sum(self.volume_step, later.volume_step);
-        self.volume_step_db = sum(self.volume_step_db, later.volume_step_db);
+        // No further than one step may go: a sum that is too large would be refused, and all else with it.
+        let sum = |before: Option<f64>, step: Option<f64>, most: f64| {
+            step.map(|step| (before.unwrap_or(0.0) + step).clamp(-most, most)).or(before)
+        };
+        self.volume_step = sum(self.volume_step, later.volume_step, MAX_STEP);
+        self.volume_step_db = sum(self.volume_step_db, later.volume_step_db, MAX_STEP_DB);
         self.audible_volume = later.audible_volume.or(self.audible_volume);
         self.name = later.name.or(self.name.take());
         self.mute = later.mute.or(self.mute);
@@ -541,7 +546,7 @@ impl RoomState {
             new.volume = percent(RoomKey::Volume, volume)?;
         }
         if let Some(step) = change.volume_step {
-            if !(-100.0..=100.0).contains(&step) {
+            if !(-MAX_STEP..=MAX_STEP).contains(&step) {
                 return Err(RoomRefusal::new(RoomKey::Volume, format_args!("{step:+}"), "steps of -100 to +100"));
             }
             // Hundredths, so that many steps forth and back end where they began.

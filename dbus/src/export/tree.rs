@@ -375,7 +375,6 @@ mod tests {
             let news = told(&mut tree, now, now);
             signals += news.len();
         }
-        println!("{signals} signals in ten seconds for {} that could be told", 2 * TURNS * GROUPS);
         assert!(signals <= Budget::AT_ONCE + 10 * Budget::A_SECOND, "{signals}");
         // What was never told of is not kept either.
         assert!(tree.objects.len() < 2 * Budget::AT_ONCE, "{}", tree.objects.len());

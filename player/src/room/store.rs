@@ -61,9 +61,9 @@ impl RoomStore {
                 None
             }
         };
-        let is_readable = found.is_some();
         let configured = configured(config);
-        let Found { kept, audible } = found.unwrap_or_default();
+        let Found { kept, audible, volume_is_lost } =
+            found.unwrap_or(Found { volume_is_lost: true, ..Found::default() });
         let mut store = RoomStore {
             state: Arc::new(configured.clone()),
             configured,
@@ -74,7 +74,7 @@ impl RoomStore {
             file,
         };
         let kept_before = store.kept.get(&RoomKey::Volume).cloned();
-        let volume_is_known = store.settle(audible) && is_readable;
+        let volume_is_known = store.settle(audible) && !volume_is_lost;
         let cautious = Volume::nearest(CAUTIOUS);
         if !volume_is_known && !store.volume_is_pinned() && store.state.volume > cautious {
             tracing::warn!("the volume of before is lost: the room begins with {CAUTIOUS} %");
@@ -156,13 +156,11 @@ impl RoomStore {
         }
     }
 
-    /// Keeps the volume in force though nobody has set it, for when its line in the configuration is gone.
+    /// Keeps the volume in force though nobody has set it, for when its line in the configuration is gone, and what pins it.
     fn keep_volume(&mut self) {
-        if !self.volume_is_pinned() {
-            let kept =
-                Kept { value: value(&self.state, RoomKey::Volume), configured: self.configured_value(RoomKey::Volume) };
-            self.kept.insert(RoomKey::Volume, kept);
-        }
+        let kept =
+            Kept { value: value(&self.state, RoomKey::Volume), configured: self.configured_value(RoomKey::Volume) };
+        self.kept.insert(RoomKey::Volume, kept);
     }
 
     /// Finds what is in force from what is configured and what is kept, of a room that was so loud when it could be heard last. Whether a
@@ -312,6 +310,8 @@ struct Found {
     kept: BTreeMap<RoomKey, Kept>,
     /// How loud a silent room was.
     audible: Option<Volume>,
+    /// Whether there should be a volume, and is none that can be understood.
+    volume_is_lost: bool,
 }
 
 /// Reads the file as far as it can be understood; `None` if that is not at all.
@@ -328,8 +328,14 @@ fn read(file: &Path, text: &str) -> Option<Found> {
         let entry = table.get(key.name())?;
         Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
     };
-    let kept = RoomKey::ALL.into_iter().filter_map(kept).collect();
-    Some(Found { kept, audible: audible.and_then(Volume::new) })
+    let kept: BTreeMap<_, _> = RoomKey::ALL.into_iter().filter_map(kept).collect();
+    // A file that was cut off may have had one as well.
+    let volume_is_lost =
+        table.is_empty() || (table.contains_key(RoomKey::Volume.name()) && !kept.contains_key(&RoomKey::Volume));
+    if volume_is_lost {
+        tracing::warn!("the volume that was kept is lost: {} has none that can be understood", file.display());
+    }
+    Some(Found { kept, audible: audible.and_then(Volume::new), volume_is_lost })
 }
 
 #[cfg(test)]
@@ -493,6 +499,13 @@ mod tests {
         let mut store = home.start("volume = 30");
         store.reconfigure(&home.config(""));
         assert_eq!(store.state().volume, Volume::nearest(30.0));
+        // Together with what pins it, and while the player does not run.
+        let mut store = home.start("volume = 30\npin = [\"volume\"]");
+        home.save(&store);
+        store.reconfigure(&home.config(""));
+        assert_eq!(store.state().volume, Volume::nearest(30.0));
+        assert_eq!(home.start("").state().volume, Volume::nearest(30.0));
+        fs::remove_file(store.file()).unwrap();
         // While the player does not run.
         let store = home.start("volume = 30");
         assert!(store.is_to_be_kept());
@@ -517,7 +530,9 @@ mod tests {
         fs::write(&file, text.replace("value = 50.0", "value = 5000.0")).unwrap();
         let state = home.start("").state().clone();
         assert_eq!((state.volume, state.mute), (low, true));
-        for broken in [&text.as_bytes()[..text.len() - 8], &[0xff, 0xfe]] {
+        let broken: [&[u8]; 5] =
+            [&text.as_bytes()[..text.len() - 8], &[0xff, 0xfe], b"", b"volume = 5", b"[volume]\nvalue = 5.0\n"];
+        for broken in broken {
             fs::write(&file, broken).unwrap();
             assert_eq!(**home.start("").state(), RoomState { volume: low, ..RoomState::new("box") });
             // What is configured is no louder, or meant to be.
