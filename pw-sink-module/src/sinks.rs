@@ -338,8 +338,6 @@ impl Inner {
             self.take_off_bus(&other);
         }
         shown.fader.take();
-        // The hub has done so already, unless the stream is younger than the new name.
-        shown.sink.retarget(now.target());
         self.sinks.insert(now, shown);
     }
 
