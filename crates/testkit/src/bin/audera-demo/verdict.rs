@@ -16,8 +16,6 @@ use crate::{
     stage::Channel,
 };
 
-/// Frames at the beginning of a part in which gaps are not counted: half a second.
-const BEGINNING: usize = RATE as usize / 2;
 /// How far apart the rooms may be (99 % of windows), in seconds.
 pub(crate) const ALLOWED: f64 = 0.5e-3;
 
@@ -84,9 +82,7 @@ impl Verdict {
             }
             let latency = median(&measure::offset_series(settled(reference), settled(samples), RATE, WINDOW, LATER));
             let meant = Reference::beside(whole(played.part.reference), (LATER * f64::from(RATE)) as usize);
-            // A graph that has just begun may stumble, and its stream is anchored anew then: told apart from what is heard later on.
-            let judged = (played.frames.start + BEGINNING).min(played.frames.end)..played.frames.end;
-            holes.push(Holes::find(whole(*left), judged, Some(meant)));
+            holes.push(Holes::find(whole(*left), played.frames.clone(), Some(meant)));
             rooms.push(RoomHeard { room, latency, gaps: 0, missed: 0, held_back: 0 });
         }
         Holes::compare(&mut holes);
