@@ -11,7 +11,7 @@ use crate::{
     music::Music,
     rooms::{Room, rooms},
     screen::{Colour, Screen},
-    stage::{Channel, EVERYWHERE, KITCHEN, LIVING_ROOM, Stage, TURNTABLE},
+    stage::{APPLICATION, Channel, EVERYWHERE, KITCHEN, LIVING_ROOM, Stage, TURNTABLE},
     trend::{Trend, apart},
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Part {
     pub name: &'static str,
     number: u32,
     way: &'static str,
-    /// The sink which the music is played to.
+    /// The sink which the music is played to first.
     target: &'static str,
     /// The node that streams to the rooms.
     sender: String,
@@ -57,7 +57,7 @@ impl Part {
             name: "application",
             number: 1,
             way: "pw-play -> \"Audera Everywhere\" -> TLS -> two players",
-            target: EVERYWHERE,
+            target: APPLICATION,
             sender: EVERYWHERE.to_owned(),
             reference: Channel::Application,
             taps: false,
@@ -102,7 +102,7 @@ impl Part {
         let unplayable = |playing: &Process| Failure::Unplayable { file: music.file.clone(), said: playing.output() };
         if !self.taps {
             stage
-                .overhear(&mut playing)
+                .lead_to_rooms(&mut playing)
                 .map_err(|failure| if playing.is_running() { failure } else { unplayable(&playing) })?;
         }
         let mut told = Vec::new();

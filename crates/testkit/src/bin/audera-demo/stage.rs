@@ -58,7 +58,7 @@ pub(crate) const LIVING_ROOM: &str = "Living Room";
 pub(crate) const TURNTABLE: &str = "Turntable";
 /// A sink that hears what the application plays, beside the rooms. The rooms' own sink also has a monitor, but whoever listens
 /// to that keeps it playing, and the rooms with it.
-const APPLICATION: &str = "Application";
+pub(crate) const APPLICATION: &str = "Application";
 const METRONOME: &str = "Metronome";
 pub(crate) const EVERYWHERE: &str = "audera.Everywhere";
 
@@ -133,13 +133,25 @@ impl Stage {
         Ok(self.session.wait_for_ports(&[format!("audera-source.{TURNTABLE}:input_FL")])?)
     }
 
-    /// Lets the sink "Application" hear an application which has just been started.
-    pub fn overhear(&self, playing: &mut Process) -> Result<(), Failure> {
-        let port = playing.wait_until("ports of pw-play", || {
+    /// Lets the rooms' sink have what an application plays to the sink "Application". In this order, since a graph that is joined with another
+    /// while it runs makes its clock jump: to the rooms the stream begins here, and nothing changes afterwards.
+    pub fn lead_to_rooms(&self, playing: &mut Process) -> Result<(), Failure> {
+        let outputs = playing.wait_until("pw-play playing beside the rooms", || {
+            let graph = self.session.graph().ok()?;
+            (graph.plays_to("pw-play") == [APPLICATION]).then_some(())?;
             let ports = self.session.run("pw-link", &["-o"]).ok()?;
-            ports.lines().map(str::trim).find(|port| port.starts_with("pw-play:output_")).map(str::to_owned)
+            let ports = ports.lines().map(str::trim).filter(|port| port.starts_with("pw-play:output_"));
+            Some(ports.map(str::to_owned).collect::<Vec<_>>())
         })?;
-        Ok(self.session.link(&port, &format!("{APPLICATION}:playback_FL"))?)
+        for side in ["FL", "FR"] {
+            let input = self.session.sink_port(EVERYWHERE, side)?;
+            // What has no sides is for both.
+            let of_side = outputs.iter().find(|port| port.ends_with(&format!("_{side}")));
+            if let Some(output) = of_side.or(outputs.first()) {
+                self.session.link(output, &input)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the source module.
