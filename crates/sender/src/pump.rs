@@ -127,9 +127,9 @@ pub(crate) struct Pump {
     block_at: u64,
     expected: u64,
     playing: bool,
-    /// Packets have been stamped since the begin.
+    /// Packets have been stamped since the begin, or since the stream was anchored anew.
     stamped: bool,
-    /// There was something to be heard since the begin, and at the end of the latest block.
+    /// There was something to be heard since then, and at the end of the latest block.
     sounded: bool,
     breaks_off: bool,
     stalls: Stalls,
@@ -380,6 +380,8 @@ impl Pump {
         } else {
             tracing::debug!(%step, ?observed, "the graph's clock jumped: the stream is anchored anew");
             self.delay.set(self.target);
+            // After the gap it is as at a begin: nothing is stamped before the clock is sure, and there is nothing to keep without a step.
+            (self.stamped, self.sounded) = (false, false);
         }
     }
 

@@ -160,6 +160,27 @@ fn what_a_graph_gets_wrong_in_its_first_cycles_is_never_stamped() {
 }
 
 #[test]
+fn after_the_sender_has_stood_still_the_sound_comes_back_with_its_latency() {
+    // As far as a wake-up was late when it was let go on, and by how much its machine slept: a step of its own each.
+    for late in [3, 32, -10] {
+        let mut graph = Graph::new();
+        graph.cycles(2.0, 512);
+        graph.pump.set_bearable(Some((Span::from_millis(20), MAX_LATENCY)));
+        graph.at += Span::from_secs(10) + Span::from_millis(late);
+        graph.now = graph.at;
+        graph.cycles(0.012, 512);
+        graph.at -= Span::from_millis(late);
+        let before = graph.packets.len();
+        graph.cycles(2.0, 512);
+        let (_, after) = graph.packets.split_at(before);
+        assert!(after.len() > 190 && after.iter().all(|(_, glide)| *glide == Span::ZERO), "{late} ms: {}", after.len());
+        let (last, _) = graph.packets[graph.packets.len() - 1];
+        let waiting = Span::from_frames(480 + graph.pump.encodings[0].pending.len() as i64, RATE);
+        assert!((last + waiting - graph.at - LATENCY).abs() < Span::from_micros(100), "{late} ms");
+    }
+}
+
+#[test]
 fn a_quantum_that_changes_before_there_is_sound_is_nothing_to_glide_for() {
     // PipeWire's null sink (0.3.65) lets the first cycle of another quantum last as long as those before: from 1024 to 2048 its
     // clock is 21 ms earlier than the frames it took. That is usual where an application begins to play.
