@@ -336,7 +336,7 @@ impl Pump {
         let observed = self.clock.observe(mark.position, mark.at);
         let passed = self.clock.time_of(mark.position);
         if let (Some(before), Some(after)) = (predicted, passed) {
-            self.bridge(after - before, observed);
+            self.bridge(now, after - before, observed);
         }
         if let Some(passed) =
             passed.filter(|_| self.playing && self.next_full().is_some_and(|next| next <= self.expected))
@@ -362,9 +362,9 @@ impl Pump {
 
     /// Keeps the stamps without a step when the graph's clock has made one, by taking the step out of the delay, from where it glides back.
     /// So a card that ran dry here, or a graph that changed its quantum, is not heard in any room; unless that takes more of the delay than
-    /// the rooms can do without: then all of them have a gap. As long as nothing but silence has gone out, a gap in it is heard by nobody, and there is
-    /// nothing to glide for.
-    fn bridge(&mut self, step: Span, observed: Observed) {
+    /// the rooms can do without: then all of them have a gap. As long as nothing but silence has gone out, or no player has its device open, a gap is
+    /// heard by nobody, and there is nothing to glide for. A player on this host that opens its device commonly changes the quantum of the graph.
+    fn bridge(&mut self, now: SenderTime, step: Span, observed: Observed) {
         if step.abs() <= UNNOTICED {
             return;
         }
@@ -372,7 +372,8 @@ impl Pump {
         // Until the players have told what they need, they may need all there is.
         let (least, most) = self.bearable.unwrap_or((self.target, MAX_LATENCY));
         let excess = self.target + MOST_EXCESS;
-        if self.playing && self.stamped && self.sounded && (least..=most.min(excess)).contains(&left) {
+        let heard = self.playing && self.stamped && self.sounded && self.ready.is_some_and(|ready| ready <= now);
+        if heard && (least..=most.min(excess)).contains(&left) {
             tracing::debug!(%step, %left, ?observed, "the graph's clock jumped: the latency makes up for it");
             self.delay.shift(-step);
             let slope = if left < self.target { Slope::Brisk } else { Slope::Gentle };

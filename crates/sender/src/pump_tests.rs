@@ -181,6 +181,27 @@ fn after_the_sender_has_stood_still_the_sound_comes_back_with_its_latency() {
 }
 
 #[test]
+fn a_quantum_that_a_room_changes_by_opening_its_device_is_nothing_to_glide_for() {
+    // The first listener again, after there was none: a room that was restarted, or a sender whose connection broke.
+    for before in [false, true] {
+        let mut graph = Graph::new();
+        graph.cycles(2.0, 512);
+        graph.pump.set_bearable(Some((Span::from_millis(20), MAX_LATENCY)));
+        graph.pump.heed_listeners(false, graph.now);
+        graph.pump.heed_listeners(true, graph.now + Span::from_millis(200));
+        graph.cycles(if before { 0.1 } else { 0.3 }, 512);
+        graph.at += Span::from_millis(32);
+        graph.cycles(0.1, 512);
+        let missing = LATENCY - graph.pump.delay();
+        if before {
+            assert_eq!(missing, Span::ZERO);
+        } else {
+            assert!((Span::from_millis(31)..=Span::from_millis(32)).contains(&missing), "{missing}");
+        }
+    }
+}
+
+#[test]
 fn a_quantum_that_changes_before_there_is_sound_is_nothing_to_glide_for() {
     // PipeWire's null sink (0.3.65) lets the first cycle of another quantum last as long as those before: from 1024 to 2048 its
     // clock is 21 ms earlier than the frames it took. That is usual where an application begins to play.
