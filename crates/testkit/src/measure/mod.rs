@@ -1,5 +1,6 @@
 //! Measures of recorded sound. All are given samples and a rate and have no clock or file of their own.
 
+mod blame;
 mod cycles;
 mod fit;
 mod flaws;
@@ -10,6 +11,7 @@ mod offset;
 mod spectrum;
 mod true_time;
 
+pub use blame::unexplained;
 pub use cycles::{Run, runs};
 pub use fit::{Block, Break, Residual, residual};
 pub use flaws::{Click, Gap, clicks, gaps};
