@@ -108,16 +108,6 @@ impl Studio {
     }
 }
 
-/// In what share of the windows the second recording holds what the first one held just before.
-fn likeness(input: &[f32], room: &[f32]) -> f64 {
-    likeness_within(input, room, LONGEST_WAY)
-}
-
-/// The same with another longest way, in seconds. As much of the recordings' ends cannot be compared.
-fn likeness_within(input: &[f32], room: &[f32], longest: f64) -> f64 {
-    measure::likeness(input, room, RATE, WINDOW, longest)
-}
-
 /// Fails unless the room holds what the input held just before, or nothing of it, whichever is wanted. `window` is [`WINDOW`], or
 /// [`GLIDING`](measure::GLIDING) after an input has moved: the graph's clock may have jumped, and the latency glides.
 #[track_caller]
