@@ -1,11 +1,12 @@
 //! The room's state: what the configuration says, what was set since, which of the two is in force, and the file that keeps it.
 //!
-//! What was edited or set last wins, key by key. To know that, the file has, beside each value that was set at run time, the value that the
+//! What was edited or set last wins, key by key. To know that, the file has, beside each value that is kept, the value that the
 //! configuration had then. As long as the configuration says the same, what was set stays in force, over restarts and reloads; once
 //! its key is edited, the configuration wins and what was set is forgotten. A pinned key is always as configured.
 //!
 //! A room never gets loud by itself. So its volume is kept even if nobody has set it, and stays in force when its line is taken out of the
-//! configuration; and where a volume was kept but cannot be read any more, the room begins with a low one.
+//! configuration, pinned or not; and where a volume was kept but cannot be read any more, the room begins with a low one. A file that cannot be
+//! understood is set aside before another takes its place.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -38,32 +39,27 @@ pub struct RoomStore {
     file: PathBuf,
 }
 
-/// A value set at run time.
+/// A value that was set at run time, or that of the volume, however it came about.
 #[derive(Debug, Clone, PartialEq)]
 struct Kept {
     value: Value,
-    /// What the configuration said then.
+    /// What the configuration said when it was set.
     configured: Value,
 }
 
 impl RoomStore {
     /// The state at the start of the program: the start-up volume, if there is one, is in force.
     ///
-    /// A file that cannot be read or understood is told of and left out. If it may have held a volume, the room begins with a low one.
+    /// A file that cannot be read or understood is told of and set aside. If it may have held a volume, the room begins with a low one.
     #[must_use]
     pub fn open(config: &Config) -> Self {
         let file = config.room_file();
-        let found = match fs::read_to_string(&file) {
+        let Found { kept, audible, volume_is_lost } = match fs::read_to_string(&file) {
             Ok(text) => read(&file, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Found::default()),
-            Err(error) => {
-                tracing::warn!("what was set before is lost: {} cannot be read: {error}", file.display());
-                None
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::default(),
+            Err(error) => Found::nothing_of(&file, &format!("cannot be read: {error}")),
         };
         let configured = configured(config);
-        let Found { kept, audible, volume_is_lost } =
-            found.unwrap_or(Found { volume_is_lost: true, ..Found::default() });
         let mut store = RoomStore {
             state: Arc::new(configured.clone()),
             configured,
@@ -75,13 +71,18 @@ impl RoomStore {
         };
         let kept_before = store.kept.get(&RoomKey::Volume).cloned();
         let volume_is_known = store.settle(audible) && !volume_is_lost;
-        let cautious = Volume::nearest(CAUTIOUS);
-        if !volume_is_known && !store.volume_is_pinned() && store.state.volume > cautious {
-            tracing::warn!("the volume of before is lost: the room begins with {CAUTIOUS} %");
-            store.begin_with(cautious);
-        }
-        if let Some(volume) = store.state.startup_volume.filter(|_| !store.volume_is_pinned()) {
-            store.begin_with(volume);
+        // Pinned without a line of its own it is as it was left, like any other.
+        if !(store.volume_is_configured && store.configured.pinned.contains(&RoomKey::Volume)) {
+            let cautious = Volume::nearest(CAUTIOUS);
+            if !volume_is_known && store.state.volume > cautious {
+                store.begin_with(cautious);
+            }
+            if let Some(volume) = store.state.startup_volume {
+                store.begin_with(volume);
+            }
+            if !volume_is_known {
+                tracing::warn!("the volume of before is lost: the room begins with {}", store.state.volume);
+            }
         }
         store.keep_volume();
         store.is_kept = store.kept.get(&RoomKey::Volume) == kept_before.as_ref();
@@ -137,14 +138,11 @@ impl RoomStore {
         self.revision += 1;
     }
 
-    fn volume_is_pinned(&self) -> bool {
-        self.configured.pinned.contains(&RoomKey::Volume)
-    }
-
-    /// Puts a volume in force that nobody has asked for now.
+    /// Puts a volume in force that nobody has asked for now; the configuration may, of a volume that it pins.
     fn begin_with(&mut self, volume: Volume) {
-        if let Ok(begun) = self.state.changed(&RoomChange::volume(volume.percent())) {
-            self.take_over(begun);
+        let free = RoomState { pinned: Vec::new(), ..RoomState::clone(&self.state) };
+        if let Ok(begun) = free.changed(&RoomChange::volume(volume.percent())) {
+            self.take_over(RoomState { pinned: self.state.pinned.clone(), ..begun });
         }
     }
 
@@ -171,8 +169,9 @@ impl RoomStore {
         let order = [RoomKey::MaxVolume].into_iter().chain(RoomKey::ALL).collect::<Vec<_>>();
         let (configured, pinned) = (&self.configured, &self.configured.pinned);
         let is_left = |key: &RoomKey| *key == RoomKey::Volume && !self.volume_is_configured;
+        // What pins a volume that is not configured pins it where it was left.
         self.kept
-            .retain(|key, kept| !pinned.contains(key) && (is_left(key) || kept.configured == value(configured, *key)));
+            .retain(|key, kept| is_left(key) || (!pinned.contains(key) && kept.configured == value(configured, *key)));
         let mut volume_is_known = true;
         for key in order {
             let Some(kept) = self.kept.get(&key) else { continue };
@@ -214,8 +213,8 @@ impl RoomStore {
     #[must_use]
     pub fn to_keep(&self) -> String {
         let mut text =
-            "# Kept by audera-player: what was set at run time, and what the configuration said then. A key that is \
-                        edited in the configuration wins.\n"
+            "# Kept by audera-player: the volume, what else was set at run time, and what the configuration said then. \
+                        A key that is edited in the configuration wins.\n"
                 .to_owned();
         for (key, Kept { value, configured }) in &self.kept {
             text += &format!("\n[{key}]\nvalue = {value}\nconfigured = {configured}\n");
@@ -314,14 +313,21 @@ struct Found {
     volume_is_lost: bool,
 }
 
-/// Reads the file as far as it can be understood; `None` if that is not at all.
-fn read(file: &Path, text: &str) -> Option<Found> {
+impl Found {
+    /// Nothing, since all of the file is lost, and `why`.
+    fn nothing_of(file: &Path, why: &str) -> Self {
+        // Not among what is logged: that is only done where somebody wants to read it.
+        let kept = set_aside(file);
+        tracing::warn!("what was set before is lost: {} {why}; {kept}", file.display());
+        Found { volume_is_lost: true, ..Found::default() }
+    }
+}
+
+/// Reads the file as far as it can be understood.
+fn read(file: &Path, text: &str) -> Found {
     let table: Table = match text.parse() {
         Ok(table) => table,
-        Err(error) => {
-            tracing::warn!("what was set before is lost: {} cannot be understood: {error}", file.display());
-            return None;
-        }
+        Err(error) => return Found::nothing_of(file, &format!("cannot be understood: {error}")),
     };
     let audible = table.get(RoomKey::Volume.name()).and_then(|volume| volume.get(AUDIBLE)?.as_float());
     let kept = |key: RoomKey| {
@@ -329,17 +335,36 @@ fn read(file: &Path, text: &str) -> Option<Found> {
         Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
     };
     let kept: BTreeMap<_, _> = RoomKey::ALL.into_iter().filter_map(kept).collect();
-    // A file that was cut off may have had one as well.
-    let volume_is_lost =
-        table.is_empty() || (table.contains_key(RoomKey::Volume.name()) && !kept.contains_key(&RoomKey::Volume));
-    if volume_is_lost {
-        tracing::warn!("the volume that was kept is lost: {} has none that can be understood", file.display());
+    let is_lost = |key: &RoomKey| table.contains_key(key.name()) && !kept.contains_key(key);
+    // A file that was cut off may have had a volume as well.
+    let volume_is_lost = table.is_empty() || is_lost(&RoomKey::Volume);
+    let lost: Vec<&str> = RoomKey::ALL.iter().filter(|key| is_lost(key)).map(|key| key.name()).collect();
+    if table.is_empty() {
+        tracing::warn!("what was set before is lost: {} is empty", file.display());
+    } else if !lost.is_empty() {
+        let (lost, kept) = (lost.join(", "), set_aside(file));
+        tracing::warn!("{} lacks value or configured of {lost}, which is lost; {kept}", file.display());
     }
-    Some(Found { kept, audible: audible.and_then(Volume::new), volume_is_lost })
+    Found { kept, audible: audible.and_then(Volume::new), volume_is_lost }
+}
+
+/// Keeps a file that cannot be understood from being written over: a person may. What came of that, for the log.
+///
+/// It gets a second name, if it can, and loses the first when it is written anew: until then, a start finds that there was one.
+fn set_aside(file: &Path) -> String {
+    let aside = file.with_extension("toml.broken");
+    let aside_now = match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::hard_link(file, &aside).or_else(|_| fs::rename(file, &aside)),
+    };
+    match aside_now {
+        Ok(()) => format!("it is kept as {}", aside.display()),
+        Err(error) => format!("it cannot be kept as {} either: {error}", aside.display()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use audera_wire::ChannelMode;
 
     use super::*;
@@ -347,15 +372,15 @@ mod tests {
     use crate::config::Environment;
 
     /// A player's folder with its configuration.
-    struct Home(tempfile::TempDir);
+    pub(in super::super) struct Home(tempfile::TempDir);
 
     impl Home {
-        fn new() -> Self {
+        pub(in super::super) fn new() -> Self {
             Home(tempfile::tempdir().unwrap())
         }
 
         /// The configuration with this text.
-        fn config(&self, text: &str) -> Config {
+        pub(in super::super) fn config(&self, text: &str) -> Config {
             let file = self.0.path().join("player.toml");
             fs::write(&file, text).unwrap();
             let cli = Cli { config: Some(file), state_dir: Some(self.0.path().to_owned()), ..Cli::default() };
@@ -364,7 +389,7 @@ mod tests {
         }
 
         /// The state when the program starts with this configuration.
-        fn start(&self, text: &str) -> RoomStore {
+        pub(in super::super) fn start(&self, text: &str) -> RoomStore {
             RoomStore::open(&self.config(text))
         }
 
@@ -516,6 +541,55 @@ mod tests {
         // What is written there again wins, be it the loudest.
         store.reconfigure(&home.config("volume = 100"));
         assert_eq!(store.state().volume, Volume::FULL);
+    }
+
+    #[test]
+    fn a_volume_that_is_pinned_but_not_configured_is_as_it_was_left() {
+        let home = Home::new();
+        let pin = "pin = [\"volume\"]";
+        let thirty = Volume::nearest(30.0);
+        // Set at run time, and pinned later: by a reload, and while the player does not run.
+        let mut store = home.start("");
+        store.set(&RoomChange::volume(30.0)).unwrap();
+        home.save(&store);
+        assert_eq!(home.start(pin).state().volume, thirty);
+        store.reconfigure(&home.config(pin));
+        assert_eq!(store.state().volume, thirty);
+        assert!(store.set(&RoomChange::volume(50.0)).is_err());
+        // Configured and pinned, and then its line alone is taken out.
+        let pinned = format!("volume = 30\n{pin}");
+        let mut store = home.start(&pinned);
+        home.save(&store);
+        assert_eq!(home.start(pin).state().volume, thirty);
+        store.reconfigure(&home.config(pin));
+        assert_eq!(store.state().volume, thirty);
+        home.save(&store);
+        assert_eq!(home.start(pin).state().volume, thirty);
+        // What says how loud it is at a start does not count as somebody who sets it.
+        let store = home.start(&format!("startup-volume = 25\n{pin}"));
+        assert_eq!((store.state().volume, &store.state().pinned[..]), (Volume::nearest(25.0), &[RoomKey::Volume][..]));
+        fs::write(store.file(), "[volume").unwrap();
+        assert_eq!(home.start(pin).state().volume, Volume::nearest(CAUTIOUS));
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_set_aside_before_it_is_written_anew() {
+        let home = Home::new();
+        let mut store = home.start("");
+        store.set(&RoomChange { name: Some("Kitchen".into()), ..RoomChange::volume(20.0) }).unwrap();
+        home.save(&store);
+        let (file, aside) = (home.0.path().join("room.toml"), home.0.path().join("room.toml.broken"));
+        let typo = fs::read_to_string(&file).unwrap().replacen("value = ", "value ", 1);
+        let lacks = fs::read_to_string(&file).unwrap().replace("value = \"Kitchen\"", "valve = \"Kitchen\"");
+        for broken in [typo.as_bytes(), lacks.as_bytes(), &[0xff, 0xfe]] {
+            fs::write(&file, broken).unwrap();
+            let store = home.start("");
+            assert!(file.exists(), "a start without it would find a room whose volume nobody has set");
+            assert_eq!(fs::read(&aside).unwrap(), broken);
+            home.save(&store);
+            assert_eq!(home.start("").state(), store.state());
+            assert_eq!(fs::read(&aside).unwrap(), broken, "what is whole takes nothing's place");
+        }
     }
 
     #[test]
