@@ -10,6 +10,7 @@ use std::time::Duration;
 use audera_clock::Span;
 use audera_playout::{Config as PlayoutConfig, Puller, playout};
 use audera_wire::RoomState;
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, Interval, sleep_until};
@@ -17,7 +18,7 @@ use tokio::time::{Instant, Interval, sleep_until};
 use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
 use crate::memory;
-use crate::output::{DeviceFormat, Output, Playing};
+use crate::output::{DeviceFormat, Output, OutputError, Playing};
 
 /// A device is not released for so long after a chime was asked for: it lasts 1.2 s, and the device may take a while to begin.
 const CHIME: Duration = Duration::from_secs(2);
@@ -39,11 +40,44 @@ struct StreamShape {
 
 /// What a stream asks of the device.
 enum Order {
-    Play { rate: u32, channels: u16, latency: Span, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
+    Play {
+        rate: u32,
+        channels: u16,
+        latency: Span,
+        puller: Box<Puller>,
+        outcome: oneshot::Sender<Result<(), PlayError>>,
+    },
     Silence,
     Chime(Box<RoomState>),
-    Release { done: oneshot::Sender<()> },
+    Release {
+        done: oneshot::Sender<()>,
+    },
     IdleRelease(Duration),
+}
+
+/// Why the device does not play a stream.
+#[derive(Debug, Error)]
+pub enum PlayError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// It is open and takes no other stream.
+    #[error("the output does not pull")]
+    Stuck,
+    /// Its task is not there any more.
+    #[error("the output has ended")]
+    Ended,
+    /// What has opened it has broken down.
+    #[error("the output is lost: {0}")]
+    Lost(String),
+}
+
+impl PlayError {
+    /// Whether the device is there, and only the mixer of its card not where it should be.
+    #[must_use]
+    pub fn is_of_the_mixer(&self) -> bool {
+        matches!(self, PlayError::Output(OutputError::Mixer { .. }))
+    }
 }
 
 /// How the device fares, for the status.
@@ -93,13 +127,15 @@ impl Speaker {
         (Speaker { orders, state, rung }, device.run(inbox))
     }
 
-    /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays, or with the reason why
-    /// not.
-    pub async fn play(&self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
+    /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn play(&self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), PlayError> {
         let (outcome, answer) = oneshot::channel();
-        let ended = || "the output has ended".to_owned();
-        self.orders.send(Order::Play { rate, channels, latency, puller, outcome }).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        let order = Order::Play { rate, channels, latency, puller, outcome };
+        self.orders.send(order).map_err(|_| PlayError::Ended)?;
+        answer.await.map_err(|_| PlayError::Ended)?
     }
 
     /// Nothing plays any more; the device is released after the idle time.
@@ -203,7 +239,7 @@ impl Device {
         };
         let died = async {
             match &self.running {
-                Some(running) => running.playing.died().await.to_owned(),
+                Some(running) => running.playing.died().await,
                 None => std::future::pending().await,
             }
         };
@@ -258,7 +294,7 @@ impl Device {
         let StreamShape { rate, channels, latency } = IDLE;
         let config = PlayoutConfig { rate, channels, capacity: IDLE_CAPACITY, max_pull: IDLE_PULL };
         let (_, puller) = playout(config).map_err(|error| error.to_string())?;
-        self.play(rate, channels, latency, Box::new(puller)).await?;
+        self.play(rate, channels, latency, Box::new(puller)).await.map_err(|error| error.to_string())?;
         if let Some(running) = &mut self.running {
             // A device that does not pull yet does it in its turn.
             let _ = running.switch.turn_to(None);
@@ -266,19 +302,21 @@ impl Device {
         Ok(())
     }
 
-    async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
+    async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), PlayError> {
         let puller = match &mut self.running {
             Some(running) if running.rate == rate && running.channels == channels && running.latency <= latency => {
                 match running.switch.turn_to(Some(puller)) {
                     Ok(()) => return Ok(()),
                     Err(Some(puller)) => puller,
-                    Err(None) => return Err("the output does not pull".to_owned()),
+                    Err(None) => return Err(PlayError::Stuck),
                 }
             }
             _ => puller,
         };
         self.close().await;
-        let Some(mut output) = self.output.take() else { return Err("the output is lost".to_owned()) };
+        let Some(mut output) = self.output.take() else {
+            return Err(PlayError::Lost("the thread that had it has not come back".to_owned()));
+        };
         let level = self.level.clone();
         output.set_latency(latency);
         let opened = spawn_blocking(move || {
@@ -295,9 +333,9 @@ impl Device {
             });
             (output, opened)
         });
-        let (output, opened) = opened.await.map_err(|error: JoinError| error.to_string())?;
+        let (output, opened) = opened.await.map_err(|error: JoinError| PlayError::Lost(error.to_string()))?;
         self.output = Some(output);
-        let (switch, playing) = opened.map_err(|error| error.to_string())?;
+        let (switch, playing) = opened?;
         self.running = Some(Running { rate, channels, latency, switch, playing });
         self.observe();
         Ok(())

@@ -5,7 +5,7 @@
 //! hand on a slider; for what is left, the samples go down, which is waited for, before the element goes up. The samples go up last. What is muted fades in the samples before
 //! the switch cuts it off.
 
-use audera_wire::Volume;
+use audera_wire::{RoomChange, Volume};
 
 use super::scale::Scale;
 
@@ -47,18 +47,26 @@ pub(super) enum Step {
 
 /// What somebody has done to the element.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Turn {
+pub struct Turn {
+    /// Where it was put.
     pub volume: Option<Volume>,
+    /// Whether it was switched off.
     pub mute: Option<bool>,
 }
 
 impl Turn {
-    pub fn is_empty(self) -> bool {
+    /// The same as changes of the room, of which one may be allowed and another not.
+    pub fn changes(self) -> impl Iterator<Item = RoomChange> {
+        let volume = self.volume.map(|volume| RoomChange::volume(volume.percent()));
+        [volume, self.mute.map(RoomChange::mute)].into_iter().flatten()
+    }
+
+    pub(super) fn is_empty(self) -> bool {
         self == Self::default()
     }
 
     /// This and, where they differ, what came `later`.
-    pub fn and(self, later: Self) -> Self {
+    pub(super) fn and(self, later: Self) -> Self {
         Turn { volume: later.volume.or(self.volume), mute: later.mute.or(self.mute) }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Desk<C: Cards> {
     orders: Arc<Orders>,
     level: Arc<Level>,
     turned: watch::Sender<Turned>,
+    /// Why the element is not where it should be, while it is not.
+    fault: watch::Sender<Option<MixerError>>,
     card: Option<Card<C::Element>>,
     /// When a card is looked for next.
     attempt: Option<Instant>,
@@ -67,6 +69,16 @@ struct Unheard {
     arrived: Option<Instant>,
 }
 
+/// What is to be done when all work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Then {
+    /// Nothing, until the bell rings or somebody has a hand on the element, and so long at most if that is told.
+    Sleep(Option<Duration>),
+    /// That was the last: the orders are closed.
+    End,
+}
+
 /// A chime that is to be heard, or has been begun.
 struct Chime {
     volume: Volume,
@@ -74,12 +86,19 @@ struct Chime {
 }
 
 impl<C: Cards> Desk<C> {
-    pub(super) fn new(cards: C, orders: Arc<Orders>, level: Arc<Level>, turned: watch::Sender<Turned>) -> Self {
+    pub(super) fn new(
+        cards: C,
+        orders: Arc<Orders>,
+        level: Arc<Level>,
+        turned: watch::Sender<Turned>,
+        fault: watch::Sender<Option<MixerError>>,
+    ) -> Self {
         Desk {
             cards,
             orders,
             level,
             turned,
+            fault,
             card: None,
             attempt: None,
             trouble: None,
@@ -95,35 +114,55 @@ impl<C: Cards> Desk<C> {
 
     /// Works until the orders are closed; `bell` rings when there are new ones.
     pub(super) fn run(mut self, bell: &UnixStream) {
-        while let Some(pause) = self.work(Instant::now()) {
-            if !self.sleep(bell, pause) {
-                self.lose(None);
+        while let Then::Sleep(pause) = self.work(Instant::now()) {
+            if let Err(error) = self.sleep(bell, pause) {
+                self.gone(Instant::now(), error);
             }
         }
     }
 
-    /// Waits for the bell, for hands on the element, or until time is up. Whether the card is still there.
-    fn sleep(&self, mut bell: &UnixStream, pause: Option<Duration>) -> bool {
+    /// Waits for the bell, for hands on the element, or until time is up.
+    ///
+    /// # Errors
+    /// That the card is not there any more.
+    fn sleep(&self, mut bell: &UnixStream, pause: Option<Duration>) -> Result<(), MixerError> {
         let mut descriptors = vec![pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
-        descriptors.extend(self.card.iter().flat_map(|card| card.element.descriptors()));
+        if let Some(card) = &self.card {
+            descriptors.extend(card.element.descriptors()?);
+        }
         // Rounded up, so that time is up then.
         let limit = pause.map_or(-1, |pause| i32::try_from(pause.as_millis() + 1).unwrap_or(i32::MAX));
         if poll(&mut descriptors, limit).is_err() {
             // A signal; there is nothing else that could be wrong.
-            return true;
+            return Ok(());
         }
         while matches!(bell.read(&mut [0; 64]), Ok(1..)) {}
         let broken = Flags::ERR | Flags::HUP | Flags::NVAL;
-        !descriptors[1..].iter().any(|one| Flags::from_bits_truncate(one.revents).intersects(broken))
+        match descriptors[1..].iter().any(|one| Flags::from_bits_truncate(one.revents).intersects(broken)) {
+            true => Err(MixerError::Gone),
+            false => Ok(()),
+        }
     }
 
-    /// Does all that is to be done at this time. `None` when that was the last; else how long there is nothing to do unless the
-    /// bell rings or somebody has a hand on the element.
-    fn work(&mut self, now: Instant) -> Option<Option<Duration>> {
+    /// The card cannot be watched: it is looked for anew, at once if it had been there for a while.
+    fn gone(&mut self, now: Instant, why: MixerError) {
+        let Some(card) = &self.card else { return };
+        if now.saturating_duration_since(card.came) < RETRY {
+            // One that can be opened and not watched would be opened again and again.
+            self.attempt = Some(now + RETRY);
+            self.tell(&why);
+        } else {
+            tracing::debug!("{why}");
+        }
+        self.lose();
+    }
+
+    /// Does all that is to be done at this time.
+    fn work(&mut self, now: Instant) -> Then {
         let (target, most, mode, answered, ring) = {
             let mut open = self.orders.lock();
             if open.closed {
-                return None;
+                return Then::End;
             }
             self.waiting.append(&mut open.waiting);
             (open.target, open.most, open.mode, open.answered, open.ring.take())
@@ -138,12 +177,14 @@ impl<C: Cards> Desk<C> {
         let mut found = self.bring(now, target, most, answered);
         if let (Err(error), true) = (&found, self.card.is_some()) {
             let error = error.clone();
-            self.lose(Some(error));
+            self.tell(&error);
+            self.lose();
             // It may be there again already: somebody is about to play to it.
             found = self.bring(now, target, most, answered);
             if let (Err(error), true) = (&found, self.card.is_some()) {
                 let error = error.clone();
-                self.lose(Some(error));
+                self.tell(&error);
+                self.lose();
                 self.attempt = Some(now + RETRY);
             }
         }
@@ -153,6 +194,15 @@ impl<C: Cards> Desk<C> {
             // What could not be heard then is not to be heard some day.
             Err(_) => self.chime = None,
         }
+        // Before anybody is answered: a device that plays is not to be taken for one whose element is not where it should be.
+        let fault = found.as_ref().err();
+        self.fault.send_if_modified(|told| {
+            let differs = told.as_ref() != fault;
+            if differs {
+                *told = fault.cloned();
+            }
+            differs
+        });
         let awaits = found.is_ok() && self.awaits();
         if !awaits {
             for waiting in self.waiting.drain(..) {
@@ -166,7 +216,7 @@ impl<C: Cards> Desk<C> {
             None => LOOK,
         });
         let chime = self.chime.as_ref().and_then(|chime| until(chime.until));
-        Some([heard, chime, until(self.attempt)].into_iter().flatten().min())
+        Then::Sleep([heard, chime, until(self.attempt)].into_iter().flatten().min())
     }
 
     /// Brings the element, if there is one, to where it should be, as far as can be done now.
@@ -182,7 +232,7 @@ impl<C: Cards> Desk<C> {
         }
         let due = self.attempt.is_none_or(|attempt| now >= attempt);
         if !due && self.waiting.is_empty() {
-            return self.trouble.clone().map_or(Err(MixerError::Slow), Err);
+            return self.trouble.clone().map_or(Err(MixerError::Gone), Err);
         }
         let opened = self.cards.open().and_then(|mut element| {
             let (least, most) = element.range();
@@ -206,15 +256,11 @@ impl<C: Cards> Desk<C> {
     }
 
     /// The card is gone, or as good as gone: silence, until it has been found again.
-    fn lose(&mut self, why: Option<MixerError>) {
+    fn lose(&mut self) {
         self.card = None;
         self.chime = None;
         self.turn = Turn::default();
         self.put(0.0);
-        match why {
-            Some(error) => self.tell(&error),
-            None => tracing::debug!("the card's mixer has gone"),
-        }
     }
 
     /// One line for each trouble.
@@ -234,8 +280,7 @@ impl<C: Cards> Desk<C> {
         if by_hand && !turn.is_empty() {
             self.turn = self.turn.and(turn);
             self.turns += 1;
-            let Turn { volume, mute } = self.turn;
-            self.turned.send_replace(Turned { number: self.turns, volume, mute });
+            self.turned.send_replace(Turned { number: self.turns, turn: self.turn });
         }
         if answered == self.turns {
             self.turn = Turn::default();

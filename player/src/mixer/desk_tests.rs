@@ -91,8 +91,8 @@ impl Element for MadeElement {
         })
     }
 
-    fn descriptors(&self) -> Vec<pollfd> {
-        Vec::new()
+    fn descriptors(&self) -> Result<Vec<pollfd>, MixerError> {
+        self.with(|_| {}).map(|()| Vec::new())
     }
 }
 
@@ -103,7 +103,8 @@ struct World {
     room: RoomState,
     mixer: Mixer,
     turned: watch::Receiver<Turned>,
-    _bell: UnixStream,
+    fault: watch::Receiver<Option<MixerError>>,
+    bell: UnixStream,
     now: Instant,
 }
 
@@ -114,9 +115,10 @@ impl World {
         let level = Level::behind(orders.clone());
         let (turned, turns) = watch::channel(Turned::default());
         let card = Made::default();
-        let desk = Desk::new(card.clone(), orders.clone(), level, turned);
-        let mixer = Mixer { orders };
-        World { card, desk, room, mixer, turned: turns, _bell: bell, now: Instant::now() }
+        let (tell_fault, fault) = watch::channel(None);
+        let desk = Desk::new(card.clone(), orders.clone(), level, turned, tell_fault);
+        let mixer = Mixer { orders, fault: fault.clone() };
+        World { card, desk, room, mixer, turned: turns, fault, bell, now: Instant::now() }
     }
 
     /// A card is plugged in, or another one; as loud as it goes.
@@ -141,7 +143,10 @@ impl World {
     /// Lets so many milliseconds go by, and the desk do its work.
     fn pass(&mut self, milliseconds: u64) -> Option<Duration> {
         self.now += Duration::from_millis(milliseconds);
-        self.desk.work(self.now).unwrap()
+        match self.desk.work(self.now) {
+            Then::Sleep(pause) => pause,
+            Then::End => panic!("nobody has closed the orders"),
+        }
     }
 
     fn set(&mut self, change: &RoomChange) {
@@ -198,6 +203,50 @@ fn a_card_is_set_before_anything_is_heard_when_it_comes_and_when_it_comes_again(
 }
 
 #[test]
+fn whoever_plays_is_told_when_the_element_is_lost_and_when_it_is_back() {
+    let mut world = World::new(50.0);
+    world.pass(0);
+    assert!(matches!(&*world.fault.borrow_and_update(), Some(MixerError::NotOpen { .. })));
+    world.plug();
+    assert_eq!(world.ready(), Ok(()));
+    assert_eq!(*world.fault.borrow_and_update(), None);
+    // It goes while something plays, and nobody asks.
+    world.unplug();
+    world.pass(10);
+    assert!(world.fault.borrow_and_update().is_some());
+    let failed = futures_util::FutureExt::now_or_never(world.mixer.failed()).unwrap();
+    assert!(matches!(failed, MixerError::NotOpen { .. }), "{failed}");
+    world.plug();
+    world.pass(5_000);
+    assert_eq!(*world.fault.borrow_and_update(), None);
+    assert!(futures_util::FutureExt::now_or_never(world.mixer.failed()).is_none());
+    // Another one that takes its place at once is no loss.
+    world.plug();
+    world.pass(10);
+    assert!(!world.fault.has_changed().unwrap());
+}
+
+#[test]
+fn a_card_that_cannot_be_watched_is_not_looked_for_without_a_pause() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.pass(0);
+    // As long as it has been there, it may be another one by now, and is looked for at once.
+    world.pass(6_000);
+    world.unplug();
+    let error = world.desk.sleep(&world.bell, Some(Duration::ZERO)).unwrap_err();
+    world.plug();
+    world.desk.gone(world.now, error);
+    assert_eq!((world.pass(0), world.raw()), (None, 171));
+    world.desk.gone(world.now, MixerError::Gone);
+    assert_eq!(world.pass(0), Some(RETRY));
+    assert_eq!((world.software(), world.fault.borrow().clone()), (0.0, Some(MixerError::Gone)));
+    assert_eq!(world.pass(5_000), None);
+    assert_eq!(*world.fault.borrow(), None);
+    assert!(world.software() > 0.9);
+}
+
+#[test]
 fn hands_move_the_room_and_the_room_is_never_fought() {
     let mut world = World::new(50.0);
     world.plug();
@@ -213,20 +262,20 @@ fn hands_move_the_room_and_the_room_is_never_fought() {
     world.card.0.lock().unwrap().raw = 187;
     world.pass(1);
     let first = *world.turned.borrow_and_update();
-    assert_eq!((first.number, first.volume, first.mute), (1, Some(Volume::nearest(68.12)), None));
+    assert_eq!((first.number, first.turn.volume, first.turn.mute), (1, Some(Volume::nearest(68.12)), None));
     // A hand goes on, and what the room says to what was before is late.
     world.card.0.lock().unwrap().raw = 190;
     world.pass(1);
-    first.changes().for_each(|change| world.set(&change));
+    first.turn.changes().for_each(|change| world.set(&change));
     world.mixer.answer(first.number, &world.room);
     world.pass(1);
     assert_eq!(world.raw(), 190);
     world.card.0.lock().unwrap().on = false;
     world.pass(1);
     let last = *world.turned.borrow_and_update();
-    assert_eq!((last.number, last.mute), (3, Some(true)));
-    assert_eq!(last.volume, Some(Volume::nearest(72.16)));
-    last.changes().for_each(|change| world.set(&change));
+    assert_eq!((last.number, last.turn.mute), (3, Some(true)));
+    assert_eq!(last.turn.volume, Some(Volume::nearest(72.16)));
+    last.turn.changes().for_each(|change| world.set(&change));
     world.mixer.answer(last.number, &world.room);
     world.pass(1);
     assert_eq!((world.raw(), world.log(), world.software()), (190, vec![], 0.0));

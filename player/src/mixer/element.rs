@@ -20,7 +20,7 @@ pub(super) trait Element {
     /// Lets sound through, or does not.
     fn set_switch(&mut self, on: bool) -> Result<(), MixerError>;
     /// What becomes readable when somebody has changed it.
-    fn descriptors(&self) -> Vec<pollfd>;
+    fn descriptors(&self) -> Result<Vec<pollfd>, MixerError>;
 }
 
 /// Where elements come from.
@@ -128,7 +128,7 @@ impl Element for AlsaElement {
         self.selem()?.set_playback_switch_all(i32::from(on)).map_err(|error| self.failed(&error))
     }
 
-    fn descriptors(&self) -> Vec<pollfd> {
-        self.mixer.get().unwrap_or_default()
+    fn descriptors(&self) -> Result<Vec<pollfd>, MixerError> {
+        self.mixer.get().map_err(|error| self.failed(&error))
     }
 }

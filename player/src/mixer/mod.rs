@@ -20,12 +20,13 @@ use std::thread;
 use std::time::Duration;
 
 use audera_clock::Span;
-use audera_wire::{ChannelMode, RoomChange, RoomState, Volume};
+use audera_wire::{ChannelMode, RoomState, Volume};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::level::Level;
 use course::Target;
+pub use course::Turn;
 use desk::Desk;
 use element::AlsaCards;
 
@@ -82,6 +83,9 @@ pub enum MixerError {
         /// What the system said.
         detail: String,
     },
+    /// It has gone.
+    #[error("the card's mixer has gone")]
+    Gone,
     /// The thread that speaks with it does not answer.
     #[error("the card's mixer has not answered for {} s", ANSWER_LIMIT.as_secs())]
     Slow,
@@ -95,18 +99,8 @@ pub enum MixerError {
 pub struct Turned {
     /// Counts the times; to be handed back with the answer.
     pub number: u64,
-    /// Where it was put.
-    pub volume: Option<Volume>,
-    /// Whether it was switched off.
-    pub mute: Option<bool>,
-}
-
-impl Turned {
-    /// The same as changes of the room, of which one may be allowed and another not.
-    pub fn changes(&self) -> impl Iterator<Item = RoomChange> {
-        let volume = self.volume.map(|volume| RoomChange::volume(volume.percent()));
-        [volume, self.mute.map(RoomChange::mute)].into_iter().flatten()
-    }
+    /// All of it.
+    pub turn: Turn,
 }
 
 /// What the desk is told, by whichever thread.
@@ -207,6 +201,7 @@ pub struct Started {
 #[derive(Debug)]
 pub struct Mixer {
     orders: Arc<Orders>,
+    fault: watch::Receiver<Option<MixerError>>,
 }
 
 impl Mixer {
@@ -219,10 +214,11 @@ impl Mixer {
         let (orders, bell) = Orders::new(state).map_err(failed)?;
         let level = Level::behind(orders.clone());
         let (turned, turns) = watch::channel(Turned::default());
-        let desk = Desk::new(AlsaCards(name), orders.clone(), level.clone(), turned);
+        let (tell_fault, fault) = watch::channel(None);
+        let desk = Desk::new(AlsaCards(name), orders.clone(), level.clone(), turned, tell_fault);
         // Not joined: a driver that hangs is not to keep the player from ending.
         thread::Builder::new().name("audera-mixer".to_owned()).spawn(move || desk.run(&bell)).map_err(failed)?;
-        Ok(Started { mixer: Arc::new(Mixer { orders }), level, turns })
+        Ok(Started { mixer: Arc::new(Mixer { orders, fault }), level, turns })
     }
 
     /// Waits until the element is where it should be, before a device with a buffer of this `latency` makes its first sound.
@@ -233,6 +229,17 @@ impl Mixer {
         let (answer, answered) = mpsc::sync_channel(1);
         self.orders.order(|open| open.waiting.push(Waiting { latency, answer }));
         answered.recv_timeout(ANSWER_LIMIT).unwrap_or(Err(MixerError::Slow))
+    }
+
+    /// Waits until the element is not where it should be and cannot be brought there; nothing is heard from then on. Cancel-safe.
+    pub async fn failed(&self) -> MixerError {
+        let mut fault = self.fault.clone();
+        let found = fault.wait_for(Option::is_some).await.ok().and_then(|fault| fault.clone());
+        match found {
+            Some(error) => error,
+            // The thread has ended, and the player is about to.
+            None => std::future::pending().await,
+        }
     }
 
     /// The room has taken over what of a turn it may, and is like this.
