@@ -15,13 +15,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, Interval, sleep_until};
 
+use crate::chime;
 use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
 use crate::memory;
 use crate::output::{DeviceFormat, Output, OutputError, Playing};
 
-/// A device is not released for so long after a chime was asked for: it lasts 1.2 s, and the device may take a while to begin.
-const CHIME: Duration = Duration::from_secs(2);
+/// A device may take so long to begin, besides its latency, after it was opened for a chime.
+const CHIME_BEGINS: Duration = Duration::from_millis(800);
 /// Between two looks at how the device fares: often enough for a status each second.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -285,8 +286,18 @@ impl Device {
             }
             self.idle_since = Some(Instant::now());
         }
-        self.chimes_until = Instant::now() + CHIME;
+        self.chimes_until = Instant::now() + CHIME_BEGINS + chime::LENGTH + self.way_of_a_chime();
         self.level.ring(state);
+    }
+
+    /// From asking for a chime to its beginning at the ear: what the device holds, and as much before where the card's mixer first waits
+    /// until all of that is heard.
+    fn way_of_a_chime(&self) -> Duration {
+        let latency = self.running.as_ref().map_or(Span::ZERO, |running| {
+            // Before the first pull nothing has been measured.
+            running.playing.latency().max(running.playing.format().latency)
+        });
+        2 * latency.to_duration()
     }
 
     /// Opens the device for nothing but the chime.
@@ -369,5 +380,65 @@ impl Device {
             (state.open, state.xruns, state.latency) = (open, xruns, latency);
             *state != before
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::null::NullOutput;
+    use crate::output::{Health, OpenDevice, Pull};
+
+    /// A device that takes so long from a frame to the ear, and never asks for one.
+    struct Far(Span);
+
+    impl Output for Far {
+        fn name(&self) -> String {
+            "far".to_owned()
+        }
+
+        fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError> {
+            Ok(Box::new(OpenFar(DeviceFormat { rate, channels, max_pull: 480, latency: self.0 })))
+        }
+    }
+
+    struct OpenFar(DeviceFormat);
+
+    impl OpenDevice for OpenFar {
+        fn format(&self) -> DeviceFormat {
+            self.0
+        }
+
+        fn start(self: Box<Self>, source: Box<dyn Pull>) -> Result<Playing, OutputError> {
+            Ok(Playing::new(self.0, Arc::new(Health::default()), source))
+        }
+    }
+
+    /// How long a device stays open that is opened for a chime, and not kept for anything else.
+    async fn open_for_a_chime(output: Box<dyn Output>) -> Duration {
+        let room = RoomState::new("Kitchen");
+        let (speaker, device) = Speaker::new(output, Level::new(&room), Duration::ZERO);
+        let listen = async {
+            let mut state = speaker.state();
+            speaker.chime(&room);
+            state.wait_for(|state| state.open).await.unwrap();
+            let begun = Instant::now();
+            state.wait_for(|state| !state.open).await.unwrap();
+            begun.elapsed()
+        };
+        tokio::select! {
+            () = device => panic!("the device has ended"),
+            time = listen => time,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_is_not_kept_stays_open_until_its_chime_was_heard() {
+        let near = open_for_a_chime(Box::new(NullOutput)).await;
+        assert!((chime::LENGTH..chime::LENGTH + Duration::from_secs(1)).contains(&near), "{near:?}");
+        // Heard from a second after it is written, and with a card's mixer written a second after it is asked for.
+        let far = open_for_a_chime(Box::new(Far(Span::from_secs(1)))).await;
+        let way = Duration::from_secs(2) + chime::LENGTH;
+        assert!((way..way + Duration::from_secs(1)).contains(&far), "{far:?}");
     }
 }
