@@ -18,6 +18,7 @@ use super::course::{Course, Step, Target, Turn};
 use super::element::{Cards, Element};
 use super::scale::Scale;
 use super::{MixerError, Orders, Turned, Waiting};
+use crate::chime;
 use crate::level::Level;
 
 /// Between two looks for a card that is not there.
@@ -28,8 +29,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 /// What a sample takes at most from a device's buffer to the ear, in the card.
 const BEYOND_BUFFER: Duration = Duration::from_millis(20);
-/// How long a chime has room above the music: it lasts 1.2 s.
-const CHIME: Duration = Duration::from_millis(1_500);
+/// How much longer than it lasts a chime has room above the music, besides what the device holds.
+const CHIME_SPARE: Duration = Duration::from_millis(300);
 
 /// See the module.
 pub(super) struct Desk<C: Cards> {
@@ -51,6 +52,8 @@ pub(super) struct Desk<C: Cards> {
     /// What a device's buffer holds.
     latency: Duration,
     unheard: Option<Unheard>,
+    /// What samples in the buffer may have been multiplied by when a card was lost.
+    lost_at: f64,
     chime: Option<Chime>,
     waiting: Vec<Waiting>,
 }
@@ -107,6 +110,7 @@ impl<C: Cards> Desk<C> {
             mode: ChannelMode::Stereo,
             latency: Duration::ZERO,
             unheard: None,
+            lost_at: 0.0,
             chime: None,
             waiting: Vec::new(),
         }
@@ -234,13 +238,14 @@ impl<C: Cards> Desk<C> {
         if !due && self.waiting.is_empty() {
             return self.trouble.clone().map_or(Err(MixerError::Gone), Err);
         }
+        let buffered = if self.settled(now) { 0.0 } else { self.lost_at };
         let opened = self.cards.open().and_then(|mut element| {
             let (least, most) = element.range();
             let scale = Scale::new(least, most, |raw| element.millibels(raw));
             let position = element.position()?;
             let decibels = scale.has_decibels();
             tracing::debug!(least, most, decibels, switch = position.on.is_some(), "the card's mixer is there");
-            Ok(Card { element, course: Course::new(scale, position, target), came: now })
+            Ok(Card { element, course: Course::new(scale, position, target, buffered), came: now })
         });
         match opened {
             Ok(card) => {
@@ -257,7 +262,9 @@ impl<C: Cards> Desk<C> {
 
     /// The card is gone, or as good as gone: silence, until it has been found again.
     fn lose(&mut self) {
-        self.card = None;
+        if let Some(card) = self.card.take() {
+            self.lost_at = card.course.buffered();
+        }
         self.chime = None;
         self.turn = Turn::default();
         self.put(0.0);
@@ -307,7 +314,7 @@ impl<C: Cards> Desk<C> {
                 Step::Await => return Ok(()),
                 Step::Rest => {
                     if let Some(chime) = self.chime.as_mut().filter(|chime| chime.until.is_none()) {
-                        chime.until = Some(now + CHIME + self.latency);
+                        chime.until = Some(now + chime::LENGTH + CHIME_SPARE + self.latency);
                         self.level.ring_at(course.gain_of(chime.volume) as f32);
                     }
                     return Ok(());
@@ -317,6 +324,9 @@ impl<C: Cards> Desk<C> {
                 Step::Software(_) => {}
             }
             course.taken(step);
+            if matches!(step, Step::Volume(_) | Step::Switch(_)) {
+                course.read_back(step, element.position()?);
+            }
             if let Step::Software(gain) = step {
                 self.put(gain);
             }

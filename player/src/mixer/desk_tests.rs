@@ -6,9 +6,10 @@ use audera_clock::Span;
 use audera_wire::{RoomChange, RoomState};
 
 use super::super::course::Position;
-use super::super::{Mixer, MixerName};
+use super::super::{ElementName, Mixer, MixerName};
 use super::*;
-use crate::level::Leveller;
+use crate::chime::Chime;
+use crate::level::{LEAST_CHIME, Leveller};
 
 const RATE: u32 = 48_000;
 /// 0 dB; steps are half a dB.
@@ -20,6 +21,10 @@ struct Hardware {
     there: bool,
     raw: i64,
     on: bool,
+    /// It takes multiples of this only, and the next above what it is set to; 0: all values.
+    grain: i64,
+    /// Its driver lets nobody switch it off.
+    stays_on: bool,
     /// All that was set.
     log: Vec<String>,
     /// Handles to cards that were unplugged are of no use with others.
@@ -35,7 +40,7 @@ struct MadeElement {
 }
 
 fn name() -> MixerName {
-    MixerName { device: "hw:0".into(), element: "Digital".into(), index: 0 }
+    MixerName { device: "hw:0".into(), element: ElementName { name: "Digital".into(), index: 0 } }
 }
 
 impl Cards for Made {
@@ -79,14 +84,15 @@ impl Element for MadeElement {
 
     fn set_volume(&mut self, raw: i64) -> Result<(), MixerError> {
         self.with(|card| {
-            card.raw = raw;
+            let grain = card.grain.max(1);
+            card.raw = ((raw + grain - 1) / grain * grain).min(FULL);
             card.log.push(format!("{raw}"));
         })
     }
 
     fn set_switch(&mut self, on: bool) -> Result<(), MixerError> {
         self.with(|card| {
-            card.on = on;
+            card.on = on || card.stays_on;
             card.log.push(if on { "on".into() } else { "off".into() });
         })
     }
@@ -348,12 +354,15 @@ fn a_chime_is_heard_as_loud_as_it_should_be_in_a_room_that_is_mute() {
     let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
     world.pass(100);
     world.desk.level.ring(&world.room);
-    assert_eq!(world.pass(1), Some(CHIME + Duration::from_millis(32)));
+    assert_eq!(world.pass(1), Some(chime::LENGTH + CHIME_SPARE + Duration::from_millis(32)));
     assert_eq!(world.log(), ["160", "on"]);
     let mut samples = vec![1.0; RATE as usize];
     leveller.apply(&mut samples);
-    let heard = samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
-    assert!(heard > 0.1, "{heard}");
+    let peak = |samples: &[f32]| samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    let mut alone = vec![0.0; RATE as usize];
+    assert!(Chime::new(RATE, Volume::nearest(LEAST_CHIME).gain()).add_to(&mut alone, 1));
+    let heard = peak(&samples) * 10f32.powf(0.5 * (160 - FULL) as f32 / 20.0);
+    assert!((heard / peak(&alone) - 1.0).abs() < 2e-3, "{heard} instead of {}", peak(&alone));
     // Moved meanwhile, it is moved back: the room is somewhere else.
     world.card.0.lock().unwrap().raw = 150;
     world.pass(10);
@@ -361,4 +370,92 @@ fn a_chime_is_heard_as_loud_as_it_should_be_in_a_room_that_is_mute() {
     world.pass(2_000);
     assert_eq!(world.log(), ["87", "off"]);
     assert!(!world.turned.has_changed().unwrap());
+}
+
+#[test]
+fn what_a_card_makes_of_a_value_is_nobodys_wish() {
+    let mut world = World::new(50.0);
+    (world.card.0.lock().unwrap().grain, world.card.0.lock().unwrap().stays_on) = (8, true);
+    world.plug();
+    world.ready().unwrap();
+    world.pass(3_000);
+    // Louder than it was set to: samples make up for it.
+    assert_eq!((world.raw(), world.log()), (176, vec!["171".to_owned()]));
+    let together = |world: &World| 20.0 * f64::from(world.software()).log10() + 0.5 * (world.raw() - FULL) as f64;
+    assert!((together(&world) - Volume::nearest(50.0).decibels()).abs() < 0.02, "{}", together(&world));
+    for (percent, raw, set) in [(25.0, 136, "135"), (80.0, 200, "196"), (30.0, 152, "145"), (100.0, FULL, "207")] {
+        world.set(&RoomChange::volume(percent));
+        world.pass(1_000);
+        assert_eq!((world.raw(), world.log()), (raw, vec![set.to_owned()]), "{percent} %");
+        assert!((together(&world) - Volume::nearest(percent).decibels()).abs() < 0.02, "{percent} %");
+    }
+    world.set(&RoomChange::mute(true));
+    world.pass(1_000);
+    assert_eq!((world.software(), world.log()), (0.0, vec!["off".to_owned()]));
+    world.pass(1_000);
+    assert_eq!(world.log(), [""; 0], "it has been told");
+    world.set(&RoomChange::mute(false));
+    world.pass(1_000);
+    assert!(!world.turned.has_changed().unwrap());
+    // Hands are hands all the same.
+    world.card.0.lock().unwrap().raw = 184;
+    world.pass(1);
+    assert!(world.turned.borrow_and_update().turn.volume.is_some());
+    assert_eq!(world.raw(), 184);
+}
+
+#[test]
+fn what_is_in_the_buffer_counts_when_a_card_is_lost_and_found() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    world.pass(100);
+    world.log();
+    world.unplug();
+    world.pass(1);
+    // The element of the one that comes is low; samples of -0.06 dB are to be heard yet, of a room that is to be at -17.9 dB.
+    world.plug();
+    world.card.0.lock().unwrap().raw = 100;
+    world.set(&RoomChange::volume(50.31));
+    world.pass(5_000);
+    assert_eq!(world.log(), ["171"]);
+    leveller.apply(&mut [1.0; 2_000]);
+    world.pass(5);
+    world.pass(60);
+    assert_eq!(world.log(), ["172"]);
+}
+
+#[test]
+fn mute_does_not_wait_for_a_driver() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    let mut last = |count: usize| {
+        let mut samples = vec![1.0; count];
+        leveller.apply(&mut samples);
+        samples[count - 1]
+    };
+    let before = last(4_800);
+    assert!(before > 0.9);
+    // The desk does nothing all the while.
+    world.set(&RoomChange::mute(true));
+    assert_eq!(last(4_800), 0.0);
+    world.set(&RoomChange::mute(false));
+    assert_eq!(last(4_800), before);
+    world.set(&RoomChange::mute(true));
+    last(4_800);
+    world.pass(1);
+    assert_eq!(world.software(), 0.0);
+    // The element has its switch off when all is silent, and is on before anything is heard.
+    world.pass(1_000);
+    last(4_800);
+    world.pass(5);
+    world.pass(1_000);
+    assert_eq!(world.log(), ["171", "off"]);
+    world.set(&RoomChange::mute(false));
+    world.pass(1);
+    assert_eq!(world.log(), ["on"]);
+    assert_eq!(last(4_800), before);
 }

@@ -5,7 +5,7 @@ use alsa::mixer::{Mixer, Selem, SelemChannelId, SelemId};
 use alsa::poll::{Descriptors, pollfd};
 
 use super::course::Position;
-use super::{MixerError, MixerName};
+use super::{ElementName, MixerError, MixerName};
 
 /// An element that is there.
 pub(super) trait Element {
@@ -60,7 +60,9 @@ pub(super) struct AlsaElement {
 
 impl AlsaElement {
     fn selem(&self) -> Result<Selem<'_>, MixerError> {
-        self.mixer.find_selem(&SelemId::new(&self.name.element, self.name.index)).ok_or_else(|| self.not_there())
+        self.mixer
+            .find_selem(&SelemId::new(&self.name.element.name, self.name.element.index))
+            .ok_or_else(|| self.not_there())
     }
 
     /// That there is no such element, and which ones there are.
@@ -69,8 +71,8 @@ impl AlsaElement {
         let there: Vec<String> = fit
             .map(|selem| {
                 let id = selem.get_id();
-                let name = id.get_name().unwrap_or_default();
-                if id.get_index() == 0 { format!("\"{name}\"") } else { format!("\"{name},{}\"", id.get_index()) }
+                let name = id.get_name().unwrap_or_default().to_owned();
+                format!("\"{}\"", ElementName { name, index: id.get_index() })
             })
             .collect();
         MixerError::NoElement {

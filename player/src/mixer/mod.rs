@@ -38,18 +38,26 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub struct MixerName {
     /// The mixer, as `amixer -D` takes it.
     pub device: String,
-    /// The element, by the name that `amixer scontrols` lists.
-    pub element: String,
+    /// The element.
+    pub element: ElementName,
+}
+
+/// An element of a mixer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElementName {
+    /// The name that `amixer scontrols` lists.
+    pub name: String,
     /// Tells elements of one name apart.
     pub index: u32,
 }
 
-/// The element.
-impl fmt::Display for MixerName {
+/// As the configuration takes it.
+impl fmt::Display for ElementName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.index {
-            0 => f.write_str(&self.element),
-            index => write!(f, "{},{index}", self.element),
+            // What is behind the last comma of a name would be taken for its number.
+            0 if !self.name.contains(',') => f.write_str(&self.name),
+            index => write!(f, "{},{index}", self.name),
         }
     }
 }
@@ -68,7 +76,7 @@ pub enum MixerError {
         detail: String,
     },
     /// It has no such element.
-    #[error("the mixer {} has no element \"{name}\" with a playback volume; those that have one: {there}", name.device)]
+    #[error("the mixer {} has no element \"{}\" with a playback volume; those that have one: {there}", name.device, name.element)]
     NoElement {
         /// The element.
         name: MixerName,
@@ -76,7 +84,7 @@ pub enum MixerError {
         there: String,
     },
     /// The element fails.
-    #[error("the element \"{name}\" of the mixer {} fails: {detail}", name.device)]
+    #[error("the element \"{}\" of the mixer {} fails: {detail}", name.element, name.device)]
     Failed {
         /// The element.
         name: MixerName,
