@@ -176,8 +176,10 @@ impl Course {
         }
     }
 
-    /// Where the element is right after a step of ours: what differs from that step is the card's doing and nobody's wish.
-    pub fn read_back(&mut self, step: Step, position: Position) {
+    /// Where the element is right after a step of ours: what differs from that step is the card's doing and nobody's wish. Whether something else
+    /// has changed meanwhile, which is to be [`found`](Self::found).
+    #[must_use]
+    pub fn read_back(&mut self, step: Step, position: Position) -> bool {
         match step {
             Step::Volume(raw) => {
                 (self.position.raw, self.position.even) = (position.raw, position.even);
@@ -189,6 +191,7 @@ impl Course {
             }
             Step::Software(_) | Step::Await | Step::Rest => {}
         }
+        self.position != position
     }
 
     /// The most that samples in the buffer may have been multiplied by.

@@ -82,6 +82,14 @@ enum Then {
     End,
 }
 
+/// Whether a hand was on the element while steps were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Look {
+    Again,
+    Done,
+}
+
 /// A chime that is to be heard, or has been begun.
 struct Chime {
     volume: Volume,
@@ -280,7 +288,13 @@ impl<C: Cards> Desk<C> {
 
     /// Reads where the element is, tells of hands on it, and goes as far as it can be gone now.
     fn serve(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
-        let Some(Card { element, course, came }) = &mut self.card else { return Ok(()) };
+        // What was read here wakes nobody any more, so nothing of it is left for later.
+        while self.look(now, target, most, answered)? == Look::Again {}
+        Ok(())
+    }
+
+    fn look(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<Look, MixerError> {
+        let Some(Card { element, course, came }) = &mut self.card else { return Ok(Look::Done) };
         let turn = course.found(element.position()?);
         // What the card was put to for a chime, or by the system when it came, is no wish of anybody.
         let by_hand = now.saturating_duration_since(*came) >= SETTLING && !course.is_lifted();
@@ -304,28 +318,28 @@ impl<C: Cards> Desk<C> {
     }
 
     /// Takes one step after the other.
-    fn follow(&mut self, now: Instant) -> Result<(), MixerError> {
+    fn follow(&mut self, now: Instant) -> Result<Look, MixerError> {
         loop {
             let settled = self.settled(now);
-            let Some(Card { element, course, .. }) = &mut self.card else { return Ok(()) };
+            let Some(Card { element, course, .. }) = &mut self.card else { return Ok(Look::Done) };
             course.lift(self.chime.as_ref().map(|chime| chime.volume));
             let step = course.next(settled);
             match step {
-                Step::Await => return Ok(()),
+                Step::Await => return Ok(Look::Done),
                 Step::Rest => {
                     if let Some(chime) = self.chime.as_mut().filter(|chime| chime.until.is_none()) {
                         chime.until = Some(now + chime::LENGTH + CHIME_SPARE + self.latency);
                         self.level.ring_at(course.gain_of(chime.volume) as f32);
                     }
-                    return Ok(());
+                    return Ok(Look::Done);
                 }
                 Step::Volume(raw) => element.set_volume(raw)?,
                 Step::Switch(on) => element.set_switch(on)?,
                 Step::Software(_) => {}
             }
             course.taken(step);
-            if matches!(step, Step::Volume(_) | Step::Switch(_)) {
-                course.read_back(step, element.position()?);
+            if matches!(step, Step::Volume(_) | Step::Switch(_)) && course.read_back(step, element.position()?) {
+                return Ok(Look::Again);
             }
             if let Step::Software(gain) = step {
                 self.put(gain);

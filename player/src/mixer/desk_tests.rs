@@ -25,6 +25,8 @@ struct Hardware {
     grain: i64,
     /// Its driver lets nobody switch it off.
     stays_on: bool,
+    /// Somebody switches it off just when its volume is set next.
+    hand: bool,
     /// All that was set.
     log: Vec<String>,
     /// Handles to cards that were unplugged are of no use with others.
@@ -86,6 +88,7 @@ impl Element for MadeElement {
         self.with(|card| {
             let grain = card.grain.max(1);
             card.raw = ((raw + grain - 1) / grain * grain).min(FULL);
+            card.on &= !std::mem::take(&mut card.hand);
             card.log.push(format!("{raw}"));
         })
     }
@@ -402,6 +405,20 @@ fn what_a_card_makes_of_a_value_is_nobodys_wish() {
     world.pass(1);
     assert!(world.turned.borrow_and_update().turn.volume.is_some());
     assert_eq!(world.raw(), 184);
+}
+
+#[test]
+fn a_hand_on_the_switch_while_the_volume_is_set_is_not_missed() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    world.pass(3_000);
+    world.card.0.lock().unwrap().hand = true;
+    world.set(&RoomChange::volume(25.0));
+    world.pass(1);
+    let turned = *world.turned.borrow_and_update();
+    assert_eq!((turned.turn.volume, turned.turn.mute), (None, Some(true)));
+    assert_eq!((world.raw(), world.card.0.lock().unwrap().on), (135, false));
 }
 
 #[test]
