@@ -19,8 +19,9 @@ use crate::discovery::Announcement;
 use crate::hub::{HubError, Order, Watcher};
 use crate::player::{Player, Route};
 use crate::playing::pump_blocks;
+use crate::pump::Pump;
 use crate::stream::{Membership, Run, Stream};
-use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, StreamKey};
+use crate::types::{HubConfig, HubEvent, Member, MemberState, PlayerKey, Reach, StreamConfig, StreamKey};
 use crate::watch::watched;
 use crate::whereabouts::Followed;
 use crate::{connect, discovery, inbound, signals, ways};
@@ -233,15 +234,7 @@ impl Core {
         match order {
             Order::Open(key, parts) => {
                 let (pump, config) = *parts;
-                let stream = Rc::new(Stream::new(key, config, pump));
-                let pump = self.watched("a stream", pump_blocks(self.clone(), stream.clone()));
-                let core = self.clone();
-                let served = async move {
-                    pump.await;
-                    core.lose(key);
-                };
-                let task = spawn_local(served).abort_handle();
-                self.streams.borrow_mut().insert(key, (stream, task));
+                self.open(key, config, pump);
             }
             Order::Begin(key) => self.with_stream(key, |stream| {
                 stream.wanted.set(true);
@@ -303,6 +296,20 @@ impl Core {
             }
             Order::Discover | Order::Follow(_) | Order::LookAgain | Order::Run(_) | Order::Shutdown => {}
         }
+    }
+
+    /// Begins to serve a stream.
+    pub(crate) fn open(self: &Rc<Self>, key: StreamKey, config: StreamConfig, pump: Pump) -> Rc<Stream> {
+        let stream = Rc::new(Stream::new(key, config, pump));
+        let pump = self.watched("a stream", pump_blocks(self.clone(), stream.clone()));
+        let core = self.clone();
+        let served = async move {
+            pump.await;
+            core.lose(key);
+        };
+        let task = spawn_local(served).abort_handle();
+        self.streams.borrow_mut().insert(key, (stream.clone(), task));
+        stream
     }
 
     /// Closes a stream that is not served any more, so that its owner can see that.

@@ -10,6 +10,7 @@ use audera_wire::{
 };
 
 use super::*;
+use crate::by_hand::{self, by_hand};
 use crate::paced::LEAD;
 use crate::paced::{Paced, paced};
 use crate::pump::{Inflow, Pump};
@@ -64,15 +65,7 @@ impl House {
     }
 
     fn with(state_dir: &Path, tap: Option<Tap>, inflow: Inflow) -> House {
-        let config = HubConfig {
-            name: "sender".to_owned(),
-            software: "test".to_owned(),
-            state_dir: state_dir.to_owned(),
-            discover: false,
-            players: Vec::new(),
-            listen: None,
-        };
-        let core = Core::new(Prepared::new(config).unwrap(), Box::new(|_| {}));
+        let core = by_hand::core(state_dir);
         let config = StreamConfig {
             title: String::new(),
             rate: RATE,
@@ -174,13 +167,6 @@ impl House {
             }
         }
     }
-}
-
-/// Runs something on a thread that can have a network thread's tasks. They never get to run: nothing is awaited.
-fn by_hand(test: impl FnOnce(&Path)) {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async { test(folder.path()) });
 }
 
 #[test]

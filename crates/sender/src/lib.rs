@@ -15,6 +15,8 @@
 //! format in use and queued for each player by reference; what is too late for its player is dropped from that player's queue
 //! and from no other. What happens is told as [`HubEvent`]s.
 
+#[cfg(test)]
+mod by_hand;
 mod change;
 mod connect;
 mod core;

@@ -150,42 +150,14 @@ pub(crate) fn target(address: &str) -> Result<Target, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::path::Path;
-
-    use audera_link::PeerId;
     use audera_wire::PlayerHello;
-    use tokio::task::LocalSet;
 
     use super::*;
-    use crate::core::Prepared;
-    use crate::types::{HubConfig, Reach};
+    use crate::by_hand::{announce, id, place};
+    use crate::types::Reach;
 
-    /// A network thread by hand: nobody is dialled, since nothing is awaited.
     fn by_hand(test: impl FnOnce(Rc<Core>)) {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        LocalSet::new().block_on(&runtime, async { test(core(dir.path())) });
-    }
-
-    fn core(state_dir: &Path) -> Rc<Core> {
-        let config = HubConfig {
-            name: "sender".to_owned(),
-            software: "test".to_owned(),
-            state_dir: state_dir.to_owned(),
-            discover: false,
-            players: Vec::new(),
-            listen: None,
-        };
-        Core::new(Prepared::new(config).unwrap(), Box::new(|_| {}))
-    }
-
-    fn id(number: u8) -> PeerId {
-        format!("{number:02x}").repeat(32).parse().unwrap()
-    }
-
-    fn place(text: &str) -> SocketAddr {
-        text.parse().unwrap()
+        crate::by_hand::by_hand(|state_dir| test(crate::by_hand::core(state_dir)));
     }
 
     /// A player says who it is.
@@ -199,11 +171,6 @@ mod tests {
 
     fn by_address(core: &Rc<Core>, address: &str) -> Rc<Player> {
         core.player(&PlayerKey::Address(address.to_owned())).unwrap()
-    }
-
-    fn announce(core: &Rc<Core>, name: &str, at: &str, number: u8) {
-        let (addresses, groups) = (vec![place(at)], Vec::new());
-        discovery::found(core, Announcement { name: name.to_owned(), addresses, id: Some(id(number)), groups });
     }
 
     /// Who is kept track of, and on which fixed addresses.
