@@ -435,6 +435,8 @@ impl Core {
         }
         self.tell_renamed(was, now);
         self.tell(HubEvent::Player(player.info.borrow().clone()));
+        // What names rooms is for those that are called so now.
+        streams.iter().for_each(|stream| self.rematch(stream));
         // The state is told anew, under the new name.
         player.told.take();
         if player.state.borrow().is_some() {

@@ -383,6 +383,48 @@ fn only_the_player_itself_gives_itself_another_name() {
     });
 }
 
+/// Where rooms are named, as a source does it, names mean names.
+#[test]
+fn a_stream_for_names_is_for_the_rooms_that_are_called_so_now() {
+    for (named, plays_before, plays_after) in
+        [("Galley", false, true), ("Kitchen", true, false), ("Everywhere", true, true)]
+    {
+        by_hand(|state_dir| {
+            let mut house = House::new(state_dir);
+            house.order(Order::Retarget(KEY, Target::Named(vec![named.to_owned()])));
+            house.begin();
+            let is_playing = |house: &House| house.members() == [MemberState::Playing];
+            assert_eq!(is_playing(&house), plays_before, "{named}");
+            house.core.rename(&house.player, "Galley".to_owned());
+            house.talk();
+            assert_eq!(is_playing(&house), plays_after, "{named}: {:?}", house.members());
+            assert_eq!(house.came.contains(&Came::Stop), plays_before && !plays_after, "{named}");
+        });
+    }
+}
+
+/// One that is known by its address keeps its key, and is called as it says.
+#[test]
+fn a_room_at_a_fixed_address_is_meant_by_its_present_name() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        house.order(Order::Retarget(KEY, Target::Named(vec!["Galley".to_owned()])));
+        house.begin();
+        assert_eq!(house.members(), []);
+        house.player.state.replace(Some(audera_wire::RoomState::new("Galley")));
+        house.core.tell_state(&house.player);
+        house.talk();
+        assert_eq!(house.members(), [MemberState::Playing]);
+        house.player.state.replace(Some(audera_wire::RoomState::new("Pantry")));
+        house.core.tell_state(&house.player);
+        assert_eq!(house.members(), []);
+        house.order(Order::Retarget(KEY, Target::Everywhere));
+        house.player.state.replace(Some(audera_wire::RoomState::new("Larder")));
+        house.core.tell_state(&house.player);
+        assert_eq!(house.core.all_streams()[0].status().members[0].room, "Larder");
+    });
+}
+
 #[test]
 fn a_room_that_was_taken_is_there_until_it_goes_and_is_played_to_again_if_it_comes_back_free() {
     let taken = MemberState::Preempted("radio".to_owned());

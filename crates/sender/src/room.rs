@@ -105,15 +105,20 @@ impl Core {
         }
     }
 
-    fn tell_state(self: &Rc<Self>, player: &Player) {
+    pub(crate) fn tell_state(self: &Rc<Self>, player: &Player) {
         let Some(state) = player.state.borrow().clone() else { return };
-        let regrouped = player.info.borrow().groups != state.groups;
+        let called = || (player.room(), player.info.borrow().groups.clone());
+        let before = called();
         self.update(player, |info| {
             info.take_name(&state.name);
             info.groups.clone_from(&state.groups);
         });
-        if regrouped {
-            self.all_streams().iter().for_each(|stream| self.rematch(stream));
+        if called() != before {
+            // What names rooms and groups is for those that are called so now.
+            for stream in self.all_streams() {
+                stream.called(&player.key(), &player.room());
+                self.rematch(&stream);
+            }
         }
         let told = (state, player.changes.borrow().is_settled());
         if player.told.borrow().as_ref() != Some(&told) {
