@@ -534,6 +534,8 @@ impl Core {
                 if self.watcher.borrow().is_some() {
                     player.with_session(|session| session.watch(true));
                 }
+                // It may be one that was known by another name until now.
+                discovery::forget_former_names(self);
                 for stream in self.all_streams() {
                     self.attach(&stream, player);
                 }

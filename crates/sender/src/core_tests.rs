@@ -357,6 +357,7 @@ fn only_the_player_itself_gives_itself_another_name() {
         let other: PeerId = "0".repeat(64).parse().unwrap();
         house.player.route.replace(Route::Announced(place(6528), Some(id)));
         house.player.called.replace(Some("Galley".to_owned()));
+        house.player.info.borrow_mut().announced = true;
         let announced = |name: &str, port: u16, id| {
             discovery::renamed(&house.core, name, &Route::Announced(place(port), id)).is_some()
         };

@@ -108,7 +108,8 @@ pub(crate) fn renamed(core: &Rc<Core>, name: &str, route: &Route) -> Option<Rc<P
     let Route::Announced(_, Some(id)) = route else { return None };
     // The name may have been another player's, who must be let go loudly first.
     core.met.borrow().check(name, id).ok()?;
-    if core.given_up.borrow().len() < MOST {
+    // Its former announcement may have ended already, as a player ends one before it begins the other: of that one nothing is left to come.
+    if player.info.borrow().announced && core.given_up.borrow().len() < MOST {
         core.given_up.borrow_mut().insert(player.key().to_string(), player.route.borrow().clone());
     }
     core.rename(&player, name.to_owned());
@@ -145,29 +146,34 @@ pub(crate) fn reveal(core: &Rc<Core>) {
     }
 }
 
-/// Forgets players that are announced no longer while another one is at the same place with the same id: they have been given
-/// another name. The end of the old announcement and the beginning of the new one come in any order.
-fn forget_former_names(core: &Rc<Core>) {
+/// Forgets players that are announced no longer while another one, that is connected, is the same by another name. The end of the old
+/// announcement, the beginning of the new one and the connection come in any order.
+pub(crate) fn forget_former_names(core: &Rc<Core>) {
     let players = core.all_players();
     let (now, before): (Vec<_>, Vec<_>) = players
         .iter()
         .filter(|player| matches!(*player.route.borrow(), Route::Announced(_, Some(_))))
         .partition(|player| player.info.borrow().announced);
     for former in before {
-        if let Some(player) = now.iter().find(|player| are_one(player, former)) {
+        if let Some(player) = now.iter().find(|player| is_now(core, former, player)) {
             core.supersede(former, player);
         }
     }
 }
 
-/// Whether two names were announced at the same place with the same id.
-fn are_one(one: &Player, other: &Player) -> bool {
-    match (&*one.route.borrow(), &*other.route.borrow()) {
-        (Route::Announced(places, id), Route::Announced(others, other_id)) => {
-            id.is_some() && id == other_id && places.iter().any(|place| others.contains(place))
-        }
-        _ => false,
-    }
+/// Whether a player is the one that was known by a former name: announced at the same place with the same id, connected, and by its own word called as
+/// it is announced now. Anybody can announce an id and a place, or the end of somebody else's announcement; what was for the former name is
+/// for nobody but who holds the key that was met by it.
+fn is_now(core: &Core, former: &Player, player: &Player) -> bool {
+    let (route, former_route) = (player.route.borrow(), former.route.borrow());
+    let (Route::Announced(places, Some(id)), Route::Announced(others, Some(former_id))) = (&*route, &*former_route)
+    else {
+        return false;
+    };
+    let same_place = id == former_id && places.iter().any(|place| others.contains(place));
+    let proven = player.hello.borrow().is_some() && player.info.borrow().id == Some(*id);
+    let says_so = player.calls_itself().is_some_and(|name| name == player.room());
+    same_place && proven && says_so && core.met.borrow().check(&former.key().to_string(), id).is_ok()
 }
 
 fn withdrawn(core: &Rc<Core>, room: String) {
@@ -178,3 +184,7 @@ fn withdrawn(core: &Rc<Core>, room: String) {
         forget_former_names(core);
     }
 }
+
+#[cfg(test)]
+#[path = "discovery_tests.rs"]
+mod tests;
