@@ -31,18 +31,20 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// The caller has validated `format`.
     pub(crate) fn new(format: &StreamFormat, bitrate: u32) -> Result<Self, CodecError> {
-        if !(MIN_BITRATE..=MAX_BITRATE).contains(&bitrate) {
-            return Err(CodecError::Bitrate { bitrate });
-        }
+        let bitrate = accepted(bitrate)?;
         let mut inner = opusic_c::Encoder::new(channels(format), SampleRate::Hz48000, Application::Audio)
             .map_err(library("make an encoder"))?;
-        inner.set_bitrate(Bitrate::Value(bitrate)).map_err(library("set the bit rate"))?;
+        inner.set_bitrate(bitrate).map_err(library("set the bit rate"))?;
         inner.set_complexity(COMPLEXITY).map_err(library("set the complexity"))?;
         // Packets may vary with the music, but the rate holds over about a second: network and queues are sized by it.
         inner.set_vbr(true).map_err(library("set variable bit rate"))?;
         inner.set_vbr_constraint(true).map_err(library("constrain the bit rate"))?;
         let lookahead = inner.get_look_ahead().map_err(library("tell its lookahead"))?;
         Ok(Self { inner, lookahead, mended: Vec::with_capacity(samples_in(format)) })
+    }
+
+    pub(crate) fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        self.inner.set_bitrate(accepted(bitrate)?).map_err(library("set the bit rate"))
     }
 
     pub(crate) const fn lookahead(&self) -> u32 {
@@ -98,6 +100,13 @@ impl Decoder {
             (Ok(()), None) => self.fade.concealed(out),
         }
         decoded
+    }
+}
+
+fn accepted(bitrate: u32) -> Result<Bitrate, CodecError> {
+    match bitrate {
+        MIN_BITRATE..=MAX_BITRATE => Ok(Bitrate::Value(bitrate)),
+        _ => Err(CodecError::Bitrate { bitrate }),
     }
 }
 

@@ -309,6 +309,38 @@ fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() 
 }
 
 #[test]
+fn another_bit_rate_counts_at_once_and_breaks_nothing_off() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        let encode = |opus_kbps| Order::Encode(KEY, Encoding { codec: CodecChoice::Opus, packet_msec: 10, opus_kbps });
+        house.order(encode(64));
+        house.begin();
+        // Noise takes all that the bit rate allows.
+        let mut state = 1u32;
+        let mut size = |house: &mut House| {
+            house.came.clear();
+            for _ in 0..PACKET * 50 / BLOCK {
+                let noise = [0.0; BLOCK].map(|_: f32| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+                });
+                house.tap.as_mut().unwrap().push(house.at, &noise);
+                house.at += Span::from_frames(BLOCK as i64, RATE);
+                house.core.pump(&house.core.all_streams().remove(0));
+                house.talk();
+            }
+            assert!(!house.came.contains(&Came::Stop), "{:?}", house.came);
+            house.came().0
+        };
+        let small = size(&mut house);
+        house.order(encode(320));
+        let large = size(&mut house);
+        assert!(large > 3 * small, "{small} and {large}");
+        assert_eq!(house.codings, [Coding::Opus], "it has not begun anew");
+    });
+}
+
+#[test]
 fn a_player_with_a_new_name_plays_on_and_keeps_what_is_for_it() {
     by_hand(|state_dir| {
         let mut house = House::new(state_dir);

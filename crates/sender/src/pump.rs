@@ -254,6 +254,11 @@ impl Pump {
         Ok(())
     }
 
+    /// Has the encoders that there are go on at another Opus bit rate, bit/s.
+    pub(crate) fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        self.encodings.iter_mut().try_for_each(|encoding| encoding.encoder.set_bitrate(bitrate))
+    }
+
     /// Makes packets of those formats only that are `used`, until others are added.
     pub(crate) fn retain_formats(&mut self, used: impl Fn(&StreamFormat) -> bool) {
         self.encodings.retain(|encoding| used(&encoding.format));
