@@ -194,6 +194,33 @@ fn helpers_are_few_and_have_a_name() {
 }
 
 #[test]
+fn orders_are_obeyed_while_helpers_are_held_up() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime().unwrap());
+    let held: Vec<_> = (0..HELPERS)
+        .map(|_| {
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            runtime.spawn_blocking(move || released.recv());
+            release
+        })
+        .collect();
+    let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
+    orders.send(Order::Follow(Box::new(|_| {}))).ok().unwrap();
+    orders.send(Order::Discover).ok().unwrap();
+    orders.send(Order::Shutdown).ok().unwrap();
+    let core = by_hand::core(folder.path());
+    let ended = LocalSet::new().block_on(&runtime, async {
+        // Only catches what hangs.
+        tokio::time::timeout(Duration::from_secs(20), core.clone().serve(inbox)).await
+    });
+    drop(held);
+    assert!(ended.is_ok(), "the end is waited for until somebody has read a file");
+    assert!(
+        core.wants_discovery.get() && core.search.borrow().is_none(),
+        "the file may say that nobody is to be looked for"
+    );
+}
+
+#[test]
 fn whatever_ends_a_stream_ends_it_behind_what_was_handed_over() {
     let orders: [fn() -> Order; 3] =
         [|| Order::End(KEY), || Order::Forbid(KEY, Some("it hears itself".to_owned())), || Order::Close(KEY)];
@@ -274,6 +301,38 @@ fn another_codec_begins_anew_where_the_format_is_another_one_and_nowhere_else() 
 }
 
 #[test]
+fn another_bit_rate_counts_at_once_and_breaks_nothing_off() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        let encode = |opus_kbps| Order::Encode(KEY, Encoding { codec: CodecChoice::Opus, packet_msec: 10, opus_kbps });
+        house.order(encode(64));
+        house.begin();
+        // Noise takes all that the bit rate allows.
+        let mut state = 1u32;
+        let mut size = |house: &mut House| {
+            house.came.clear();
+            for _ in 0..PACKET * 50 / BLOCK {
+                let noise = [0.0; BLOCK].map(|_: f32| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+                });
+                house.tap.as_mut().unwrap().push(house.at, &noise);
+                house.at += Span::from_frames(BLOCK as i64, RATE);
+                house.core.pump(&house.core.all_streams().remove(0));
+                house.talk();
+            }
+            assert!(!house.came.contains(&Came::Stop), "{:?}", house.came);
+            house.came().0
+        };
+        let small = size(&mut house);
+        house.order(encode(320));
+        let large = size(&mut house);
+        assert!(large > 3 * small, "{small} and {large}");
+        assert_eq!(house.codings, [Coding::Opus], "it has not begun anew");
+    });
+}
+
+#[test]
 fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() {
     by_hand(|state_dir| {
         let (mut house, mut application) = House::paced(state_dir);
@@ -309,38 +368,6 @@ fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() 
 }
 
 #[test]
-fn another_bit_rate_counts_at_once_and_breaks_nothing_off() {
-    by_hand(|state_dir| {
-        let mut house = House::new(state_dir);
-        let encode = |opus_kbps| Order::Encode(KEY, Encoding { codec: CodecChoice::Opus, packet_msec: 10, opus_kbps });
-        house.order(encode(64));
-        house.begin();
-        // Noise takes all that the bit rate allows.
-        let mut state = 1u32;
-        let mut size = |house: &mut House| {
-            house.came.clear();
-            for _ in 0..PACKET * 50 / BLOCK {
-                let noise = [0.0; BLOCK].map(|_: f32| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-                });
-                house.tap.as_mut().unwrap().push(house.at, &noise);
-                house.at += Span::from_frames(BLOCK as i64, RATE);
-                house.core.pump(&house.core.all_streams().remove(0));
-                house.talk();
-            }
-            assert!(!house.came.contains(&Came::Stop), "{:?}", house.came);
-            house.came().0
-        };
-        let small = size(&mut house);
-        house.order(encode(320));
-        let large = size(&mut house);
-        assert!(large > 3 * small, "{small} and {large}");
-        assert_eq!(house.codings, [Coding::Opus], "it has not begun anew");
-    });
-}
-
-#[test]
 fn a_player_with_a_new_name_plays_on_and_keeps_what_is_for_it() {
     by_hand(|state_dir| {
         let mut house = House::new(state_dir);
@@ -357,6 +384,48 @@ fn a_player_with_a_new_name_plays_on_and_keeps_what_is_for_it() {
         let members = house.core.all_streams()[0].status().members;
         let found: Vec<_> = members.iter().map(|member| (&member.key, member.room.as_str(), &member.state)).collect();
         assert_eq!(found, [(&galley, "Galley", &MemberState::Playing)]);
+    });
+}
+
+/// Where rooms are named, as a source does it, names mean names.
+#[test]
+fn a_stream_for_names_is_for_the_rooms_that_are_called_so_now() {
+    for (named, plays_before, plays_after) in
+        [("Galley", false, true), ("Kitchen", true, false), ("Everywhere", true, true)]
+    {
+        by_hand(|state_dir| {
+            let mut house = House::new(state_dir);
+            house.order(Order::Retarget(KEY, Target::Named(vec![named.to_owned()])));
+            house.begin();
+            let is_playing = |house: &House| house.members() == [MemberState::Playing];
+            assert_eq!(is_playing(&house), plays_before, "{named}");
+            house.core.rename(&house.player, "Galley".to_owned());
+            house.talk();
+            assert_eq!(is_playing(&house), plays_after, "{named}: {:?}", house.members());
+            assert_eq!(house.came.contains(&Came::Stop), plays_before && !plays_after, "{named}");
+        });
+    }
+}
+
+/// One that is known by its address keeps its key, and is called as it says.
+#[test]
+fn a_room_at_a_fixed_address_is_meant_by_its_present_name() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        house.order(Order::Retarget(KEY, Target::Named(vec!["Galley".to_owned()])));
+        house.begin();
+        assert_eq!(house.members(), []);
+        house.player.state.replace(Some(audera_wire::RoomState::new("Galley")));
+        house.core.tell_state(&house.player);
+        house.talk();
+        assert_eq!(house.members(), [MemberState::Playing]);
+        house.player.state.replace(Some(audera_wire::RoomState::new("Pantry")));
+        house.core.tell_state(&house.player);
+        assert_eq!(house.members(), []);
+        house.order(Order::Retarget(KEY, Target::Everywhere));
+        house.player.state.replace(Some(audera_wire::RoomState::new("Larder")));
+        house.core.tell_state(&house.player);
+        assert_eq!(house.core.all_streams()[0].status().members[0].room, "Larder");
     });
 }
 
@@ -413,48 +482,6 @@ fn only_the_player_itself_gives_itself_another_name() {
             house.core.all_players().len()
         };
         assert_eq!((found(id), found(id), found(other)), (1, 1, 2));
-    });
-}
-
-/// Where rooms are named, as a source does it, names mean names.
-#[test]
-fn a_stream_for_names_is_for_the_rooms_that_are_called_so_now() {
-    for (named, plays_before, plays_after) in
-        [("Galley", false, true), ("Kitchen", true, false), ("Everywhere", true, true)]
-    {
-        by_hand(|state_dir| {
-            let mut house = House::new(state_dir);
-            house.order(Order::Retarget(KEY, Target::Named(vec![named.to_owned()])));
-            house.begin();
-            let is_playing = |house: &House| house.members() == [MemberState::Playing];
-            assert_eq!(is_playing(&house), plays_before, "{named}");
-            house.core.rename(&house.player, "Galley".to_owned());
-            house.talk();
-            assert_eq!(is_playing(&house), plays_after, "{named}: {:?}", house.members());
-            assert_eq!(house.came.contains(&Came::Stop), plays_before && !plays_after, "{named}");
-        });
-    }
-}
-
-/// One that is known by its address keeps its key, and is called as it says.
-#[test]
-fn a_room_at_a_fixed_address_is_meant_by_its_present_name() {
-    by_hand(|state_dir| {
-        let mut house = House::new(state_dir);
-        house.order(Order::Retarget(KEY, Target::Named(vec!["Galley".to_owned()])));
-        house.begin();
-        assert_eq!(house.members(), []);
-        house.player.state.replace(Some(audera_wire::RoomState::new("Galley")));
-        house.core.tell_state(&house.player);
-        house.talk();
-        assert_eq!(house.members(), [MemberState::Playing]);
-        house.player.state.replace(Some(audera_wire::RoomState::new("Pantry")));
-        house.core.tell_state(&house.player);
-        assert_eq!(house.members(), []);
-        house.order(Order::Retarget(KEY, Target::Everywhere));
-        house.player.state.replace(Some(audera_wire::RoomState::new("Larder")));
-        house.core.tell_state(&house.player);
-        assert_eq!(house.core.all_streams()[0].status().members[0].room, "Larder");
     });
 }
 

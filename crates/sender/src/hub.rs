@@ -153,8 +153,9 @@ impl Hub {
 
     /// Follows what the user has said of where rooms are, in the file of the state folder that all senders share ([`Whereabouts`]): keeps track of the
     /// addresses in it, and looks for players only while it lets that. `told` is called with what it says, now and when it has changed, on the
-    /// network thread, and must not block. A file that cannot be read is told as [`HubEvent::Trouble`]; players are not looked for until
-    /// it can be. Followed before [`discover`](Self::discover) is called, it keeps that from beginning at all.
+    /// network thread, and must not block. A file that cannot be read is told as [`HubEvent::Trouble`]: players are not looked for until it has been
+    /// read once, and what was read last counts from then on. Followed before [`discover`](Self::discover) is called, it keeps that from
+    /// beginning at all. Only the first call for a hub counts; the `told` of a later one is dropped without being called.
     pub fn follow(&self, told: impl FnMut(&Whereabouts) + Send + 'static) {
         self.order(Order::Follow(Box::new(told)));
     }
