@@ -284,6 +284,18 @@ impl RoomChange {
         self.startup_volume = later.startup_volume.or(self.startup_volume);
     }
 
+    /// The same, where the protocol has room for both in one; else all stays as it is. Lists of groups add up.
+    ///
+    /// # Errors
+    /// The first key that both in one have no room for, see [`check_size`](Self::check_size).
+    pub fn merge_within(&mut self, later: Self) -> Result<(), RoomRefusal> {
+        let mut both = self.clone();
+        both.merge(later);
+        both.check_size()?;
+        *self = both;
+        Ok(())
+    }
+
     /// Takes a later change in, if both in one do what one after the other would have done at any room, whatever its limits and whatever
     /// it refuses; else gives it back. Only what a room that falls silent is known to have been may be from a moment before.
     ///
@@ -299,7 +311,7 @@ impl RoomChange {
         let steps = match (self.volume_step, later.volume_step) {
             // What is above the limit counts from the limit.
             (Some(_), Some(_)) if self.volume.is_some() || later.volume.is_some() || self.max_volume.is_some() => None,
-            (Some(one), Some(other)) => Some(one + other).filter(|sum| one * other >= 0.0 && sum.abs() <= 100.0),
+            (Some(one), Some(other)) => Some(one + other).filter(|sum| one * other >= 0.0 && sum.abs() <= MAX_STEP),
             (None, Some(_)) if self.volume.is_some() => None,
             _ => Some(later.volume_step.unwrap_or(0.0)),
         };
@@ -416,7 +428,8 @@ impl RoomChange {
 pub struct RoomChanges(VecDeque<RoomChange>);
 
 impl RoomChanges {
-    /// The most of them. Whoever piles up more has the last two merged, so that the last word on each key counts and the way to it may not.
+    /// The most of them. Whoever piles up more has the last two merged, so that the last word on each key counts and the way to it may not; or is
+    /// refused, where the protocol has no room for both in one.
     const MOST: usize = 16;
 
     /// None.
@@ -426,19 +439,23 @@ impl RoomChanges {
     }
 
     /// Adds one behind the others.
-    pub fn push(&mut self, change: RoomChange) {
+    ///
+    /// # Errors
+    /// So many wait already that it would have to be one with the last of them, for which the protocol has no room. Nothing of it is taken.
+    pub fn push(&mut self, change: RoomChange) -> Result<(), RoomRefusal> {
         if change.is_empty() {
-            return;
+            return Ok(());
         }
         let full = self.0.len() >= Self::MOST;
         match self.0.back_mut() {
             None => self.0.push_back(change),
             Some(last) => match last.follow(change) {
                 None => {}
-                Some(change) if full => last.merge(change),
+                Some(change) if full => last.merge_within(change)?,
                 Some(change) => self.0.push_back(change),
             },
         }
+        Ok(())
     }
 
     /// Takes the first.
@@ -830,17 +847,31 @@ mod tests {
     #[test]
     fn a_slider_leaves_one_change_and_steps_forth_and_back_two() {
         let mut waiting = RoomChanges::new();
-        (0..100).for_each(|percent| waiting.push(RoomChange::volume(f64::from(percent))));
+        (0..100).for_each(|percent| waiting.push(RoomChange::volume(f64::from(percent))).unwrap());
         assert_eq!((waiting.pop(), waiting.pop()), (Some(RoomChange::volume(99.0)), None));
-        [30.0, 20.0, -50.0, 0.0, -5.0].into_iter().for_each(|points| waiting.push(step(points)));
+        [30.0, 20.0, -50.0, 0.0, -5.0].into_iter().for_each(|points| waiting.push(step(points)).unwrap());
         assert_eq!((waiting.pop(), waiting.pop(), waiting.pop()), (Some(step(50.0)), Some(step(-55.0)), None));
         // However much is piled up.
         for turn in 0..1_000 {
-            waiting.push(step(if turn % 2 == 0 { 1.0 } else { -1.0 }));
+            waiting.push(step(if turn % 2 == 0 { 1.0 } else { -1.0 })).unwrap();
         }
-        waiting.push(RoomChange::mute(true));
+        waiting.push(RoomChange::mute(true)).unwrap();
         let all: Vec<_> = std::iter::from_fn(|| waiting.pop()).collect();
         assert!(all.len() == RoomChanges::MOST && all.last().is_some_and(|last| last.mute == Some(true)), "{all:?}");
+    }
+
+    #[test]
+    fn a_pile_of_groups_is_refused_and_takes_nothing_else_with_it() {
+        let mut waiting = RoomChanges::new();
+        let taken = (0..1_000).filter(|number| waiting.push(RoomChange::join(number.to_string())).is_ok()).count();
+        assert_eq!(taken, RoomChanges::MOST - 1 + MAX_GROUPS);
+        let refusal = waiting.push(RoomChange::join("New")).unwrap_err();
+        assert!(refusal.key == "groups" && refusal.accepted.contains("32 groups"), "{refusal}");
+        waiting.push(RoomChange::volume(30.0)).unwrap();
+        let all: Vec<_> = std::iter::from_fn(|| waiting.pop()).collect();
+        assert!(all.iter().all(|change| change.check_size().is_ok() && change.fit_for_wire() == *change), "{all:?}");
+        assert_eq!(all.iter().map(|change| change.add_groups.len()).sum::<usize>(), taken, "none is lost untold");
+        assert_eq!(all.last().and_then(|last| last.volume), Some(30.0));
     }
 
     #[test]
@@ -906,16 +937,23 @@ mod tests {
         ) {
             let (volume, max_volume) = (Volume::nearest(f64::from(volume.min(limit))), Volume::nearest(f64::from(limit)));
             let begin = RoomState { volume, max_volume, pinned: pinned.into_iter().collect(), ..RoomState::new("Kitchen") };
-            let after = |changes: &[RoomChange]| {
-                // What is refused does nothing.
-                let end = changes.iter().fold(begin.clone(), |state, change| state.changed(change).unwrap_or(state));
-                RoomState { audible_volume: None, ..end }
-            };
+            // How loud the room was heard last, or was said to have been, at any time.
+            let mut heard = vec![begin.heard_last()];
+            // What is refused does nothing.
+            let in_turn = changes.iter().fold(begin.clone(), |state, change| {
+                let Ok(after) = state.changed(change) else { return state };
+                heard.extend(change.audible_volume.map(Volume::new));
+                heard.push(after.heard_last());
+                after
+            });
             let mut waiting = RoomChanges::new();
-            changes.iter().cloned().for_each(|change| waiting.push(change));
+            changes.iter().cloned().for_each(|change| waiting.push(change).unwrap());
             let fewer: Vec<_> = waiting.0.into();
-            let in_turn = after(&changes);
-            prop_assert_eq!(after(&fewer), in_turn, "{:?}", fewer);
+            let at_once = fewer.iter().fold(begin, |state, change| state.changed(change).unwrap_or(state));
+            // Only this may be from a moment before.
+            prop_assert!(heard.contains(&at_once.heard_last()), "{:?} is none of {:?} after {:?}", at_once, heard, fewer);
+            let all_else = |state| RoomState { audible_volume: None, ..state };
+            prop_assert_eq!(all_else(at_once), all_else(in_turn), "{:?}", fewer);
         }
     }
 }
