@@ -30,6 +30,7 @@ mod level;
 mod log;
 mod mailbox;
 mod meter;
+mod outlook;
 mod paced;
 mod player;
 mod playing;

@@ -9,7 +9,8 @@ use audera_wire::{AudioError, MAX_LATENCY, StreamFormat, StreamId, encode_audio}
 
 use crate::gate::{Gate, GateConfig, Passage};
 use crate::glide::{Delay, Slope};
-use crate::paced::{Found, Path, Release};
+use crate::outlook::Path;
+use crate::paced::{Found, Release};
 use crate::stall::Stalls;
 use crate::tap::{Mark, Outflow};
 
