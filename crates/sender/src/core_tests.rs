@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use audera_clock::{PlayerTime, Span};
 use audera_wire::{
-    Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderHello, SenderSession,
+    Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderHello, SenderSession, StreamId,
 };
 
 use super::*;
 use crate::by_hand::{self, by_hand};
-use crate::paced::LEAD;
-use crate::paced::{Paced, paced};
+use crate::discovery;
+use crate::paced::{LEAD, Paced, paced};
+use crate::player::Route;
 use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
-use crate::types::{CodecChoice, Encoding, Latency, StreamConfig, Target};
+use crate::types::{CodecChoice, Encoding, Latency, MemberState, StreamConfig, Target};
 
 const RATE: u32 = 48_000;
 const KEY: StreamKey = StreamKey(1);
@@ -98,11 +99,6 @@ impl House {
     fn members(&self) -> Vec<MemberState> {
         let status = self.core.all_streams().remove(0).status();
         status.members.into_iter().map(|member| member.state).collect()
-    }
-
-    /// The name that its player was known by before.
-    fn given_up_name(&self) -> String {
-        self.core.given_up.borrow().keys().next().unwrap().clone()
     }
 
     fn order(&mut self, order: Order) {
@@ -214,10 +210,7 @@ fn orders_are_obeyed_while_helpers_are_held_up() {
     });
     drop(held);
     assert!(ended.is_ok(), "the end is waited for until somebody has read a file");
-    assert!(
-        core.wants_discovery.get() && core.search.borrow().is_none(),
-        "the file may say that nobody is to be looked for"
-    );
+    assert!(!core.discovery.is_searching(), "the file may say that nobody is to be looked for");
 }
 
 #[test]
@@ -468,11 +461,12 @@ fn only_the_player_itself_gives_itself_another_name() {
         let _ = house.core.met.borrow_mut().pin("Galley", &other).unwrap();
         assert!(!announced("Galley", 6528, Some(id)), "another one was met by this name");
         assert!(house.core.met.borrow_mut().forget("Galley").unwrap());
+        let former = house.player.key().to_string();
         assert!(announced("Galley", 6528, Some(id)));
         assert_eq!(house.player.key(), PlayerKey::Discovered("Galley".to_owned()));
 
         // What is left of its former announcement is no other player; somebody else by that name is.
-        let (name, groups) = (house.given_up_name(), Vec::new());
+        let (name, groups) = (former.clone(), Vec::new());
         let found = |id| {
             let (name, groups) = (name.clone(), groups.clone());
             discovery::found(
