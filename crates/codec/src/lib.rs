@@ -111,7 +111,8 @@ impl Encoder {
         }
     }
 
-    /// Encodes at another bit rate from the next packet on, see [`new`](Self::new). What is decoded goes on without a seam.
+    /// Encodes at another bit rate from the next packet on, see [`new`](Self::new). A lower one is come to within some packets, so that none of them has to
+    /// be much coarser than what follows.
     ///
     /// # Errors
     /// [`CodecError::Bitrate`] names what is accepted; all stays as it is.

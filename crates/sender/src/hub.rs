@@ -284,8 +284,8 @@ impl Stream {
     }
 
     /// Encodes otherwise from now on. A playing stream begins anew at the rooms that get another format by that: they are silent for about as
-    /// long as the latency is, and the others hear nothing of it. Another bit rate of Opus alone counts from the next packet on, and nobody hears
-    /// a seam.
+    /// long as the latency is, and the others hear nothing of it. Another bit rate of Opus alone counts from the next packets on, without a
+    /// gap.
     ///
     /// # Errors
     /// [`HubError::Invalid`] names a value out of range; all stays as it is.
