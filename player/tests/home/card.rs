@@ -8,7 +8,7 @@ use audera_testkit::home::Product;
 use audera_testkit::{Card, Played, Process, RunningAlsaCard, Session, or_skip};
 use audera_wire::Volume;
 
-use crate::{address, alone, peer, wait_for_line};
+use crate::{Alone, address, alone, peer, wait_for_line};
 
 /// What the steady peer sends.
 const SENT: f64 = 0.5;
@@ -23,7 +23,7 @@ struct Room {
     product: Product,
     card: RunningAlsaCard,
     element: String,
-    _alone: std::sync::MutexGuard<'static, ()>,
+    _alone: Alone,
 }
 
 impl Room {
@@ -47,12 +47,7 @@ impl Room {
 
     /// What the player tells of the room, after it was set.
     fn set(&self, player: &Process, settings: &[&str]) -> String {
-        let mut command = self.product.command(&self.session);
-        command.args(["set", &address(player)]).args(settings);
-        command.arg("--state-dir").arg(self.session.dir().join("state/remote"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        self.product.set(&self.session, &address(player), settings).unwrap()
     }
 
     fn setting(&self) -> Setting {
