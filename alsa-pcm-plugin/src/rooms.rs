@@ -94,11 +94,8 @@ fn target(seen: &Seen, wish: Option<&str>) -> Option<(Target, String)> {
         None => {
             let mut present = seen.players.values().filter(|player| player.is_present());
             match (present.next(), present.next()) {
-                // Whatever it will be called, and by whatever way it is reached.
-                (Some(only), None) => {
-                    let target = only.id.map_or_else(|| Target::Player(only.key.clone()), Target::Peer);
-                    Some((target, only.room.clone()))
-                }
+                // This player and no other one, as several of one user have one identity.
+                (Some(only), None) => Some((Target::Player(only.key.clone()), only.room.clone())),
                 _ => Some((Target::Everywhere, EVERYWHERE.to_owned())),
             }
         }
@@ -213,12 +210,11 @@ mod tests {
     fn the_only_room_is_meant_and_of_several_all() {
         let one = seen(vec![player("Kitchen", &[], Reach::Ready)]);
         assert_eq!(decided(&one, None), [None, Some("Kitchen".into())], "another may be about to come");
-        // It is the same room when it has another name, or is known by its address.
-        let met = PlayerInfo { id: Some(PeerId::of_public_key(b"kitchen")), ..player("Kitchen", &[], Reach::Ready) };
-        let renamed = PlayerInfo { key: PlayerKey::Discovered("Galley".to_owned()), ..met.clone() };
-        let found = at_last(&seen(vec![met.clone()]), None).unwrap();
-        assert!(found.target.includes(&met) && found.target.includes(&renamed));
-        assert!(!found.target.includes(&PlayerInfo { id: Some(PeerId::of_public_key(b"bath")), ..met }));
+        // Another player of the same user and host, which is one identity, is another room.
+        let id = Some(PeerId::of_public_key(b"user on host"));
+        let [kitchen, bath] = ["Kitchen", "Bath"].map(|room| PlayerInfo { id, ..player(room, &[], Reach::Ready) });
+        let found = at_last(&seen(vec![kitchen.clone()]), None).unwrap();
+        assert!(found.target.includes(&kitchen) && !found.target.includes(&bath), "{found:?}");
         let two = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Ready)]);
         assert_eq!(decided(&two, None), [None, Some(EVERYWHERE.into())]);
         let coming = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Searching)]);

@@ -386,7 +386,7 @@ impl Inner {
             input: self.captured.as_ref().and_then(Other::name).unwrap_or_default().to_owned(),
             target: match &self.target {
                 Target::Named(names) => names.clone(),
-                Target::Everywhere | Target::Player(_) | Target::Peer(_) | Target::Group(_) => Vec::new(),
+                Target::Everywhere | Target::Player(_) | Target::Group(_) => Vec::new(),
             },
             playing: self.active,
             stopped: self.stopped,
