@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use audera_dbus::source::{Input, Order, Source, Statistics};
+use audera_dbus::source::{Codec, Input, Order, Source, Statistics};
 use audera_dbus::{Bus, Error, Exporter, names, sink, source};
 
 #[tokio::main(flavor = "current_thread")]
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         playing: false,
         stopped: false,
         refused: None,
-        codec: "auto",
+        codec: Codec::Auto,
         latency_ms: 100.0,
         fixed_latency_ms: None,
         level: (-120.0, -120.0),

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use audera_clock::{SenderTime, Span};
 use audera_dbus::names;
-use audera_dbus::source::{DEFINITION, Input, Source as Object, Statistics};
+use audera_dbus::source::{Codec, DEFINITION, Input, Source as Object, Statistics};
 use audera_pw::{
     Channel, Connect, Cycle, Destination, Direction, Error, ModuleHost, Node as Other, Offer, Properties, Registry,
     RegistryEvent, State, Stream as Node, StreamEvent, Timer, Topic,
@@ -392,9 +392,9 @@ impl Inner {
             stopped: self.stopped,
             refused: self.refused.clone(),
             codec: match self.encoding.codec {
-                CodecChoice::Auto => "auto",
-                CodecChoice::Pcm => "pcm",
-                CodecChoice::Opus => "opus",
+                CodecChoice::Auto => Codec::Auto,
+                CodecChoice::Pcm => Codec::Pcm,
+                CodecChoice::Opus => Codec::Opus,
             },
             latency_ms: latency.as_secs_f64() * 1e3,
             fixed_latency_ms: match self.latency {
