@@ -185,9 +185,8 @@ impl Core {
                     self.match_discovery();
                 }
                 Order::Follow(told) if !std::mem::replace(&mut follows, true) => {
-                    // Before anything else: it may say that nobody is to be looked for.
-                    let followed = Followed::begin(&self, told).await;
-                    let follow = followed.go_on(self.clone());
+                    // It is read beside the orders: the helpers that do so may be held up, and nobody waits for them.
+                    let follow = Followed::begin(&self, told).go_on(self.clone());
                     services.spawn_local(self.watched("the watch over added addresses", follow));
                 }
                 Order::Follow(_) => {}

@@ -29,19 +29,19 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    /// Reads the file. Where it cannot be read nobody is looked for, since it may say just that.
-    pub(crate) async fn begin(core: &Rc<Core>, told: Follower) -> Self {
+    /// Nobody is looked for until the file has been read, since it may say just that.
+    pub(crate) fn begin(core: &Rc<Core>, told: Follower) -> Self {
         let watch = Watch::new(&core.config.state_dir);
         let watch = watch.inspect_err(|error| tracing::info!("changes of {WHEREABOUTS_FILE} are not noticed: {error}"));
         let nothing = Whereabouts { discover: false, addresses: Vec::new() };
         core.may_discover.set(false);
-        let mut followed = Followed { known: nothing, told, was_read: false, trouble: None, watch: watch.ok() };
-        followed.read(core).await;
-        followed
+        core.match_discovery();
+        Followed { known: nothing, told, was_read: false, trouble: None, watch: watch.ok() }
     }
 
-    /// Reads it again whenever it has changed, for as long as the hub runs.
+    /// Reads it, and again whenever it has changed, for as long as the hub runs.
     pub(crate) async fn go_on(mut self, core: Rc<Core>) {
+        self.read(&core).await;
         loop {
             let changed = async {
                 match &self.watch {
