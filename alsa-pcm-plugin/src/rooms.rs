@@ -88,7 +88,16 @@ fn target(seen: &Seen, wish: Option<&str>) -> Option<(Target, String)> {
     match wish {
         Some(wish) => {
             let name = called(names(seen), wish)?;
-            let target = if name == EVERYWHERE { Target::Everywhere } else { Target::Named(vec![name.clone()]) };
+            let named = Target::Named(vec![name.clone()]);
+            let mut members = seen.players.values().filter(|player| named.includes(player));
+            let target = match (members.next(), members.next()) {
+                _ if name == EVERYWHERE => Target::Everywhere,
+                // What is open stays with its room when that gets another name.
+                (Some(only), None) if only.room == name && !only.groups.contains(&name) => {
+                    Target::Player(only.key.clone())
+                }
+                _ => named,
+            };
             Some((target, name))
         }
         None => {
@@ -113,7 +122,7 @@ fn decide(seen: &Seen, wish: Option<&str>, now: Instant) -> Result<Option<Meant>
         return if all_refuse && settled { Err(unreachable(&name, &members)) } else { Ok(None) };
     }
     // One room is there, or it is not. Of several, more may be about to come.
-    let one = matches!((wish, &target), (Some(_), Target::Named(_))) && members.len() == 1;
+    let one = wish.is_some() && target != Target::Everywhere && members.len() == 1;
     let searching = members.iter().any(|player| player.reach == Reach::Searching);
     let quiet = seen.changed.is_none_or(|changed| now.saturating_duration_since(changed) >= QUIET);
     Ok((one || (quiet && !searching)).then(|| meant(target, name, &members)))
@@ -220,6 +229,21 @@ mod tests {
         let coming = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Searching)]);
         assert_eq!(decided(&coming, None), [None, None]);
         assert_eq!(at_last(&coming, None).unwrap().target, Target::Everywhere);
+    }
+
+    #[test]
+    fn a_name_is_one_room_or_all_that_are_called_so() {
+        let rooms = [("Kitchen", &["Downstairs"][..]), ("Hall", &["Hall"]), ("Bath", &["Attic"]), ("Attic", &[])];
+        let seen = seen(rooms.map(|(room, groups)| player(room, groups, Reach::Ready)).to_vec());
+        let target = |wish| at_last(&seen, Some(wish)).unwrap().target;
+        let key = PlayerKey::Discovered("Kitchen".to_owned());
+        for wish in ["Kitchen", "kitchen"] {
+            assert_eq!(target(wish), Target::Player(key.clone()), "its name may change");
+        }
+        for name in ["Downstairs", "Hall", "Attic"] {
+            assert_eq!(target(name), Target::Named(vec![name.to_owned()]), "it is a group");
+        }
+        assert_eq!(target(EVERYWHERE), Target::Everywhere);
     }
 
     #[test]

@@ -96,11 +96,7 @@ impl Desk {
     }
 
     fn meet(&mut self, player: &PlayerInfo) {
-        let before = self.players.insert(player.key.clone(), player.clone());
-        // A player at an address keeps its key under another name.
-        if before.is_some_and(|before| before.room != player.room && self.means_alone(&before)) {
-            self.target = Target::Player(player.key.clone());
-        }
+        self.players.insert(player.key.clone(), player.clone());
     }
 
     fn learn(&mut self, key: &PlayerKey, state: &RoomState, settled: bool) {
@@ -110,21 +106,10 @@ impl Desk {
         }
     }
 
-    /// Stays with a room that was meant by its key, or alone by its name.
     fn rename(&mut self, was: &PlayerKey, now: &PlayerKey) {
-        let by_name = self.players.get(was).is_some_and(|before| self.means_alone(before));
-        if by_name || self.target == Target::Player(was.clone()) {
+        if self.target == Target::Player(was.clone()) {
             self.target = Target::Player(now.clone());
         }
-    }
-
-    /// Whether the application has called this room by its name, which is no other one's, nor that of a group.
-    fn means_alone(&self, player: &PlayerInfo) -> bool {
-        let Target::Named(names) = &self.target else { return false };
-        let others = || self.players.values().filter(|other| other.key != player.key);
-        names[..] == [player.room.clone()]
-            && !player.groups.contains(&player.room)
-            && !others().any(|other| self.target.includes(other))
     }
 
     /// The rooms that are there, as far as they are known.
@@ -340,55 +325,25 @@ mod tests {
         assert_eq!((desk.value(Control::Volume), desk.has_news()), (30, true), "the news is the nought");
     }
 
-    /// What an open of `audera` and of `audera:Kitchen` gives.
     #[test]
     fn a_room_with_a_new_name_is_the_same_one() {
-        for target in [Target::Player(key("Kitchen")), Target::Named(vec!["Kitchen".to_owned()])] {
-            // The new name is announced before the old one is renamed, or is not known until then.
-            for is_known in [false, true] {
-                let mut desk = Desk { target: target.clone(), ..desk(&[("Kitchen", 50.0), ("Bath", 50.0)]) };
-                if is_known {
-                    desk.hear(&player("Galley", Reach::Ready));
-                }
-                desk.hear(&HubEvent::Renamed { was: key("Kitchen"), now: key("Galley") });
-                desk.hear(&HubEvent::Forgotten(key("Kitchen")));
+        // The new name is announced before the old one is given up, or is not known until then.
+        for is_known in [false, true] {
+            let target = Target::Player(key("Kitchen"));
+            let mut desk = Desk { target, ..desk(&[("Kitchen", 50.0), ("Bath", 50.0)]) };
+            if is_known {
                 desk.hear(&player("Galley", Reach::Ready));
-                desk.hear(&told(room("Galley", 50.0, false), true));
-                assert_eq!(desk.set(Control::Volume, 40), Ok(vec![(key("Galley"), RoomChange::volume(40.0))]));
-                // Whoever gets the old name is another one.
-                desk.hear(&player("Kitchen", Reach::Ready));
-                desk.hear(&told(room("Kitchen", 50.0, false), true));
-                assert_eq!(desk.set(Control::Volume, 30), Ok(vec![(key("Galley"), RoomChange::volume(30.0))]));
             }
-        }
-    }
-
-    #[test]
-    fn a_room_at_an_address_with_a_new_name_is_the_same_one() {
-        let at_address = |room: &str| {
-            let HubEvent::Player(named) = player(room, Reach::Ready) else { panic!("a player") };
-            HubEvent::Player(PlayerInfo { key: PlayerKey::Address("localhost:1".to_owned()), ..named })
-        };
-        let key = PlayerKey::Address("localhost:1".to_owned());
-        let mut desk = Desk::new(Target::Named(vec!["Kitchen".to_owned()]));
-        desk.hear(&at_address("Kitchen"));
-        desk.hear(&HubEvent::Room { key: key.clone(), state: room("Kitchen", 50.0, false), settled: true });
-        desk.hear(&at_address("Galley"));
-        assert_eq!(desk.set(Control::Volume, 40), Ok(vec![(key, RoomChange::volume(40.0))]));
-    }
-
-    #[test]
-    fn a_name_of_several_rooms_does_not_go_with_one_of_them() {
-        let named = |name: &str| Target::Named(vec![name.to_owned()]);
-        for target in [named("Downstairs"), Target::Everywhere] {
-            let mut desk = Desk { target: target.clone(), ..desk(&[("Kitchen", 50.0)]) };
             desk.hear(&HubEvent::Renamed { was: key("Kitchen"), now: key("Galley") });
-            assert_eq!(desk.target, target);
+            desk.hear(&HubEvent::Forgotten(key("Kitchen")));
+            desk.hear(&player("Galley", Reach::Ready));
+            desk.hear(&told(room("Galley", 50.0, false), true));
+            assert_eq!(desk.set(Control::Volume, 40), Ok(vec![(key("Galley"), RoomChange::volume(40.0))]));
+            // Whoever gets the old name is another one.
+            desk.hear(&player("Kitchen", Reach::Ready));
+            desk.hear(&told(room("Kitchen", 50.0, false), true));
+            assert_eq!(desk.set(Control::Volume, 30), Ok(vec![(key("Galley"), RoomChange::volume(30.0))]));
         }
-        // A room that is called as the group of another one.
-        let mut desk = Desk { target: named("Downstairs"), ..desk(&[("Kitchen", 50.0), ("Downstairs", 50.0)]) };
-        desk.hear(&HubEvent::Renamed { was: key("Downstairs"), now: key("Galley") });
-        assert_eq!(desk.target, named("Downstairs"));
     }
 
     #[test]
