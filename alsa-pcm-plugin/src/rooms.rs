@@ -327,6 +327,12 @@ mod tests {
             refusal.contains("no \"Kitchen\"") && refusal.contains("rooms.toml") && refusal.contains("adresses"),
             "{refusal}"
         );
+        // Not any more once it is put right.
+        std::fs::write(dir.path().join("rooms.toml"), "discover = false").unwrap();
+        let right = |seen: &Seen| seen.trouble.is_none().then_some(());
+        house.wait(Instant::now() + Duration::from_secs(60), PAUSE, right).unwrap();
+        let refusal = find(&house, Some("Kitchen"), Instant::now()).unwrap_err().to_string();
+        assert!(refusal.contains("start audera-player") && !refusal.contains("rooms.toml"), "{refusal}");
     }
 
     #[test]
