@@ -130,7 +130,14 @@ impl House {
     fn seek(&self, network: &Network) {
         self.seeks.call_once(|| {
             let shared = self.shared.clone();
-            self.hub.follow(move |said| lock(&shared.seen).added.clone_from(&said.addresses));
+            self.hub.follow(move |said| {
+                let mut seen = lock(&shared.seen);
+                seen.added.clone_from(&said.addresses);
+                // The file can be read, whatever was wrong with it before.
+                seen.trouble = None;
+                drop(seen);
+                shared.changed.notify_all();
+            });
         });
         if network.discover {
             self.hub.discover();

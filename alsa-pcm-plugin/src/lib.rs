@@ -12,7 +12,7 @@
 //! | `latency` | `auto`, 20 to 2000 ms | `auto` | from the moment at which a frame leaves the buffer to the loudspeaker |
 //! | `patience` | 0 to 86400 s | 30 | for how long an application plays on when its room has gone, before it gets `-ENODEV` |
 //! | `wait` | 2000 to 60000 ms | 3000 | how long an open takes to fail where there is no such room or source |
-//! | `discover` | yes, no | yes | find players through Avahi |
+//! | `discover` | yes, no | yes | find players through Avahi, unless `audera config discover off` keeps all programs of this user from it |
 //! | `players` | addresses `host:port`, separated by commas | none | players to use although Avahi does not show them |
 //! | `state_dir` | folder | `$XDG_STATE_HOME/audera` | identity and known players |
 //!

@@ -6,7 +6,7 @@ use std::time::Duration;
 use audera_alsa_plugin::{Errno, OpenError, OptionError, Options, Value};
 use audera_clock::Span;
 use audera_link::Target as Address;
-use audera_sender::{CodecChoice, Encoding, Latency};
+use audera_sender::{CHOSEN_LATENCIES, CodecChoice, Encoding, Latency};
 
 /// The machine's file.
 const SYSTEM_FILE: &str = "/etc/audera/alsa.toml";
@@ -202,8 +202,11 @@ fn latency(options: &mut Options) -> Result<Option<Latency>, OptionError> {
     let Some(text) = text(options, key)? else { return Ok(None) };
     match text.parse() {
         _ if text.eq_ignore_ascii_case("auto") => Ok(Some(Latency::Auto)),
-        Ok(ms @ 20..=2000) => Ok(Some(Latency::Fixed(Span::from_millis(ms)))),
-        _ => Err(wrong(key, &text, "auto, or 20 to 2000 (ms)")),
+        Ok(ms) if CHOSEN_LATENCIES.contains(&ms) => Ok(Some(Latency::Fixed(Span::from_millis(ms)))),
+        _ => {
+            let accepted = format!("auto, or {} to {} (ms)", CHOSEN_LATENCIES.start(), CHOSEN_LATENCIES.end());
+            Err(wrong(key, &text, &accepted))
+        }
     }
 }
 

@@ -88,17 +88,23 @@ fn target(seen: &Seen, wish: Option<&str>) -> Option<(Target, String)> {
     match wish {
         Some(wish) => {
             let name = called(names(seen), wish)?;
-            let target = if name == EVERYWHERE { Target::Everywhere } else { Target::Named(vec![name.clone()]) };
+            let named = Target::Named(vec![name.clone()]);
+            let mut members = seen.players.values().filter(|player| named.includes(player));
+            let target = match (members.next(), members.next()) {
+                _ if name == EVERYWHERE => Target::Everywhere,
+                // What is open stays with its room when that gets another name.
+                (Some(only), None) if only.room == name && !only.groups.contains(&name) => {
+                    Target::Player(only.key.clone())
+                }
+                _ => named,
+            };
             Some((target, name))
         }
         None => {
             let mut present = seen.players.values().filter(|player| player.is_present());
             match (present.next(), present.next()) {
-                // Whatever it will be called, and by whatever way it is reached.
-                (Some(only), None) => {
-                    let target = only.id.map_or_else(|| Target::Player(only.key.clone()), Target::Peer);
-                    Some((target, only.room.clone()))
-                }
+                // This player and no other one, as several of one user have one identity.
+                (Some(only), None) => Some((Target::Player(only.key.clone()), only.room.clone())),
                 _ => Some((Target::Everywhere, EVERYWHERE.to_owned())),
             }
         }
@@ -116,7 +122,7 @@ fn decide(seen: &Seen, wish: Option<&str>, now: Instant) -> Result<Option<Meant>
         return if all_refuse && settled { Err(unreachable(&name, &members)) } else { Ok(None) };
     }
     // One room is there, or it is not. Of several, more may be about to come.
-    let one = matches!((wish, &target), (Some(_), Target::Named(_))) && members.len() == 1;
+    let one = wish.is_some() && target != Target::Everywhere && members.len() == 1;
     let searching = members.iter().any(|player| player.reach == Reach::Searching);
     let quiet = seen.changed.is_none_or(|changed| now.saturating_duration_since(changed) >= QUIET);
     Ok((one || (quiet && !searching)).then(|| meant(target, name, &members)))
@@ -213,17 +219,31 @@ mod tests {
     fn the_only_room_is_meant_and_of_several_all() {
         let one = seen(vec![player("Kitchen", &[], Reach::Ready)]);
         assert_eq!(decided(&one, None), [None, Some("Kitchen".into())], "another may be about to come");
-        // It is the same room when it has another name, or is known by its address.
-        let met = PlayerInfo { id: Some(PeerId::of_public_key(b"kitchen")), ..player("Kitchen", &[], Reach::Ready) };
-        let renamed = PlayerInfo { key: PlayerKey::Discovered("Galley".to_owned()), ..met.clone() };
-        let found = at_last(&seen(vec![met.clone()]), None).unwrap();
-        assert!(found.target.includes(&met) && found.target.includes(&renamed));
-        assert!(!found.target.includes(&PlayerInfo { id: Some(PeerId::of_public_key(b"bath")), ..met }));
+        // Another player of the same user and host, which is one identity, is another room.
+        let id = Some(PeerId::of_public_key(b"user on host"));
+        let [kitchen, bath] = ["Kitchen", "Bath"].map(|room| PlayerInfo { id, ..player(room, &[], Reach::Ready) });
+        let found = at_last(&seen(vec![kitchen.clone()]), None).unwrap();
+        assert!(found.target.includes(&kitchen) && !found.target.includes(&bath), "{found:?}");
         let two = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Ready)]);
         assert_eq!(decided(&two, None), [None, Some(EVERYWHERE.into())]);
         let coming = seen(vec![player("Kitchen", &[], Reach::Ready), player("Bath", &[], Reach::Searching)]);
         assert_eq!(decided(&coming, None), [None, None]);
         assert_eq!(at_last(&coming, None).unwrap().target, Target::Everywhere);
+    }
+
+    #[test]
+    fn a_name_is_one_room_or_all_that_are_called_so() {
+        let rooms = [("Kitchen", &["Downstairs"][..]), ("Hall", &["Hall"]), ("Bath", &["Attic"]), ("Attic", &[])];
+        let seen = seen(rooms.map(|(room, groups)| player(room, groups, Reach::Ready)).to_vec());
+        let target = |wish| at_last(&seen, Some(wish)).unwrap().target;
+        let key = PlayerKey::Discovered("Kitchen".to_owned());
+        for wish in ["Kitchen", "kitchen"] {
+            assert_eq!(target(wish), Target::Player(key.clone()), "its name may change");
+        }
+        for name in ["Downstairs", "Hall", "Attic"] {
+            assert_eq!(target(name), Target::Named(vec![name.to_owned()]), "it is a group");
+        }
+        assert_eq!(target(EVERYWHERE), Target::Everywhere);
     }
 
     #[test]
@@ -307,6 +327,12 @@ mod tests {
             refusal.contains("no \"Kitchen\"") && refusal.contains("rooms.toml") && refusal.contains("adresses"),
             "{refusal}"
         );
+        // Not any more once it is put right.
+        std::fs::write(dir.path().join("rooms.toml"), "discover = false").unwrap();
+        let right = |seen: &Seen| seen.trouble.is_none().then_some(());
+        house.wait(Instant::now() + Duration::from_secs(60), PAUSE, right).unwrap();
+        let refusal = find(&house, Some("Kitchen"), Instant::now()).unwrap_err().to_string();
+        assert!(refusal.contains("start audera-player") && !refusal.contains("rooms.toml"), "{refusal}");
     }
 
     #[test]

@@ -88,7 +88,15 @@ fn defaults_of_a_user_are_heeded(session: &Session) {
         let right = if key == "codec" { "pcm" } else { "200" };
         session.alsa_definitions(&format!("defaults.audera.{key} {right}\n")).unwrap();
     }
-    session.alsa_definitions("defaults.audera.source \"Tape\"\n").unwrap();
+    // In place of the options.
+    session.alsa_definitions("defaults.!audera \"Kitchen\"\n").unwrap();
+    let refused = plays("audera");
+    assert!(
+        refused.contains("defaults.audera is \"Kitchen\"") && refused.contains("defaults.audera.OPTION"),
+        "{refused}"
+    );
+    let all = "defaults.!audera { player \"Kitchen\" latency 200 source \"Tape\" }\n";
+    session.alsa_definitions(all).unwrap();
     let recorded = records();
     assert!(recorded.contains("Tape"), "{recorded}");
 }

@@ -35,6 +35,13 @@ impl House {
         player
     }
 
+    /// Waits until a room is announced under this name.
+    fn announced(&self, room: &str) {
+        let browsed = || self.session.run("avahi-browse", &["-p", "-t", "_audera._tcp"]).ok();
+        let announced = || browsed()?.split([';', '\n']).any(|word| word == room).then_some(());
+        self.session.poll(&format!("the announcement of {room}"), announced).unwrap();
+    }
+
     fn amixer(&self, mixer: &str, args: &[&str]) -> Result<String, Error> {
         self.session.run("amixer", &[&["-D", mixer], args].concat())
     }
@@ -188,6 +195,14 @@ fn alsamixer_moves_the_room_and_shows_who_else_does() {
     house.room(&kitchen, &["volume=30%", "mute=off"]);
     shows("30");
     terminal.wait_for("the end of mute", |screen| screen.contains("OO"));
+    // It is the same room under another name, of which its mixer may hear later than others.
+    house.room(&kitchen, &["name=Galley"]);
+    house.announced("Galley");
+    let moved = || {
+        terminal.press(&["Up"]);
+        Some(house.room(&kitchen, &[])).filter(|now| percent(now) > 30)
+    };
+    house.session.poll("the room moving under its new name", moved).unwrap();
     terminal.press(&["Escape"]);
     terminal.wait_for("its end", |screen| screen.contains("ended with 0"));
 }

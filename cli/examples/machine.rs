@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use audera_dbus::source::{Input, Order, Source, Statistics};
+use audera_dbus::source::{Codec, Input, Order, Source, Statistics};
 use audera_dbus::{Bus, Error, Exporter, names, sink, source};
 
 #[tokio::main(flavor = "current_thread")]
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         playing: false,
         stopped: false,
         refused: None,
-        codec: "auto",
+        codec: Codec::Auto,
         latency_ms: 100.0,
         fixed_latency_ms: None,
         level: (-120.0, -120.0),
@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     Ok(Order::Input(None)) => shown.input = "alsa_input.line".to_owned(),
                     Ok(Order::Input(Some(name))) if shown.inputs.iter().any(|input| input.name == *name) => shown.input.clone_from(name),
                     Ok(Order::Input(Some(name))) => order = Err(Error::NotFound(format!("there is no input \"{name}\""))),
-                    Ok(Order::Codec(codec)) => shown.codec = codec,
+                    Ok(Order::Codec(codec)) => shown.codec = *codec,
                     Ok(Order::FixedLatency(ms)) => shown.fixed_latency_ms = *ms,
                     Ok(Order::Start) => (shown.playing, shown.stopped) = (true, false),
                     Ok(Order::Stop) => (shown.playing, shown.stopped) = (false, true),

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use audera_dbus::CHOSEN_LATENCIES;
+
 /// A volume, or a change of one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Amount {
@@ -58,7 +60,7 @@ impl FromStr for Milliseconds {
 pub enum Latency {
     /// What the rooms need.
     Auto,
-    /// Milliseconds, 20 to 2000.
+    /// Milliseconds, some of [`CHOSEN_LATENCIES`].
     Fixed(f64),
 }
 
@@ -70,8 +72,10 @@ impl FromStr for Latency {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        let latency = number(text.strip_suffix("ms").unwrap_or(text)).filter(|ms| (20.0..=2000.0).contains(ms));
-        latency.map(Self::Fixed).ok_or_else(|| "a latency is auto, or 20 to 2000 (ms)".to_owned())
+        let (least, most) = (*CHOSEN_LATENCIES.start(), *CHOSEN_LATENCIES.end());
+        let fits = |ms: &f64| (least as f64..=most as f64).contains(ms);
+        let latency = number(text.strip_suffix("ms").unwrap_or(text)).filter(fits);
+        latency.map(Self::Fixed).ok_or_else(|| format!("a latency is auto, or {least} to {most} (ms)"))
     }
 }
 

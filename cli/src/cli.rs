@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use audera_dbus::source;
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
@@ -331,25 +333,26 @@ pub struct TargetArgs {
     pub none: bool,
 }
 
-/// What sound is sent as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Codec {
-    /// Opus where the stream and the room allow it, PCM elsewhere.
-    Auto,
-    /// As it is.
-    Pcm,
-    /// Opus; nothing where that is not possible.
-    Opus,
-}
+/// What sound is sent as, by its name on D-Bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Codec(pub source::Codec);
 
-impl Codec {
-    /// As D-Bus has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Pcm => "pcm",
-            Self::Opus => "opus",
-        }
+impl ValueEnum for Codec {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [Codec; source::Codec::ALL.len()] = {
+            let [auto, pcm, opus] = source::Codec::ALL;
+            [Codec(auto), Codec(pcm), Codec(opus)]
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            source::Codec::Auto => "Opus where the stream and the room allow it, PCM elsewhere",
+            source::Codec::Pcm => "As it is",
+            source::Codec::Opus => "Opus; nothing where that is not possible",
+        };
+        Some(PossibleValue::new(self.0.name()).help(help))
     }
 }
 

@@ -29,9 +29,24 @@ pub async fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let manager = Manager1Proxy::builder(&desk.connection).cache_properties(CacheProperties::No).build().await?;
     match &args.command {
         None => show(&manager, args.json).await,
-        Some(ConfigCommand::Add { address }) => Ok(manager.add_address(address).await.map(drop)?),
+        Some(ConfigCommand::Add { address }) => add(&desk, &manager, address).await,
         Some(ConfigCommand::Remove { address }) => Ok(manager.remove_address(address).await?),
         Some(ConfigCommand::Discover { how }) => Ok(manager.set_discover(*how == Switch::On).await?),
+    }
+}
+
+/// Adds an address, which stays in force when the room there cannot be used yet; then it is said why.
+async fn add(desk: &Desk, manager: &Manager1Proxy<'_>, address: &str) -> Result<(), Failure> {
+    let path = manager.add_address(address).await?;
+    let house = desk.look().await?;
+    let Some(room) = house.rooms.iter().find(|room| room.path == path.as_str()) else { return Ok(()) };
+    match room.require_there() {
+        Err(Failure::NotPaired(why)) => Err(Failure::NotPaired(format!(
+            "{address} is added; {why}; where the room does not know this user and host, add the id {} to its player's trusted.toml",
+            manager.id().await?
+        ))),
+        Err(Failure::Unreachable(why)) => Err(Failure::Unreachable(format!("{address} is added; {why}"))),
+        other => other,
     }
 }
 

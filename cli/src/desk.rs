@@ -60,22 +60,20 @@ impl Desk {
     /// # Errors
     /// It does not answer.
     pub async fn look_around(&self) -> Result<House, Failure> {
-        let mut last = self.look().await?;
-        let mut since = Instant::now();
-        while self.young.is_some_and(|end| Instant::now() < end) {
-            let settled = !last.rooms.is_empty() && !last.rooms.iter().any(Room::is_searched);
-            if settled && since.elapsed() >= QUIET {
-                break;
+        let mut quiet = Quiet::new();
+        loop {
+            let house = self.look().await?;
+            let has_looked = quiet.lasts(&house) && !house.rooms.iter().any(Room::is_searched);
+            if has_looked || !self.is_young() {
+                return Ok(house);
             }
             sleep(LOOK).await;
-            let now = self.look().await?;
-            let seen = |house: &House| house.rooms.iter().map(|room| room.path.clone()).collect::<Vec<_>>();
-            if seen(&now) != seen(&last) {
-                since = Instant::now();
-            }
-            last = now;
         }
-        Ok(last)
+    }
+
+    /// Whether rooms may be missing because `auderad` has just been started.
+    fn is_young(&self) -> bool {
+        self.young.is_some_and(|end| Instant::now() < end)
     }
 
     /// What `pick` finds among what there is, waiting for what may come yet.
@@ -86,13 +84,13 @@ impl Desk {
         let end = Instant::now() + SEARCH;
         loop {
             let found = pick(&self.look().await?);
-            let (more, in_time) = match (&found, self.young) {
+            let is_over = match &found {
                 // Not connected yet.
-                (Ok((_, ready)), _) => (!ready, Instant::now() < end),
-                (Err(Failure::NotFound(_)), Some(young)) => (true, Instant::now() < young),
-                (Err(_), _) => (false, false),
+                Ok((_, ready)) => *ready || Instant::now() >= end,
+                Err(Failure::NotFound(_)) => !self.is_young(),
+                Err(_) => true,
             };
-            if !more || !in_time {
+            if is_over {
                 return found.map(|(found, _)| found);
             }
             sleep(LOOK).await;
@@ -112,7 +110,14 @@ impl Desk {
     /// # Errors
     /// There is none.
     pub async fn group(&self, name: &str) -> Result<Group, Failure> {
-        self.find(|house| house.group(name).map(|group| (group.clone(), true))).await
+        let mut quiet = Quiet::new();
+        self.find(|house| house.group(name).map(|group| (group.clone(), self.is_whole(house, group, &mut quiet)))).await
+    }
+
+    /// Whether all rooms of a group are known.
+    fn is_whole(&self, house: &House, group: &Group, quiet: &mut Quiet) -> bool {
+        let is_quiet = quiet.lasts(house) || !self.is_young();
+        is_quiet && !house.is_searched(group)
     }
 
     /// The room or group of this name, ready to be set.
@@ -120,9 +125,10 @@ impl Desk {
     /// # Errors
     /// There is neither.
     pub async fn fader(&self, name: &str) -> Result<Fader, Failure> {
+        let mut quiet = Quiet::new();
         let found = self.find(|house| match house.target(name)? {
             Target::Room(room) => Ok((Ok(room.clone()), !room.is_searched())),
-            Target::Group(group) => Ok((Err(group.clone()), true)),
+            Target::Group(group) => Ok((Err(group.clone()), self.is_whole(house, group, &mut quiet))),
         });
         match found.await? {
             Ok(room) => self.fader_of(Target::Room(&room)).await,
@@ -130,14 +136,14 @@ impl Desk {
         }
     }
 
-    /// Whether this room is there, or one of this group, so that how loud it is can be told.
+    /// Refuses a room that is not there, and a group of which none is: nobody knows how loud they are.
     ///
     /// # Errors
     /// It is not, and why.
-    pub async fn is_there(&self, name: &str) -> Result<(), Failure> {
+    pub async fn require_there(&self, name: &str) -> Result<(), Failure> {
         let house = self.look().await?;
         match house.target(name)? {
-            Target::Room(room) => room.there(),
+            Target::Room(room) => room.require_there(),
             Target::Group(group) => {
                 let is_heard = |room: &&Room| room.is_there() && group.members.contains(&room.name);
                 let nobody = || Failure::Unreachable(format!("no room of {} is there", group.name));
@@ -173,6 +179,28 @@ impl Desk {
     pub async fn grouping(&self, group: &Group) -> Result<Group1Proxy<'static>, Failure> {
         let builder = Group1Proxy::builder(&self.connection).path(group.path.clone())?;
         Ok(builder.cache_properties(CacheProperties::No).build().await?)
+    }
+}
+
+/// For how long no room has come or gone.
+#[derive(Debug)]
+struct Quiet {
+    rooms: Vec<String>,
+    since: Instant,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        Quiet { rooms: Vec::new(), since: Instant::now() }
+    }
+
+    /// Whether there are rooms, and have been the same for [`QUIET`].
+    fn lasts(&mut self, house: &House) -> bool {
+        let rooms: Vec<String> = house.rooms.iter().map(|room| room.path.clone()).collect();
+        if rooms != self.rooms {
+            *self = Quiet { rooms, since: Instant::now() };
+        }
+        !self.rooms.is_empty() && self.since.elapsed() >= QUIET
     }
 }
 

@@ -58,11 +58,11 @@ impl Room {
         self.is_there() || !self.id.is_empty()
     }
 
-    /// Whether it is connected, as a result.
+    /// Refuses one that is not connected.
     ///
     /// # Errors
     /// It is not there; why.
-    pub fn there(&self) -> Result<(), Failure> {
+    pub fn require_there(&self) -> Result<(), Failure> {
         if self.is_there() { Ok(()) } else { Err(self.missing("is not there")) }
     }
 
@@ -282,12 +282,21 @@ impl House {
     /// The group of this name.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or several.
     pub fn group(&self, name: &str) -> Result<&Group, Failure> {
-        match named(&self.groups, name, |group| &group.name)[..] {
-            [group, ..] => Ok(group),
+        match &named(&self.groups, name, |group| &group.name)[..] {
+            [group] => Ok(group),
             [] => Err(none("group", name, self.groups.iter().map(|group| group.name.as_str()))),
+            many => {
+                let names = list(many.iter().map(|group| group.name.as_str()));
+                Err(Failure::Failed(format!("several groups are called \"{name}\": write it as one of {names}")))
+            }
         }
+    }
+
+    /// Whether it is not known yet of a room of this group whether it is there, and how it is.
+    pub fn is_searched(&self, group: &Group) -> bool {
+        self.rooms.iter().any(|room| room.is_searched() && group.members.contains(&room.name))
     }
 
     /// The room or group of this name: a room, if it is both.
@@ -299,7 +308,8 @@ impl House {
             Ok(room) => Ok(Target::Room(room)),
             Err(no_room) => match self.group(name) {
                 Ok(group) => Ok(Target::Group(group)),
-                Err(_) => Err(no_room),
+                Err(Failure::NotFound(_)) => Err(no_room),
+                Err(several) => Err(several),
             },
         }
     }

@@ -15,7 +15,7 @@ pub async fn volume(args: &VolumeArgs) -> Result<(), Failure> {
     let desk = Desk::open().await?;
     let fader = desk.fader(&args.target).await?;
     match args.volume {
-        None => desk.is_there(&args.target).await?,
+        None => desk.require_there(&args.target).await?,
         Some(Amount::Percent(percent)) => fader.set_volume(percent).await?,
         Some(Amount::Step(points)) => drop(fader.step(points).await?),
         Some(Amount::Decibels(decibels)) => drop(fader.step_decibels(decibels).await?),
@@ -65,7 +65,7 @@ pub async fn delay(args: &DelayArgs) -> Result<(), Failure> {
     let player = desk.player(&room).await?;
     match args.delay {
         Some(delay) => player.set_output_delay(delay.0).await?,
-        None => room.there()?,
+        None => room.require_there()?,
     }
     let delay = player.output_delay().await.map_err(audera_dbus::Error::from)?;
     output::line(&format!("{}: {delay} ms", output::harmless(&room.name)))
@@ -81,7 +81,7 @@ pub async fn channel(args: &ChannelArgs) -> Result<(), Failure> {
     let player = desk.player(&room).await?;
     match args.mode {
         Some(mode) => player.set_channel_mode(mode.name()).await?,
-        None => room.there()?,
+        None => room.require_there()?,
     }
     let mode = player.channel_mode().await.map_err(audera_dbus::Error::from)?;
     output::line(&format!("{}: {mode}", output::harmless(&room.name)))

@@ -117,7 +117,7 @@ async fn target(connection: &Connection, args: &TargetArgs) -> Result<(), Failur
 async fn codec(connection: &Connection, args: &CodecArgs) -> Result<(), Failure> {
     let (source, proxy) = find(connection, Some(&args.source)).await?;
     match args.codec {
-        Some(codec) => Ok(proxy.set_codec(codec.name()).await?),
+        Some(codec) => Ok(proxy.set_codec(codec.0.name()).await?),
         None => output::line(&format!("{}: {}", output::harmless(&source.name), output::harmless(&source.codec))),
     }
 }

@@ -19,6 +19,7 @@ pub mod sink;
 pub mod source;
 mod values;
 
+pub use audera_wire::CHOSEN_LATENCIES;
 pub use definition::{Access, Argument, Definition, Method, Property};
 pub use error::Error;
 pub use export::{Bus, Call, Exporter, Reply, Request};

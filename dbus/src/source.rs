@@ -1,7 +1,9 @@
 //! `org.audera.Source1`: a source of this machine.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
+use audera_wire::CHOSEN_LATENCIES;
 use serde::Serialize;
 use zbus::zvariant::{OwnedValue, Value};
 
@@ -49,7 +51,7 @@ pub struct Source<R> {
     /// Why it is refused, if it is.
     pub refused: Option<String>,
     /// `Codec`.
-    pub codec: &'static str,
+    pub codec: Codec,
     /// `Latency`, ms.
     pub latency_ms: f64,
     /// `FixedLatency`, ms; `None` if it is what the rooms need.
@@ -133,7 +135,7 @@ impl<R: Serialize> Source<R> {
             ("Target", Value::from(self.target.clone())),
             ("State", Value::from(state)),
             ("Reason", Value::from(self.refused.clone().unwrap_or_default())),
-            ("Codec", Value::from(self.codec)),
+            ("Codec", Value::from(self.codec.name())),
             ("Latency", Value::from(self.latency_ms)),
             ("FixedLatency", Value::from(self.fixed_latency_ms.unwrap_or(0.0))),
             ("Level", Value::from(self.level)),
@@ -156,14 +158,37 @@ pub enum Order {
     Input(Option<String>),
     /// To stream to these.
     Target(Vec<String>),
-    /// To encode with one of [`CODECS`].
-    Codec(&'static str),
+    /// To encode so.
+    Codec(Codec),
     /// To have this latency, ms; `None` is what the rooms need.
     FixedLatency(Option<f64>),
 }
 
-/// The codecs that can be chosen.
-pub const CODECS: [&str; 3] = ["auto", "pcm", "opus"];
+/// What sound is sent as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// Opus where the stream and the room allow it, PCM elsewhere.
+    Auto,
+    /// As it is.
+    Pcm,
+    /// Opus; nothing where that is not possible.
+    Opus,
+}
+
+impl Codec {
+    /// All that can be chosen.
+    pub const ALL: [Codec; 3] = [Self::Auto, Self::Pcm, Self::Opus];
+
+    /// The value of `Codec`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Pcm => "pcm",
+            Self::Opus => "opus",
+        }
+    }
+}
 
 /// The most names in a target.
 const MOST: usize = 128;
@@ -172,7 +197,7 @@ const LONGEST: usize = 263;
 /// The longest `node.name`, bytes.
 const LONGEST_NODE: usize = 1024;
 /// Latencies that can be chosen, ms.
-const LATENCIES: std::ops::RangeInclusive<f64> = 20.0..=2000.0;
+const LATENCIES: RangeInclusive<f64> = *CHOSEN_LATENCIES.start() as f64..=*CHOSEN_LATENCIES.end() as f64;
 
 impl Order {
     /// What a call asks for.
@@ -195,9 +220,10 @@ impl Order {
             }
             Request::Set { property: "Codec", value } => {
                 let wanted = String::try_from(value.try_clone()?)?;
-                let codec = CODECS.into_iter().find(|codec| *codec == wanted);
+                let codec = Codec::ALL.into_iter().find(|codec| codec.name() == wanted);
                 codec.map(Self::Codec).ok_or_else(|| {
-                    Error::InvalidValue(format!("Codec cannot be that; accepted: {}", CODECS.join(", ")))
+                    let accepted = Codec::ALL.map(Codec::name).join(", ");
+                    Error::InvalidValue(format!("Codec cannot be that; accepted: {accepted}"))
                 })
             }
             Request::Set { property: "FixedLatency", value } => {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use audera_clock::Span;
-use audera_dbus::source::Order;
+use audera_dbus::source::{Codec, Order};
 use audera_dbus::{Call, Error, Reply};
 use audera_pw::{Destination, Node, Stream};
-use audera_sender::{CodecChoice, Encoding, HubError, Latency, Target, WatchedLevel};
+use audera_sender::{CHOSEN_LATENCIES, CodecChoice, Encoding, HubError, Latency, Target, WatchedLevel};
 
 use crate::inputs::find;
 use crate::source::{Inner, STOPPED};
@@ -106,12 +106,13 @@ impl Inner {
 
     fn set_latency(&mut self, ms: Option<f64>) -> Result<(), Error> {
         let latency = ms.map_or(Latency::Auto, |ms| Latency::Fixed(Span::from_secs_f64(ms * 1e-3)));
-        let most = Span::from_millis(2000) - self.preroll;
+        let most = Span::from_millis(*CHOSEN_LATENCIES.end()) - self.preroll;
         if latency.initial() > most {
             let (ms, most) = (latency.initial().as_secs_f64() * 1e3, most.as_secs_f64() * 1e3);
             return Err(Error::InvalidValue(format!(
-                "FixedLatency cannot be {ms}; accepted: 20 to {most} ms with the sound from before a signal \
-                 (audera.preroll.msec) on top, or 0 for what the rooms need"
+                "FixedLatency cannot be {ms}; accepted: {} to {most} ms with the sound from before a signal \
+                 (audera.preroll.msec) on top, or 0 for what the rooms need",
+                CHOSEN_LATENCIES.start()
             )));
         }
         let Some(stream) = &self.stream else { return Ok(()) };
@@ -243,11 +244,11 @@ impl Inner {
     }
 }
 
-fn choice_of(codec: &str) -> CodecChoice {
+fn choice_of(codec: Codec) -> CodecChoice {
     match codec {
-        "pcm" => CodecChoice::Pcm,
-        "opus" => CodecChoice::Opus,
-        _ => CodecChoice::Auto,
+        Codec::Auto => CodecChoice::Auto,
+        Codec::Pcm => CodecChoice::Pcm,
+        Codec::Opus => CodecChoice::Opus,
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use audera_clock::Span;
 use audera_dbus::names;
-use audera_dbus::source::{DEFINITION, Input, Source as Object, Statistics};
+use audera_dbus::source::{Codec, DEFINITION, Input, Source as Object, Statistics};
 use audera_pw::{
     Channel, Connect, Destination, Direction, Error, ModuleHost, Node as Other, Offer, Properties, Registry,
     RegistryEvent, State, Stream as Node, StreamEvent, Topic,
@@ -376,15 +376,15 @@ impl Inner {
             input: self.captured.as_ref().and_then(Other::name).unwrap_or_default().to_owned(),
             target: match &self.target {
                 Target::Named(names) => names.clone(),
-                Target::Everywhere | Target::Player(_) | Target::Peer(_) | Target::Group(_) => Vec::new(),
+                Target::Everywhere | Target::Player(_) | Target::Group(_) => Vec::new(),
             },
             playing: self.active,
             stopped: self.stopped,
             refused: self.refused.clone(),
             codec: match self.encoding.codec {
-                CodecChoice::Auto => "auto",
-                CodecChoice::Pcm => "pcm",
-                CodecChoice::Opus => "opus",
+                CodecChoice::Auto => Codec::Auto,
+                CodecChoice::Pcm => Codec::Pcm,
+                CodecChoice::Opus => Codec::Opus,
             },
             latency_ms: latency.as_secs_f64() * 1e3,
             fixed_latency_ms: match self.latency {

@@ -327,13 +327,23 @@ mod tests {
 
     #[test]
     fn a_room_with_a_new_name_is_the_same_one() {
-        let mut desk = desk(&[("Kitchen", 50.0)]);
-        desk.target = Target::Player(key("Kitchen"));
-        desk.hear(&HubEvent::Renamed { was: key("Kitchen"), now: key("Galley") });
-        desk.hear(&HubEvent::Forgotten(key("Kitchen")));
-        desk.hear(&player("Galley", Reach::Ready));
-        desk.hear(&told(room("Galley", 50.0, false), true));
-        assert_eq!(desk.set(Control::Volume, 40).map(|changes| changes.len()), Ok(1));
+        // The new name is announced before the old one is given up, or is not known until then.
+        for is_known in [false, true] {
+            let target = Target::Player(key("Kitchen"));
+            let mut desk = Desk { target, ..desk(&[("Kitchen", 50.0), ("Bath", 50.0)]) };
+            if is_known {
+                desk.hear(&player("Galley", Reach::Ready));
+            }
+            desk.hear(&HubEvent::Renamed { was: key("Kitchen"), now: key("Galley") });
+            desk.hear(&HubEvent::Forgotten(key("Kitchen")));
+            desk.hear(&player("Galley", Reach::Ready));
+            desk.hear(&told(room("Galley", 50.0, false), true));
+            assert_eq!(desk.set(Control::Volume, 40), Ok(vec![(key("Galley"), RoomChange::volume(40.0))]));
+            // Whoever gets the old name is another one.
+            desk.hear(&player("Kitchen", Reach::Ready));
+            desk.hear(&told(room("Kitchen", 50.0, false), true));
+            assert_eq!(desk.set(Control::Volume, 30), Ok(vec![(key("Galley"), RoomChange::volume(30.0))]));
+        }
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Playback {
     alarm: Alarm,
     settings: Settings,
     meant: Meant,
+    /// Channels that an application may have, at most.
+    max_channels: u8,
     _visit: Option<Visit>,
     house: Arc<House>,
 }
@@ -68,6 +70,22 @@ struct Playing {
     _stream: Stream,
 }
 
+/// Rates and the most channels that can be sent to these rooms. What is something else alsa-lib's `plug` converts.
+fn allowed(codec: CodecChoice, meant: &Meant) -> Result<(Allowed, u8), OpenError> {
+    let refused = |why: String| Err(OpenError::refused(Errno::INVAL, format!("\"{}\" {why}", meant.name)));
+    let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
+    if max_rate < *RATES.start() || max_channels == 0 {
+        return refused(format!("takes nothing that can be sent: {max_rate} Hz at most"));
+    }
+    match codec {
+        CodecChoice::Opus if max_rate < OPUS_RATE => refused(format!(
+            "takes {max_rate} Hz at most, and Opus is {OPUS_RATE} Hz: set the option \"codec\" to \"auto\" or \"pcm\""
+        )),
+        CodecChoice::Opus => Ok((Allowed::only(OPUS_RATE), max_channels.min(OPUS_CHANNELS))),
+        CodecChoice::Auto | CodecChoice::Pcm => Ok(((*RATES.start()..=max_rate).into(), max_channels)),
+    }
+}
+
 /// The clock by which the rooms play.
 fn now() -> SenderTime {
     let now = clock_gettime(ClockId::Monotonic);
@@ -83,16 +101,7 @@ impl Pcm for Playback {
         let settings = Settings::read(&mut request.options, &mut request.defaults)?;
         let house = House::enter(&settings.network)?;
         let (meant, visit) = rooms::find(&house, settings.player.as_deref(), begun + settings.search())?;
-        let (max_rate, max_channels) = (meant.max_rate.min(*RATES.end()), meant.max_channels.min(MOST_CHANNELS));
-        // What Opus does not take alsa-lib's `plug` converts.
-        let (rates, max_channels) = match settings.encoding.codec {
-            CodecChoice::Opus => (Allowed::only(OPUS_RATE), max_channels.min(OPUS_CHANNELS)),
-            CodecChoice::Auto | CodecChoice::Pcm => ((*RATES.start()..=max_rate).into(), max_channels),
-        };
-        if max_rate < *RATES.start() || max_channels == 0 {
-            let reason = format!("\"{}\" takes nothing that can be sent: {max_rate} Hz at most", meant.name);
-            return Err(OpenError::refused(Errno::INVAL, reason));
-        }
+        let (rates, max_channels) = allowed(settings.encoding.codec, &meant)?;
         let constraints = Constraints {
             formats: Format::ALL.to_vec(),
             channels: (1..=u32::from(max_channels)).into(),
@@ -102,7 +111,7 @@ impl Pcm for Playback {
             periods: None,
         };
         let alarm = Alarm::new().map_err(|error| OpenError::refused(error.into(), "there is no timer to be had"))?;
-        Ok((Playback { playing: None, alarm, settings, meant, _visit: visit, house }, constraints))
+        Ok((Playback { playing: None, alarm, settings, meant, max_channels, _visit: visit, house }, constraints))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -238,8 +247,7 @@ impl Pcm for Playback {
     }
 
     fn channel_maps(&self) -> Vec<ChannelMap> {
-        let most = if self.settings.encoding.codec == CodecChoice::Opus { OPUS_CHANNELS } else { MOST_CHANNELS };
-        channels::all(usize::from(self.meant.max_channels.min(most)))
+        channels::all(usize::from(self.max_channels))
     }
 
     fn channel_map(&self) -> Option<Vec<u32>> {
@@ -250,5 +258,38 @@ impl Pcm for Playback {
         let playing = self.playing.as_mut().ok_or(Errno::BADFD)?;
         playing.map = channels::Map::new(positions, playing.map.positions().len()).ok_or(Errno::INVAL)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use audera_sender::Target;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_rooms_take_can_be_played() {
+        let meant = |max_rate, max_channels| Meant {
+            target: Target::Everywhere,
+            name: "Kitchen".to_owned(),
+            max_rate,
+            max_channels,
+        };
+        for (codec, rooms, rates, channels) in [
+            (CodecChoice::Auto, meant(u32::MAX, u8::MAX), 44_100..=192_000, 8),
+            (CodecChoice::Pcm, meant(44_100, 6), 44_100..=44_100, 6),
+            (CodecChoice::Opus, meant(96_000, 6), 48_000..=48_000, 2),
+            (CodecChoice::Opus, meant(48_000, 1), 48_000..=48_000, 1),
+        ] {
+            assert_eq!(allowed(codec, &rooms).unwrap(), (rates.into(), channels), "{codec:?} {rooms:?}");
+        }
+        for (codec, rooms, said) in [
+            (CodecChoice::Opus, meant(44_100, 2), "44100 Hz at most, and Opus is 48000 Hz"),
+            (CodecChoice::Auto, meant(32_000, 2), "32000 Hz at most"),
+            (CodecChoice::Pcm, meant(48_000, 0), "nothing that can be sent"),
+        ] {
+            let refusal = allowed(codec, &rooms).unwrap_err().to_string();
+            assert!(refusal.contains("\"Kitchen\"") && refusal.contains(said), "{refusal}");
+        }
     }
 }

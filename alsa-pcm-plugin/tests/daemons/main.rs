@@ -67,17 +67,33 @@ impl Home {
         (file, music)
     }
 
-    /// Ends the room; what it has played in the last of its formats, which each have a file, its left channel.
+    /// Ends the room; all that it has played, in one format, its left channel.
     fn finish(self) -> Vec<f32> {
+        let mut formats = self.finish_all();
+        assert_eq!(formats.len(), 1, "it was asked for several formats");
+        left(formats.remove(0))
+    }
+
+    /// The same, in the last of several formats.
+    fn finish_last(self) -> Vec<f32> {
+        left(self.finish_all().pop().unwrap())
+    }
+
+    /// Ends the room; what it has played in each of its formats, which have a file each.
+    fn finish_all(self) -> Vec<Sound> {
         let Home { kitchen, session, .. } = self;
         println!("{}", kitchen.output());
         kitchen.stop().unwrap();
         let further = (2..).map(|number| session.dir().join(format!("kitchen-{number}.wav")));
-        let last = further.take_while(|file| file.exists()).last();
-        let mut played = Sound::read(last.unwrap_or_else(|| session.dir().join("kitchen.wav"))).unwrap();
-        assert_eq!(played.rate, RATE);
-        played.channels.remove(0)
+        let files = [session.dir().join("kitchen.wav")].into_iter().chain(further.take_while(|file| file.exists()));
+        files.map(|file| Sound::read(file).unwrap()).collect()
     }
+}
+
+/// The left channel of what was played.
+fn left(mut played: Sound) -> Vec<f32> {
+    assert_eq!(played.rate, RATE);
+    played.channels.remove(0)
 }
 
 /// Runs a program to its end, which has to be a good one.

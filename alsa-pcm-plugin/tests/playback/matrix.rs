@@ -227,6 +227,11 @@ fn everything_that_is_written_is_heard_however_it_is_written() {
         attempts.iter().filter(|way| way[2] == 0 || way[3] == 1).partition(|way| way[2] == 0);
     println!("{} of {} ways went through at once; {} were held up", first.len(), attempts.len(), excused.len());
     assert!(first.len() + excused.len() >= AT_ONCE, "{said}");
+    // Of each method one at least: a method that never goes through is not to hide among the others.
+    for method in [Write, WriteAndPoll, Direct, DirectAndPoll, DirectWrite] {
+        let is_of = |way: &&&Vec<u64>| ROOMS[way[0] as usize][way[1] as usize].method == method;
+        assert!(first.iter().chain(&excused).any(|way| is_of(&way)), "{method:?}: {said}");
+    }
     for (room, recording) in rooms.into_iter().enumerate() {
         let sounds = recording.finish();
         for attempt in attempts.iter().filter(|attempt| attempt[0] == room as u64) {

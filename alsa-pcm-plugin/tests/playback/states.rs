@@ -10,6 +10,8 @@ use crate::alsa::{Pcm, S16, Wish};
 use crate::house::{House, Room, clip, heard, is_program, low_clip, sounds};
 
 const RATE: u32 = 48_000;
+/// The frames of a packet at this latency: 20 ms.
+const PACKET: i64 = RATE as i64 / 50;
 /// For how long it is paused.
 const PAUSE: Duration = Duration::from_millis(120);
 
@@ -120,9 +122,12 @@ fn play_pause(name: &str) {
     until(&pcm, 0.15);
     pcm.pause(true).unwrap();
     assert_eq!(pcm.state(), raw::SND_PCM_STATE_PAUSED);
-    let avail = pcm.avail();
+    let (avail, held) = (pcm.avail(), pcm.delay().unwrap());
     thread::sleep(PAUSE);
     let delay = pcm.delay();
+    // What the last packets are filled with is heard meanwhile: that which was under way, and one for what an encoder keeps back.
+    let filled = held - delay.unwrap();
+    assert!((0..=2 * PACKET).contains(&filled), "{filled} frames less to be waited for in a pause");
     thread::sleep(PAUSE / 10);
     assert_eq!((pcm.avail(), pcm.delay()), (avail, delay));
     pcm.pause(false).unwrap();

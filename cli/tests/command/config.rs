@@ -19,6 +19,18 @@ fn a_room_is_added_by_its_address_and_found_by_its_name() {
     assert_eq!((value("discover"), value("addresses")), (Some("off"), Some(attic.address.as_str())), "{table}");
     assert_eq!(value("id").map(str::len), Some(64), "{table}");
     assert!(site.refused(2, &["config", "add", "not an address"]).contains("is no address"));
+    // What is not to be used yet is added, and it is said why.
+    let args = ["--access", "paired", "--no-discovery"];
+    let shy = site.product.silent_room(&site.session, "Shy", &args).unwrap();
+    let error = site.refused(4, &["config", "add", &shy.address]);
+    let id = told()["id"].as_str().unwrap().to_owned();
+    assert!(error.contains("is added") && error.contains(&id) && error.contains("trusted.toml"), "{error}");
+    let error = site.refused(3, &["config", "add", "127.0.0.1:9"]);
+    assert!(error.contains("127.0.0.1:9 is added") && error.contains("is not there"), "{error}");
+    assert_eq!(told()["addresses"], serde_json::json!([attic.address, shy.address, "127.0.0.1:9"]));
+    for address in [&shy.address, "127.0.0.1:9"] {
+        assert_eq!(site.ok(&["config", "remove", address]), "");
+    }
     assert_eq!(site.ok(&["config", "remove", &attic.address]), "");
     assert!(site.refused(5, &["config", "remove", &attic.address]).contains("was not added"));
     site.refused(5, &["volume", "attic", "30%"]);

@@ -27,7 +27,8 @@ fn an_input_is_chosen_and_heard_and_its_level_is_seen() {
     };
     let (_radio, loud) = noise("Radio", 0.5, 1);
     let (_turntable, quiet) = noise("Turntable", 0.05, 2);
-    let _source = home.tap("Tap", "Radio", "audera.start = always audera.rooms = [ Kitchen ]").unwrap();
+    let _source =
+        home.tap("Tap", "Radio", "audera.start = always audera.latency.msec = 300 audera.rooms = [ Kitchen ]").unwrap();
     session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
     let source = || json(&ended(command(session).args(["source", "list", "--json"]).output().unwrap()).out)[0].clone();
     let is_told = |told: f64, wanted: f64| (told - wanted).abs() <= 0.5;
@@ -41,13 +42,12 @@ fn an_input_is_chosen_and_heard_and_its_level_is_seen() {
     assert!(listed.contains("\n*  Turntable  monitor  Turntable"), "{listed}");
     session.poll("the level of the other one", level(quiet)).unwrap();
     let ports = ["Kitchen", "Radio", "Turntable", "Metronome"].map(|sink| format!("{sink}:monitor_FL"));
-    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
     let mut recorder = session.record(&ports.each_ref().map(String::as_str)).unwrap();
     recorder.wait_for(4.0).unwrap();
     let recorded = recorder.finish().unwrap();
     let late = |channel: usize| &recorded.channels[channel][RATE as usize..];
     let alike = |input: usize| {
-        let series = measure::offset_series(late(input), late(0), RATE, 0.25, LONGEST_WAY);
+        let series = measure::offset_series(late(input), late(0), RATE, 0.1, LONGEST_WAY);
         let later = series.offsets.iter().filter(|offset| offset.seconds > 0.0).count();
         later as f64 / (series.offsets.len() + series.undecided + series.silent).max(1) as f64
     };

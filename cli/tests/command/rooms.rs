@@ -3,6 +3,15 @@
 use crate::site::*;
 
 #[test]
+fn the_first_command_of_all_waits_for_all_rooms_of_a_group() {
+    let Some(site) = Site::with_auderad() else { return };
+    let rooms = ["Kitchen", "Bath", "Attic"].map(|name| site.room(name));
+    // Nobody has started auderad.
+    assert_eq!(site.ok(&["volume", "Everywhere", "40%"]), "Everywhere: 40 %\n");
+    rooms.iter().for_each(|room| site.assert_told(room, "volume=40%"));
+}
+
+#[test]
 fn what_is_set_is_seen_at_the_player() {
     let Some(site) = Site::with_auderad() else { return };
     let kitchen = site.room("Kitchen");
@@ -126,6 +135,19 @@ fn groups(site: &Site, kitchen: &Room, living: &Room) {
         let error = site.refused(2, &["group", "create", name, "Kitchen"]);
         assert!(error.contains("is a room"), "{error}");
     }
+    site.ok(&["group", "create", "Garden", "Kitchen"]);
+    let error = site.refused(2, &["group", "create", "garden", "Living Room"]);
+    assert!(error.contains("there is a group \"Garden\""), "{error}");
+    // By somebody who does not mind.
+    let mut command = site.product.command(&site.session);
+    command.args(["set", &living.address, "groups=garden", "--state-dir"]).arg(site.session.dir().join("state/remote"));
+    assert!(command.output().unwrap().status.success());
+    let both = || (site.ok(&["group", "list"]).to_lowercase().matches("garden").count() == 2).then_some(());
+    site.session.poll("both groups", both).unwrap();
+    let error = site.refused(1, &["volume", "GARDEN", "10%"]);
+    assert!(error.contains("several groups") && error.contains("Garden") && error.contains("garden"), "{error}");
+    assert_eq!(site.ok(&["group", "delete", "garden"]), "");
+    assert_eq!(site.ok(&["group", "delete", "Garden"]), "");
     let error = site.refused(2, &["group", "create", "everywhere", "Kitchen"]);
     assert!(error.contains("is all rooms"), "{error}");
     site.refused(5, &["group", "create", "New", "Nowhere"]);

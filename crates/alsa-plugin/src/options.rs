@@ -53,6 +53,14 @@ pub enum OptionError {
         /// What it could be.
         expected: String,
     },
+    /// Defaults that are no block of options.
+    #[error("{key} is {value}, but should be options of their own, each by its name: {key}.OPTION VALUE")]
+    NoOptions {
+        /// Where they are.
+        key: String,
+        /// What is there.
+        value: String,
+    },
     /// Something that must be said is not.
     #[error("the option \"{key}\" is missing: add it to the definition")]
     Missing {
@@ -105,11 +113,14 @@ impl Options {
 
     /// What the configuration `root` has as `defaults.TYPE` for the plugins of the type that `definition` names: the user's own, as a rule.
     ///
+    /// # Errors
+    /// [`OptionError::NoOptions`] when a value is there in place of options.
+    ///
     /// # Safety
     /// Both are null or live nodes that nobody changes meanwhile.
-    pub(crate) unsafe fn defaults(root: *mut snd_config_t, definition: *mut snd_config_t) -> Self {
+    pub(crate) unsafe fn defaults(root: *mut snd_config_t, definition: *mut snd_config_t) -> Result<Self, OptionError> {
         if root.is_null() || definition.is_null() {
-            return Self::default();
+            return Ok(Self::default());
         }
         let (mut kind, mut called, mut found) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null_mut());
         // SAFETY: live nodes and places for what is found, which is part of them.
@@ -117,15 +128,18 @@ impl Options {
             let named = alsa_sys::snd_config_search(definition, c"type".as_ptr(), &raw mut kind) >= 0
                 && alsa_sys::snd_config_get_string(kind, &raw mut called) >= 0;
             if !named {
-                return Self::default();
+                return Ok(Self::default());
             }
             // Not by a function in the definition: those follow a text as if it were the name of something else.
             let Ok(key) = CString::new([&b"defaults."[..], CStr::from_ptr(called).to_bytes()].concat()) else {
-                return Self::default();
+                return Ok(Self::default());
             };
-            match alsa_sys::snd_config_search(root, key.as_ptr(), &raw mut found) {
-                0.. => Self::read(found),
-                _ => Self::default(),
+            if alsa_sys::snd_config_search(root, key.as_ptr(), &raw mut found) < 0 {
+                return Ok(Self::default());
+            }
+            match value_of(found) {
+                Value::Block => Ok(Self::read(found)),
+                value => Err(OptionError::NoOptions { key: key.to_string_lossy().into_owned(), value: value.said() }),
             }
         }
     }

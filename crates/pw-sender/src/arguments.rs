@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use audera_clock::Span;
 use audera_link::Target;
 use audera_pw::{Args, Error, Properties};
-use audera_sender::{CodecChoice, Encoding, Latency};
+use audera_sender::{CHOSEN_LATENCIES, CodecChoice, Encoding, Latency};
 
 /// The keys read here.
 pub const COMMON_KEYS: &[&str] = &[
@@ -79,12 +79,12 @@ fn latency(args: &Args) -> Result<Latency, Error> {
     let refused = |value: &str| Error::Argument {
         key: KEY.to_owned(),
         value: value.to_owned(),
-        expected: "auto, or an integer from 20 to 2000".to_owned(),
+        expected: format!("auto, or an integer from {} to {}", CHOSEN_LATENCIES.start(), CHOSEN_LATENCIES.end()),
     };
     match args.string(KEY)? {
         None | Some("auto") => Ok(Latency::Auto),
         Some(text) => match text.parse() {
-            Ok(ms @ 20..=2000) => Ok(Latency::Fixed(Span::from_millis(ms))),
+            Ok(ms) if CHOSEN_LATENCIES.contains(&ms) => Ok(Latency::Fixed(Span::from_millis(ms))),
             _ => Err(refused(text)),
         },
     }

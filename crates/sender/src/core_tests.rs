@@ -1,5 +1,6 @@
 //! What becomes of audio around the begin and the end of a stream: the network thread by hand, with one player and no network.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -11,12 +12,13 @@ use audera_wire::{
 
 use super::*;
 use crate::by_hand::{self, by_hand};
-use crate::discovery;
+use crate::discovery::{self, Announcement};
 use crate::paced::{LEAD, Paced, paced};
 use crate::player::Route;
 use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
 use crate::types::{CodecChoice, Encoding, Latency, MemberState, StreamConfig, Target};
+use crate::ways;
 
 const RATE: u32 = 48_000;
 const KEY: StreamKey = StreamKey(1);
@@ -438,6 +440,29 @@ fn a_player_that_was_met_anew_before_its_old_name_was_gone_takes_its_place() {
         house.push(PACKET * 2);
         house.order(Order::End(KEY));
         assert!(house.came().0 >= PACKET * 2 && house.core.player(&was).is_none());
+    });
+}
+
+#[test]
+fn a_stream_for_a_player_is_for_it_by_the_way_that_stays() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        let place: SocketAddr = "192.0.2.7:6528".parse().unwrap();
+        let id = PeerId::of_public_key(b"user on host");
+        let (name, groups) = ("Hall".to_owned(), Vec::new());
+        let announced = Announcement { name: name.clone(), addresses: vec![place], id: Some(id), groups };
+        discovery::found(&house.core, announced);
+        let was = PlayerKey::Discovered(name);
+        house.order(Order::Retarget(KEY, Target::Player(was.clone())));
+        // It is away, and is back by an address that was added meanwhile.
+        house.core.add_address("hall.local");
+        let now = PlayerKey::Address("hall.local".to_owned());
+        let player = house.core.player(&now).unwrap();
+        player.peer.set(Some(place));
+        player.info.borrow_mut().id = Some(id);
+        player.hello.replace(Some(PlayerHello::new("Hall", "test")));
+        assert!(!ways::unite(&house.core, &player) && house.core.player(&was).is_none());
+        assert_eq!(house.core.all_streams()[0].config.borrow().target, Target::Player(now));
     });
 }
 

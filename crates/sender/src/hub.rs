@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use audera_clock::Span;
 use audera_link::{Endpoint, PeerId, Whereabouts};
-use audera_wire::{PlayerStatus, RoomChange, RoomState};
+use audera_wire::{CHOSEN_LATENCIES, PlayerStatus, RoomChange, RoomState};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -334,7 +334,8 @@ fn invalid(key: &'static str, value: String, accepted: &'static str) -> Result<(
 
 fn check_latency(latency: Latency) -> Result<(), HubError> {
     let latency = latency.initial();
-    if !(Span::from_millis(20)..=Span::from_millis(2000)).contains(&latency) {
+    let [least, most] = [CHOSEN_LATENCIES.start(), CHOSEN_LATENCIES.end()].map(|ms| Span::from_millis(*ms));
+    if !(least..=most).contains(&latency) {
         return invalid("latency", latency.to_string(), "20 to 2000 ms");
     }
     Ok(())

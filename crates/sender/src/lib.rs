@@ -50,7 +50,9 @@ mod ways;
 mod whereabouts;
 
 pub use audera_link::{Whereabouts, WhereaboutsError};
-pub use audera_wire::{ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomRefusal, RoomState, Volume};
+pub use audera_wire::{
+    CHOSEN_LATENCIES, ChannelMode, Fader, GroupState, RoomChange, RoomKey, RoomRefusal, RoomState, Volume,
+};
 pub use change::ChangeError;
 pub use gate::GateConfig;
 pub use hub::{Hub, HubError, Stream};

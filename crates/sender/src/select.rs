@@ -17,7 +17,6 @@ impl Target {
         match self {
             Target::Everywhere => true,
             Target::Player(key) => player.key == *key,
-            Target::Peer(id) => player.id == Some(*id),
             Target::Group(group) => player.groups.contains(group),
             Target::Named(names) => names.iter().any(|name| {
                 name == EVERYWHERE
@@ -84,8 +83,6 @@ pub(crate) fn format_for(
 
 #[cfg(test)]
 mod tests {
-    use audera_link::PeerId;
-
     use super::*;
 
     fn choose(codec: CodecChoice, rate: u32, channels: u8, codings: &[Coding]) -> Result<StreamFormat, String> {
@@ -109,10 +106,6 @@ mod tests {
         // Who is announced and not there is meant, and moved by nobody.
         let there = PlayerInfo { reach: crate::types::Reach::Ready, ..bath.clone() };
         assert!(group("Up").moves(&there) && !group("Up").moves(&bath) && !group("Down").moves(&there));
-        let [one, other] = [&b"one"[..], b"other"].map(PeerId::of_public_key);
-        let met = PlayerInfo { id: Some(one), ..hall.clone() };
-        assert!(Target::Peer(one).includes(&met) && !Target::Peer(other).includes(&met));
-        assert!(!Target::Peer(one).includes(&hall), "it has not been reached");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub enum Latency {
     /// What the players need, and [`AUTO_LEAST`](Self::AUTO_LEAST) at least: it glides.
     #[default]
     Auto,
-    /// Always the same, 20 ms to 2 s.
+    /// Always the same, one of [`CHOSEN_LATENCIES`](audera_wire::CHOSEN_LATENCIES).
     Fixed(Span),
 }
 
@@ -117,10 +117,8 @@ impl Latency {
 pub enum Target {
     /// Every player this hub knows.
     Everywhere,
-    /// One player.
+    /// One player, also under the name that it gets and by the other ways that lead to it.
     Player(PlayerKey),
-    /// The player with this identity, whatever its name is, and by whatever way it is reached; from when it has been reached.
-    Peer(PeerId),
     /// The players that say they are in this group.
     Group(String),
     /// Rooms and groups by name, and players at fixed addresses. Where a room and a group have one name, both are meant.

@@ -65,6 +65,8 @@ impl Core {
         tracing::info!(room = %stays.room(), "{} leads there as well", goes.key());
         let addresses = std::mem::take(&mut goes.info.borrow_mut().addresses);
         self.update(stays, |info| info.addresses.extend(addresses));
+        let (was, now) = (goes.key(), stays.key());
+        self.all_streams().iter().for_each(|stream| stream.config.borrow_mut().target.rename(&was, &now));
         self.remove_player(goes);
         self.rematch_all();
     }

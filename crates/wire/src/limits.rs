@@ -1,5 +1,7 @@
 //! Every bound of the protocol in one place; each is checked before memory is taken for what it bounds.
 
+use std::ops::RangeInclusive;
+
 use audera_clock::Span;
 
 use crate::audio::AUDIO_HEADER_LEN;
@@ -47,6 +49,9 @@ pub const MAX_OPUS_PACKET: usize = 1276;
 pub const MIN_LATENCY: Span = Span::from_millis(1);
 /// See [`MIN_LATENCY`].
 pub const MAX_LATENCY: Span = Span::from_millis(2_000);
+
+/// Latencies that a user may choose for a stream, ms: up to [`MAX_LATENCY`]; with less than this there is no time left for a network.
+pub const CHOSEN_LATENCIES: RangeInclusive<i64> = 20..=2_000;
 
 /// Time within which the peer's hello has to arrive.
 pub const HELLO_LIMIT: Span = Span::from_millis(5_000);

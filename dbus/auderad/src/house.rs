@@ -48,6 +48,16 @@ impl Room {
         self.state.as_ref().map_or(&self.info.groups, |state| &state.groups)
     }
 
+    /// Whether it is not known yet whether it is there, and how it is.
+    pub fn is_searched(&self) -> bool {
+        match self.info.reach {
+            Reach::Searching => true,
+            // What it is set to comes right behind the connection.
+            Reach::Ready => self.state.is_none(),
+            Reach::Away(_) | Reach::Refused(_) => false,
+        }
+    }
+
     /// Its state, while it is there to be changed.
     pub fn present(&self) -> Option<&RoomState> {
         self.state.as_ref().filter(|_| self.info.is_ready())
@@ -56,12 +66,10 @@ impl Room {
     fn shown(&self) -> Player {
         let unknown = || RoomState { groups: self.info.groups.clone(), ..RoomState::new(&self.info.room) };
         let presence = match &self.info.reach {
-            Reach::Searching => Presence::Searching,
             Reach::Away(reason) => Presence::Away(reason.clone()),
             Reach::Refused(reason) => Presence::Refused(reason.clone()),
-            // What it is set to comes right behind the connection; before that it is neither known nor to be changed.
-            Reach::Ready if self.state.is_none() => Presence::Searching,
-            Reach::Ready => Presence::There,
+            Reach::Searching | Reach::Ready if self.is_searched() => Presence::Searching,
+            Reach::Searching | Reach::Ready => Presence::There,
         };
         Player {
             room: self.state.clone().unwrap_or_else(unknown),
@@ -180,7 +188,7 @@ impl House {
 
     /// The groups that are to be shown: those that are, as long as they have rooms, and new ones as far as there is room for them.
     fn groups_to_show(&mut self) -> BTreeSet<String> {
-        let all: BTreeSet<String> = self.rooms.values().flat_map(|room| room.groups().iter().cloned()).collect();
+        let all: BTreeSet<String> = self.groups().map(str::to_owned).collect();
         let (shown, new): (Vec<_>, Vec<_>) =
             all.into_iter().filter(|name| name != EVERYWHERE).partition(|name| self.groups.contains_key(name));
         let crowded = shown.len() + new.len() >= MOST_GROUPS;
@@ -189,6 +197,11 @@ impl House {
         }
         self.crowded = crowded;
         [EVERYWHERE.to_owned()].into_iter().chain(shown).chain(new).take(MOST_GROUPS).collect()
+    }
+
+    /// All groups in which rooms are.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.rooms.values().flat_map(|room| room.groups().iter().map(String::as_str))
     }
 
     /// The rooms of a group.
@@ -201,9 +214,9 @@ impl House {
         self.members(group).filter_map(|(key, room)| Some((key.clone(), room.present()?.clone()))).collect()
     }
 
-    /// The fader of a group.
-    pub fn fader(&mut self, group: &str) -> &mut Fader<PlayerKey> {
-        self.groups.entry(group.to_owned()).or_default()
+    /// The fader of a group that is shown.
+    pub fn fader(&mut self, group: &str) -> Option<&mut Fader<PlayerKey>> {
+        self.groups.get_mut(group)
     }
 
     /// The volume at which a group is, or at which it will be.
@@ -237,7 +250,8 @@ impl House {
         self.show_groups(exporter);
     }
 
-    fn show_groups(&mut self, exporter: &mut Exporter) {
+    /// Brings the objects of the groups in line with what is known.
+    pub fn show_groups(&mut self, exporter: &mut Exporter) {
         let names = self.groups_to_show();
         self.groups.retain(|name, _| {
             let stays = names.contains(name);
@@ -305,6 +319,7 @@ mod tests {
         }
         (1..=100).for_each(|number| house.heard_of(room(number, &[])));
         assert_eq!(shown(&mut house).len(), 3);
+        assert!(house.fader("Garden").is_some() && house.fader("A1 1 0").is_none(), "it is not shown any more");
         assert!(!house.crowded && house.takes_group("New"));
     }
 }

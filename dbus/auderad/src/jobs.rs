@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audera_dbus::{Error, Reply};
-use audera_sender::{ChangeError, PlayerKey, RoomState};
+use audera_sender::{ChangeError, PlayerKey, RoomState, Volume};
 use tokio::time::Instant;
 use zbus::zvariant::OwnedObjectPath;
 
@@ -16,8 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Outcome {
     /// Nothing.
     Done,
-    /// The volume of a room.
-    VolumeOf(PlayerKey),
+    /// The volume that the room has answered with.
+    Volume,
     /// The volume of a group.
     GroupVolume(String),
     /// An object.
@@ -41,7 +41,9 @@ pub struct Job {
     pub outcome: Outcome,
     /// The group that it moves.
     pub group: Option<String>,
-    /// Rooms that have not answered.
+    /// The volume that a room has answered with.
+    pub volume: Option<Volume>,
+    /// Rooms that have not answered, by what they were called when they were asked.
     left: Vec<PlayerKey>,
     /// Whether it waits for a file to be written.
     writes: bool,
@@ -68,7 +70,8 @@ impl Jobs {
     ) -> JobId {
         self.next += 1;
         let deadline = Instant::now() + PATIENCE;
-        self.waiting.insert(self.next, Job { reply, outcome, group, left: rooms, writes: false, error, deadline });
+        let job = Job { reply, outcome, group, volume: None, left: rooms, writes: false, error, deadline };
+        self.waiting.insert(self.next, job);
         self.next
     }
 
@@ -90,7 +93,7 @@ impl Jobs {
     }
 
     /// A room has answered. `name` is how people know it.
-    pub fn answered(&mut self, id: JobId, key: &PlayerKey, name: &str, error: Option<ChangeError>) {
+    pub fn answered(&mut self, id: JobId, key: &PlayerKey, name: &str, answer: Result<Volume, ChangeError>) {
         // Late answers have no job any more.
         let Some(job) = self.waiting.get_mut(&id) else { return };
         job.left.retain(|left| left != key);
@@ -101,7 +104,10 @@ impl Jobs {
                 Error::Unreachable(format!("{name} was lost before it answered: see what it is set to when it is back"))
             }
         };
-        job.error = job.error.take().or(error.map(named));
+        match answer {
+            Ok(volume) => job.volume = Some(volume),
+            Err(error) => job.error = job.error.take().or(Some(named(error))),
+        }
     }
 
     /// Whether a group is being moved.

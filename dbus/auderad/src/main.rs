@@ -39,8 +39,13 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).without_time().init();
     // One thread beside it, for files: what is to be done with them is done in order.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
-    let run = runtime.context("the runtime cannot start");
-    match run.and_then(|runtime| runtime.block_on(serve(&cli))) {
+    let served = runtime.context("the runtime cannot start").and_then(|runtime| {
+        let served = runtime.block_on(serve(&cli));
+        // A disk that does not answer is not waited for.
+        runtime.shutdown_background();
+        served
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("auderad: {error:#}");
@@ -50,8 +55,6 @@ fn main() -> ExitCode {
 }
 
 async fn serve(cli: &Cli) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let state_dir = cli.state_dir()?;
     let mut exporter = Exporter::connect(Bus::Session).await.context("the session bus cannot be used")?;
     let config = HubConfig {
@@ -67,6 +70,9 @@ async fn serve(cli: &Cli) -> anyhow::Result<()> {
     let log = tracing::dispatcher::get_default(Clone::clone);
     let tell = news.clone();
     let hub = Hub::start(config, log, move |event| tell.tell(event))?;
+    // Until here, where files are read on this thread, they end the program by themselves.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let tell = news.clone();
     hub.watch(move |key, status| tell.tell_status(key, status));
     let changed = Arc::new(Notify::new());
@@ -75,7 +81,7 @@ async fn serve(cli: &Cli) -> anyhow::Result<()> {
     if !cli.no_discovery {
         hub.discover();
     }
-    // Both are bounded by the calls that wait.
+    // Bounded by the calls that wait, and by what files have to do.
     let (answers, mut answered) = unbounded_channel();
     let (tell, mut filed) = unbounded_channel();
     let files = Files::new(state_dir.clone(), tell);
@@ -85,7 +91,12 @@ async fn serve(cli: &Cli) -> anyhow::Result<()> {
     let mut desk = Desk { hub, house, jobs, whereabouts, files, answers };
     // What the properties say from the beginning.
     desk.files.look();
-    desk.filed(filed.recv().await.context("the state folder cannot be read")?);
+    let read = tokio::select! {
+        read = filed.recv() => read,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    desk.filed(read.context("the state folder cannot be read")?);
     let root = OwnedObjectPath::try_from(names::ROOT)?;
     let shown = |desk: &Desk| Manager {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,7 +106,8 @@ async fn serve(cli: &Cli) -> anyhow::Result<()> {
         discover: desk.whereabouts.discover,
     };
     exporter.show(&root, &manager::DEFINITION, shown(&desk).values());
-    desk.house.show(&mut exporter);
+    // One of them there always is.
+    desk.house.show_groups(&mut exporter);
     // Now that it can be answered.
     if !exporter.own(names::AUDERA, false).await? {
         anyhow::bail!("another auderad has the name {} already", names::AUDERA);

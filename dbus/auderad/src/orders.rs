@@ -80,7 +80,7 @@ impl Desk {
     fn plan_for_room(&self, key: PlayerKey, order: player::Order) -> Plan {
         match order {
             player::Order::Change(change) => Plan::new(vec![(key, change)], Outcome::Done),
-            player::Order::Step(step) => Plan::new(vec![(key.clone(), step)], Outcome::VolumeOf(key)),
+            player::Order::Step(step) => Plan::new(vec![(key, step)], Outcome::Volume),
             player::Order::Identify => {
                 self.hub.identify(key);
                 Plan::done()
@@ -131,7 +131,10 @@ impl Desk {
         if present.is_empty() {
             return Plan { error: Some(nobody(&group)), ..Plan::done() };
         }
-        let changes = self.house.fader(&group).set(&present, percent.map(Volume::nearest), mute);
+        let Some(fader) = self.house.fader(&group) else {
+            return Plan { error: Some(nobody(&group)), ..Plan::done() };
+        };
+        let changes = fader.set(&present, percent.map(Volume::nearest), mute);
         Plan { group: Some(group), ..Plan::new(changes, outcome) }
     }
 
@@ -154,6 +157,11 @@ impl Desk {
                 if means(EVERYWHERE) && name != EVERYWHERE {
                     return Err(Error::InvalidValue(format!(
                         "\"{EVERYWHERE}\" is all rooms: a group needs another name"
+                    )));
+                }
+                if let Some(other) = self.house.groups().find(|other| means(other) && *other != name) {
+                    return Err(Error::InvalidValue(format!(
+                        "there is a group \"{other}\": write it like that, or take another name"
                     )));
                 }
                 let change = |path| {
@@ -198,6 +206,9 @@ impl Desk {
 
     /// Refuses a plan of which a room would refuse its part, or that is for a room which is not there: nothing of it is done.
     fn check(&self, plan: Plan) -> Result<Plan, Error> {
+        if plan.writes.is_some() {
+            self.files.has_place()?;
+        }
         for (key, change) in &plan.changes {
             let room = self.house.room(key).ok_or_else(|| Error::NotFound(format!("{key} is gone")))?;
             let state = room.present().ok_or_else(|| self.absent(room))?;
@@ -255,37 +266,37 @@ impl Desk {
     /// A room has answered.
     pub fn answered(&mut self, (job, key, answer): Answered) {
         let name = self.house.room(&key).map_or_else(|| key.to_string(), |room| room.name().to_owned());
-        let error = match answer {
-            Ok(state) => {
-                self.house.told_state(&key, state);
-                None
-            }
-            Err(error) => Some(error),
-        };
-        self.jobs.answered(job, &key, &name, error);
+        let answer = answer.map(|state| {
+            let volume = state.volume;
+            // Of one that has been renamed meanwhile it is told under the new name.
+            self.house.told_state(&key, state);
+            volume
+        });
+        self.jobs.answered(job, &key, &name, answer);
     }
 
     /// Answers the calls that are over, once what has come of them is shown.
     pub fn answer(&mut self) {
         let waits = |outcome: &Outcome| match outcome {
-            Outcome::RoomAt(address) => self.house.room_by(address).is_none_or(|room| room.present().is_none()),
+            Outcome::RoomAt(address) => self.house.room_by(address).is_none_or(Room::is_searched),
             Outcome::NoRoomAt(address) => self.house.room_by(address).is_some(),
             _ => false,
         };
         for (job, result) in self.jobs.take_done(tokio::time::Instant::now(), waits) {
-            if let Some(group) = job.group.filter(|group| !self.jobs.move_group(group)) {
-                self.house.fader(&group).release();
+            let moved = job.group.filter(|group| !self.jobs.move_group(group));
+            if let Some(fader) = moved.and_then(|group| self.house.fader(&group)) {
+                fader.release();
             }
-            let volume = |volume: Option<Volume>| volume.map_or(0.0, Volume::percent);
             match job.outcome {
                 Outcome::Done | Outcome::NoRoomAt(_) => job.reply.answer(result),
-                Outcome::VolumeOf(key) => {
-                    let now = self.house.room(&key).and_then(|room| room.state.as_ref()).map(|state| state.volume);
-                    job.reply.answer(result.map(|()| volume(now)));
+                Outcome::Volume => {
+                    let missing = || Error::Unreachable("the room has not told its volume".to_owned());
+                    job.reply.answer(result.and_then(|()| job.volume.map(Volume::percent).ok_or_else(missing)));
                 }
                 Outcome::GroupVolume(group) => {
                     let now = self.house.group_volume(&group).map(|state| state.volume);
-                    job.reply.answer(result.map(|()| volume(now)));
+                    let missing = || nobody(&group);
+                    job.reply.answer(result.and_then(|()| now.map(Volume::percent).ok_or_else(missing)));
                 }
                 Outcome::Object(path) => job.reply.answer(result.map(|()| path)),
                 Outcome::RoomAt(address) => {

@@ -116,7 +116,8 @@ impl Tree {
         self.objects.iter().filter(|(_, object)| object.is_there)
     }
 
-    /// Takes the present values of an interface, which is there from now on.
+    /// Takes the present values of an interface, which is there from now on. All interfaces of an object are shown before it is told of: one that
+    /// came later would be announced to nobody.
     pub(super) fn show(
         &mut self,
         path: &ObjectPath<'static>,
@@ -138,6 +139,11 @@ impl Tree {
         match object.interfaces.iter_mut().find(|known| known.definition.name == definition.name) {
             Some(known) => known.take(values),
             None => {
+                debug_assert!(
+                    !object.told_there || path.as_str() == ROOT,
+                    "{path} was told of without {}",
+                    definition.name
+                );
                 let changed = BTreeSet::new();
                 object.interfaces.push(Exported { definition, values, changed, told: before });
             }

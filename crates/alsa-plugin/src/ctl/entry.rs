@@ -61,7 +61,7 @@ unsafe fn create<M: Mixer>(
     // SAFETY: the caller vouches for name and configuration.
     let (called, options, defaults) = unsafe {
         let called = (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned());
-        (called, Options::read(definition), Options::defaults(root, definition))
+        (called, Options::read(definition), Options::defaults(root, definition)?)
     };
     let nonblocking = mode & alsa_sys::SND_CTL_NONBLOCK as c_int != 0;
     let mut request = Request { name: called, nonblocking, options, defaults };

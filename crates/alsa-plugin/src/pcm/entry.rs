@@ -88,7 +88,7 @@ unsafe fn create<P: Pcm>(
     // SAFETY: the caller vouches for name and configuration.
     let (called, options, defaults) = unsafe {
         let called = (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned());
-        (called, Options::read(definition), Options::defaults(root, definition))
+        (called, Options::read(definition), Options::defaults(root, definition)?)
     };
     let mut request = Request { name: called, stream: direction, nonblocking: nonblocking(mode), options, defaults };
     let (opened, constraints) = P::open(&mut request)?;

@@ -10,9 +10,10 @@ const DOWN: &str = "Down_20stairs";
 #[test]
 fn groups_live_in_their_rooms_and_move_them_in_proportion() {
     let Some(desk) = Desk::start() else { return };
+    let auderad = desk.auderad();
+    assert_eq!(desk.get("/groups/Everywhere", GROUP, "Members"), "ao 0", "it is always there");
     let kitchen = desk.room("Kitchen", &[]);
     let bath = desk.room("Bath", &[]);
-    let auderad = desk.auderad();
     desk.wait_for_rooms(&["Kitchen", "Bath"]);
     let path = |room: &str| format!("{ROOT}/players/{room}");
     let call = |path: &str, interface: &str, words: &[&str]| {
@@ -68,6 +69,10 @@ fn groups_live_in_their_rooms_and_move_them_in_proportion() {
     assert!(desk.told_by(&bath).contains("groups=Down stairs\n"));
     for (words, why) in [
         (&["call", AUDERA, ROOT, MANAGER, "CreateGroup", "sao", "Kitchen", "1", &path("Bath")][..], "is a room"),
+        (
+            &["call", AUDERA, ROOT, MANAGER, "CreateGroup", "sao", "down Stairs", "1", &path("Bath")],
+            "write it like that",
+        ),
         (&["call", AUDERA, ROOT, MANAGER, "CreateGroup", "sao", "New", "0"], "one at least"),
         (&["call", AUDERA, ROOT, MANAGER, "CreateGroup", "sao", "a,b", "1", &path("Bath")], "commas"),
         (&["call", AUDERA, ROOT, MANAGER, "CreateGroup", "sao", "New", "1", "/nobody"], "no room"),

@@ -2,6 +2,7 @@
 
 mod agree;
 mod desk;
+mod disk;
 mod exporters;
 mod groups;
 mod hostile;
