@@ -1,9 +1,11 @@
 //! The short sound by which people find out which room it is: two soft tones, the second a third below, computed in the audio thread.
 
+use std::time::Duration;
+
 /// Where each tone begins, s, and its frequency, Hz (E5, C5).
 const TONES: [(f32, f32); 2] = [(0.0, 659.26), (0.32, 523.25)];
-/// How long it lasts in all, s.
-const LENGTH: f32 = 1.2;
+/// How long it lasts in all.
+pub const LENGTH: Duration = Duration::from_millis(1_200);
 /// How long a tone takes to come, s: long enough to be no click.
 const ATTACK: f32 = 0.008;
 /// In this time, s, a tone falls to a third.
@@ -33,7 +35,7 @@ impl Chime {
     pub fn add_to(&mut self, samples: &mut [f32], channels: usize) -> bool {
         for frame in samples.chunks_exact_mut(channels.max(1)) {
             let at = self.frame as f32 / self.rate;
-            if at >= LENGTH {
+            if at >= LENGTH.as_secs_f32() {
                 return false;
             }
             self.frame += 1;
@@ -54,7 +56,7 @@ fn sample(at: f32) -> f32 {
         let envelope = (age / ATTACK).min(1.0) * (-age / DECAY).exp();
         envelope * (std::f32::consts::TAU * frequency * age).sin()
     };
-    let release = ((LENGTH - at) / RELEASE).clamp(0.0, 1.0);
+    let release = ((LENGTH.as_secs_f32() - at) / RELEASE).clamp(0.0, 1.0);
     LEVEL * release * TONES.into_iter().map(tone).sum::<f32>()
 }
 
@@ -80,7 +82,7 @@ mod tests {
                 }
             }
             let seconds = heard.len() as f32 / rate as f32;
-            assert!((LENGTH..LENGTH + 0.02).contains(&seconds), "{seconds} s");
+            assert!((LENGTH.as_secs_f32()..LENGTH.as_secs_f32() + 0.02).contains(&seconds), "{seconds} s");
             let peak = heard.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
             assert!((0.1..0.5).contains(&peak), "{peak}");
             // No step is larger than that of a full tone of the higher frequency.

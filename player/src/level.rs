@@ -4,7 +4,7 @@
 //! what samples are multiplied by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use audera_wire::{ChannelMode, RoomState, Volume};
 
@@ -18,6 +18,8 @@ const RAMP: f64 = 0.025;
 #[derive(Debug)]
 pub struct Level {
     packed: AtomicU64,
+    /// The room is mute, whatever its card's mixer has come to: a driver that hangs is not to keep it from that.
+    muted: AtomicBool,
     /// The word whose ramp is over.
     reached: AtomicU64,
     /// Audio threads that look, or are about to.
@@ -28,15 +30,14 @@ pub struct Level {
     mixer: Option<Arc<Orders>>,
 }
 
-/// The least volume of a chime, where the room's largest volume allows it: who looks for a room that is mute is to hear it as well.
-const CHIME: f64 = 40.0;
+/// The least volume of a chime in percent, where the room's largest volume allows it: who looks for a room that is mute is to hear it as well.
+pub(crate) const LEAST_CHIME: f64 = 40.0;
 
 impl Level {
     /// The level of a state.
     #[must_use]
     pub fn new(state: &RoomState) -> Arc<Self> {
-        let gain = if state.mute { 0.0 } else { state.volume.gain() };
-        Self::at(packed(gain, state.channel_mode), None)
+        Self::at(packed(gain_of(state), state.channel_mode), None)
     }
 
     /// Silence, until the card's mixer has been set, by these orders, and knows what there is left to do.
@@ -48,6 +49,7 @@ impl Level {
     fn at(packed: u64, mixer: Option<Arc<Orders>>) -> Arc<Self> {
         Arc::new(Level {
             packed: AtomicU64::new(packed),
+            muted: AtomicBool::new(false),
             reached: AtomicU64::new(packed),
             levellers: AtomicUsize::new(0),
             chimes: AtomicU64::new(0),
@@ -58,14 +60,17 @@ impl Level {
     /// Takes the level of another state.
     pub fn set(&self, state: &RoomState) {
         match &self.mixer {
-            None => self.put(if state.mute { 0.0 } else { state.volume.gain() }, state.channel_mode),
-            Some(mixer) => mixer.aim(state),
+            None => self.put(gain_of(state), state.channel_mode),
+            Some(mixer) => {
+                self.muted.store(state.mute, Ordering::Relaxed);
+                mixer.aim(state);
+            }
         }
     }
 
     /// Has the chime sound in the room of this state. One that sounds already goes on instead.
     pub fn ring(&self, state: &RoomState) {
-        let volume = state.volume.max(Volume::nearest(CHIME)).min(state.max_volume);
+        let volume = state.volume.max(Volume::nearest(LEAST_CHIME)).min(state.max_volume);
         match &self.mixer {
             None => self.ring_at(volume.gain()),
             Some(mixer) => mixer.ring(volume),
@@ -75,8 +80,9 @@ impl Level {
     /// Has samples multiplied by `gain` from now on. For one thread only.
     pub(crate) fn put(&self, gain: f32, mode: ChannelMode) {
         // One word, so that a gain is never seen with the mode of another. In one order with the number of levellers: who comes now either sees
-        // this word or is counted by `has_arrived`.
-        self.packed.store(packed(gain, mode), Ordering::SeqCst);
+        // this word or is counted by `has_leveller`.
+        let number = (self.packed.load(Ordering::Relaxed) >> NUMBER_SHIFT).wrapping_add(1);
+        self.packed.store(packed(gain, mode) | number << NUMBER_SHIFT, Ordering::SeqCst);
     }
 
     /// Has the chime sound, multiplied by `gain`. For one thread only.
@@ -96,7 +102,15 @@ impl Level {
     }
 }
 
-/// Gain in the lower half, channel mode in the upper.
+/// What samples are multiplied by in this state where software alone does it.
+fn gain_of(state: &RoomState) -> f32 {
+    if state.mute { 0.0 } else { state.volume.gain() }
+}
+
+/// Above the channel mode, each word has a number: a gain that is put again, after another, is another word.
+const NUMBER_SHIFT: u32 = 40;
+
+/// Gain in the lower half, channel mode in the eight bits above it.
 fn packed(gain: f32, mode: ChannelMode) -> u64 {
     let mode = ChannelMode::ALL.iter().position(|known| *known == mode).unwrap_or(0);
     (mode as u64) << 32 | u64::from(gain.to_bits())
@@ -106,10 +120,12 @@ fn packed(gain: f32, mode: ChannelMode) -> u64 {
 /// number: each from itself, and each from the mean of all.
 type Matrix = [f32; 4];
 
+const SILENCE: Matrix = [0.0; 4];
+
 /// What a word of a [`Level`] means for a device with so many channels.
 fn matrix(packed: u64, channels: usize) -> Matrix {
     let gain = f32::from_bits(packed as u32);
-    let mode = ChannelMode::ALL.get((packed >> 32) as usize).copied().unwrap_or_default();
+    let mode = ChannelMode::ALL.get(usize::from((packed >> 32) as u8)).copied().unwrap_or_default();
     match (channels, mode) {
         (2, ChannelMode::Stereo) => [gain, 0.0, 0.0, gain],
         (2, ChannelMode::Left) => [gain, 0.0, gain, 0.0],
@@ -128,6 +144,7 @@ pub struct Leveller {
     level: Arc<Level>,
     channels: usize,
     seen: u64,
+    muted: bool,
     now: Matrix,
     goal: Matrix,
     /// Frames until `now` is `goal`.
@@ -148,9 +165,22 @@ impl Leveller {
         let seen = level.packed.load(Ordering::SeqCst);
         level.reached.store(seen, Ordering::Release);
         let rung = level.chimes.load(Ordering::Relaxed);
-        let now = matrix(seen, channels);
+        let muted = level.muted.load(Ordering::Relaxed);
+        let now = if muted { SILENCE } else { matrix(seen, channels) };
         let ramp = ((f64::from(rate) * RAMP) as u32).max(1);
-        Leveller { level, channels: channels.max(1), seen, now, goal: now, left: 0, ramp, rate, rung, chime: None }
+        Leveller {
+            level,
+            channels: channels.max(1),
+            seen,
+            muted,
+            now,
+            goal: now,
+            left: 0,
+            ramp,
+            rate,
+            rung,
+            chime: None,
+        }
     }
 
     /// Brings interleaved samples to the level, and adds the chime while it sounds.
@@ -168,12 +198,15 @@ impl Leveller {
     }
 
     fn scale(&mut self, samples: &mut [f32]) {
-        let wanted = self.level.packed.load(Ordering::Relaxed);
-        if wanted != self.seen {
-            // From wherever a ramp under way has come to.
-            self.seen = wanted;
-            self.goal = matrix(wanted, self.channels);
-            self.left = self.ramp;
+        let (wanted, muted) = (self.level.packed.load(Ordering::Relaxed), self.level.muted.load(Ordering::Relaxed));
+        if (wanted, muted) != (self.seen, self.muted) {
+            (self.seen, self.muted) = (wanted, muted);
+            let goal = if muted { SILENCE } else { matrix(wanted, self.channels) };
+            if goal != self.goal {
+                // From wherever a ramp under way has come to.
+                self.goal = goal;
+                self.left = self.ramp;
+            }
         }
         let ramped = (self.left as usize).min(samples.len() / self.channels);
         let (ramp, rest) = samples.split_at_mut(ramped * self.channels);
@@ -185,6 +218,7 @@ impl Leveller {
             self.left -= 1;
             transform(&self.now, frame);
         }
+        // While the room is mute, samples are multiplied by less than the word says, never by more.
         if self.left == 0 {
             self.level.reached.store(self.seen, Ordering::Release);
         }
@@ -332,6 +366,15 @@ mod tests {
             leveller.apply(&mut [1.0; 2 * 400]);
         }
         assert!(level.has_arrived());
+        // There and back within a ramp is not there yet.
+        level.set(&room(80.0));
+        leveller.apply(&mut [1.0; 2 * 400]);
+        level.set(&room(40.0));
+        for _ in 0..3 {
+            assert!(!level.has_arrived());
+            leveller.apply(&mut [1.0; 2 * 400]);
+        }
+        assert!(level.has_arrived());
         level.set(&room(50.0));
         drop(leveller);
         assert!(!level.has_leveller());
@@ -357,7 +400,7 @@ mod tests {
         let mute = loudest(&RoomState { mute: true, ..room(10.0) });
         let limited = loudest(&RoomState { max_volume: Volume::nearest(30.0), ..room(10.0) });
         let ratio = |percent| Volume::nearest(percent).gain();
-        assert!(full > 0.1 && (mute / full - ratio(CHIME)).abs() < 1e-3, "{full} {mute}");
+        assert!(full > 0.1 && (mute / full - ratio(LEAST_CHIME)).abs() < 1e-3, "{full} {mute}");
         assert!((limited / full - ratio(30.0)).abs() < 1e-3, "{limited}");
     }
 

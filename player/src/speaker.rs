@@ -10,17 +10,19 @@ use std::time::Duration;
 use audera_clock::Span;
 use audera_playout::{Config as PlayoutConfig, Puller, playout};
 use audera_wire::RoomState;
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, Interval, sleep_until};
 
+use crate::chime;
 use crate::handover::{Switch, handover};
 use crate::level::{Level, Leveller};
 use crate::memory;
-use crate::output::{DeviceFormat, Output, Playing};
+use crate::output::{DeviceFormat, Output, OutputError, Playing};
 
-/// A device is not released for so long after a chime was asked for: it lasts 1.2 s, and the device may take a while to begin.
-const CHIME: Duration = Duration::from_secs(2);
+/// A device may take so long to begin, besides its latency, after it was opened for a chime.
+const CHIME_BEGINS: Duration = Duration::from_millis(800);
 /// Between two looks at how the device fares: often enough for a status each second.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
@@ -39,11 +41,44 @@ struct StreamShape {
 
 /// What a stream asks of the device.
 enum Order {
-    Play { rate: u32, channels: u16, latency: Span, puller: Box<Puller>, outcome: oneshot::Sender<Result<(), String>> },
+    Play {
+        rate: u32,
+        channels: u16,
+        latency: Span,
+        puller: Box<Puller>,
+        outcome: oneshot::Sender<Result<(), PlayError>>,
+    },
     Silence,
     Chime(Box<RoomState>),
-    Release { done: oneshot::Sender<()> },
+    Release {
+        done: oneshot::Sender<()>,
+    },
     IdleRelease(Duration),
+}
+
+/// Why the device does not play a stream.
+#[derive(Debug, Error)]
+pub enum PlayError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// It is open and takes no other stream.
+    #[error("the output does not pull")]
+    Stuck,
+    /// Its task is not there any more.
+    #[error("the output has ended")]
+    Ended,
+    /// What has opened it has broken down.
+    #[error("the output is lost: {0}")]
+    Lost(String),
+}
+
+impl PlayError {
+    /// Whether the device is there, and only the mixer of its card not where it should be.
+    #[must_use]
+    pub fn is_of_the_mixer(&self) -> bool {
+        matches!(self, PlayError::Output(OutputError::Mixer { .. }))
+    }
 }
 
 /// How the device fares, for the status.
@@ -93,13 +128,15 @@ impl Speaker {
         (Speaker { orders, state, rung }, device.run(inbox))
     }
 
-    /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays, or with the reason why
-    /// not.
-    pub async fn play(&self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
+    /// Plays a stream that began with this `latency`; what played before is faded out. Resolves when the device plays.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn play(&self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), PlayError> {
         let (outcome, answer) = oneshot::channel();
-        let ended = || "the output has ended".to_owned();
-        self.orders.send(Order::Play { rate, channels, latency, puller, outcome }).map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        let order = Order::Play { rate, channels, latency, puller, outcome };
+        self.orders.send(order).map_err(|_| PlayError::Ended)?;
+        answer.await.map_err(|_| PlayError::Ended)?
     }
 
     /// Nothing plays any more; the device is released after the idle time.
@@ -203,7 +240,7 @@ impl Device {
         };
         let died = async {
             match &self.running {
-                Some(running) => running.playing.died().await.to_owned(),
+                Some(running) => running.playing.died().await,
                 None => std::future::pending().await,
             }
         };
@@ -249,8 +286,18 @@ impl Device {
             }
             self.idle_since = Some(Instant::now());
         }
-        self.chimes_until = Instant::now() + CHIME;
+        self.chimes_until = Instant::now() + CHIME_BEGINS + chime::LENGTH + self.way_of_a_chime();
         self.level.ring(state);
+    }
+
+    /// From asking for a chime to its beginning at the ear: what the device holds, and as much before where the card's mixer first waits
+    /// until all of that is heard.
+    fn way_of_a_chime(&self) -> Duration {
+        let latency = self.running.as_ref().map_or(Span::ZERO, |running| {
+            // Before the first pull nothing has been measured.
+            running.playing.latency().max(running.playing.format().latency)
+        });
+        2 * latency.to_duration()
     }
 
     /// Opens the device for nothing but the chime.
@@ -258,7 +305,7 @@ impl Device {
         let StreamShape { rate, channels, latency } = IDLE;
         let config = PlayoutConfig { rate, channels, capacity: IDLE_CAPACITY, max_pull: IDLE_PULL };
         let (_, puller) = playout(config).map_err(|error| error.to_string())?;
-        self.play(rate, channels, latency, Box::new(puller)).await?;
+        self.play(rate, channels, latency, Box::new(puller)).await.map_err(|error| error.to_string())?;
         if let Some(running) = &mut self.running {
             // A device that does not pull yet does it in its turn.
             let _ = running.switch.turn_to(None);
@@ -266,19 +313,21 @@ impl Device {
         Ok(())
     }
 
-    async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), String> {
+    async fn play(&mut self, rate: u32, channels: u16, latency: Span, puller: Box<Puller>) -> Result<(), PlayError> {
         let puller = match &mut self.running {
             Some(running) if running.rate == rate && running.channels == channels && running.latency <= latency => {
                 match running.switch.turn_to(Some(puller)) {
                     Ok(()) => return Ok(()),
                     Err(Some(puller)) => puller,
-                    Err(None) => return Err("the output does not pull".to_owned()),
+                    Err(None) => return Err(PlayError::Stuck),
                 }
             }
             _ => puller,
         };
         self.close().await;
-        let Some(mut output) = self.output.take() else { return Err("the output is lost".to_owned()) };
+        let Some(mut output) = self.output.take() else {
+            return Err(PlayError::Lost("the thread that had it has not come back".to_owned()));
+        };
         let level = self.level.clone();
         output.set_latency(latency);
         let opened = spawn_blocking(move || {
@@ -295,9 +344,9 @@ impl Device {
             });
             (output, opened)
         });
-        let (output, opened) = opened.await.map_err(|error: JoinError| error.to_string())?;
+        let (output, opened) = opened.await.map_err(|error: JoinError| PlayError::Lost(error.to_string()))?;
         self.output = Some(output);
-        let (switch, playing) = opened.map_err(|error| error.to_string())?;
+        let (switch, playing) = opened?;
         self.running = Some(Running { rate, channels, latency, switch, playing });
         self.observe();
         Ok(())
@@ -331,5 +380,65 @@ impl Device {
             (state.open, state.xruns, state.latency) = (open, xruns, latency);
             *state != before
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::null::NullOutput;
+    use crate::output::{Health, OpenDevice, Pull};
+
+    /// A device that takes so long from a frame to the ear, and never asks for one.
+    struct Far(Span);
+
+    impl Output for Far {
+        fn name(&self) -> String {
+            "far".to_owned()
+        }
+
+        fn open(&mut self, rate: u32, channels: u16) -> Result<Box<dyn OpenDevice>, OutputError> {
+            Ok(Box::new(OpenFar(DeviceFormat { rate, channels, max_pull: 480, latency: self.0 })))
+        }
+    }
+
+    struct OpenFar(DeviceFormat);
+
+    impl OpenDevice for OpenFar {
+        fn format(&self) -> DeviceFormat {
+            self.0
+        }
+
+        fn start(self: Box<Self>, source: Box<dyn Pull>) -> Result<Playing, OutputError> {
+            Ok(Playing::new(self.0, Arc::new(Health::default()), source))
+        }
+    }
+
+    /// How long a device stays open that is opened for a chime, and not kept for anything else.
+    async fn open_for_a_chime(output: Box<dyn Output>) -> Duration {
+        let room = RoomState::new("Kitchen");
+        let (speaker, device) = Speaker::new(output, Level::new(&room), Duration::ZERO);
+        let listen = async {
+            let mut state = speaker.state();
+            speaker.chime(&room);
+            state.wait_for(|state| state.open).await.unwrap();
+            let begun = Instant::now();
+            state.wait_for(|state| !state.open).await.unwrap();
+            begun.elapsed()
+        };
+        tokio::select! {
+            () = device => panic!("the device has ended"),
+            time = listen => time,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_is_not_kept_stays_open_until_its_chime_was_heard() {
+        let near = open_for_a_chime(Box::new(NullOutput)).await;
+        assert!((chime::LENGTH..chime::LENGTH + Duration::from_secs(1)).contains(&near), "{near:?}");
+        // Heard from a second after it is written, and with a card's mixer written a second after it is asked for.
+        let far = open_for_a_chime(Box::new(Far(Span::from_secs(1)))).await;
+        let way = Duration::from_secs(2) + chime::LENGTH;
+        assert!((way..way + Duration::from_secs(1)).contains(&far), "{far:?}");
     }
 }

@@ -169,7 +169,7 @@ fn the_mixer_is_that_of_the_card_behind_the_output() {
     let machine = Machine::new();
     let mixer = |arguments: &[&str]| {
         let mixer = machine.load(arguments).unwrap().mixer;
-        mixer.map(|mixer| (mixer.device.clone(), mixer.to_string()))
+        mixer.map(|mixer| (mixer.device.clone(), mixer.element.to_string()))
     };
     assert_eq!(mixer(&[]), None);
     for (pcm, device) in [
@@ -188,6 +188,11 @@ fn the_mixer_is_that_of_the_card_behind_the_output() {
     assert_eq!(mixer(&[]), Some(("hw:1".into(), "PCM,1".into())));
     let printed = machine.load(&[]).unwrap().to_string();
     assert!(printed.contains("mixer = \"PCM,1\"\nmixer-device = \"hw:1\"\n"), "{printed}");
+    // What is printed is read as the same, whatever an element is called.
+    for (given, told) in [("A,1,0", "A,1,0"), ("A,1", "A,1"), ("Line, left", "Line, left,0"), ("A,0", "A")] {
+        assert_eq!(mixer(&["--mixer", given]), Some(("hw:1".into(), told.into())));
+        assert_eq!(mixer(&["--mixer", told]), Some(("hw:1".into(), told.into())));
+    }
     assert_eq!(mixer(&["--mixer", "none", "--output", "null"]), None);
     for output in ["pipewire", "file:/tmp/room.wav", "null"] {
         let error = machine.load(&["--output", output]).unwrap_err();

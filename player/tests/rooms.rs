@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audera_testkit::home::Product;
 use audera_testkit::lateness::Watch;
 use audera_testkit::measure::{self, Gap, Holes, Reference};
 use audera_testkit::record::Recorder;
+use audera_testkit::site::alone;
 use audera_testkit::wav::{Samples, Sound};
 use audera_testkit::{NullSink, Session, or_skip, sound};
 
@@ -25,13 +25,6 @@ const WINDOW: f64 = 0.25;
 const ENOUGH: usize = 40;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// One test at a time: what they measure is time, and two graphs at once would disturb each other's.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Writes noise of this many seconds, so many times over.
 fn noise_file(session: &Session, seconds: f64, times: usize) -> (Sound, PathBuf) {

@@ -38,9 +38,11 @@ impl Rooms {
         self.players.contains_key(key)
     }
 
-    /// A player has another name now.
+    /// A player has another name now. It is there all the while, and so are the groups that it is in.
     pub(crate) fn renamed(&mut self, was: &PlayerKey, now: &PlayerKey) {
-        self.players.remove(was);
+        if let Some(player) = self.players.remove(was) {
+            self.players.entry(now.clone()).or_insert(PlayerInfo { key: now.clone(), ..player });
+        }
         if let Some(state) = self.states.remove(was) {
             self.states.entry(now.clone()).or_insert(state);
         }
@@ -209,9 +211,14 @@ mod tests {
 
     #[test]
     fn a_room_with_a_new_name_is_as_it_was() {
-        let mut sink = Sink::new(&[("Kitchen", 80.0)]);
+        let mut sink = Sink::new(&[("Kitchen", 80.0), ("Bath", 20.0)]);
         sink.rooms.renamed(&key("Kitchen"), &key("Galley"));
         sink.rooms.forgotten(&key("Kitchen"));
+        // Before it is told of under its new name.
+        assert_eq!(sink.shown(), Some(80.0), "the group's slider stays where it is");
+        sink.rooms.forgotten(&key("Bath"));
+        assert!(sink.rooms.has_members(&GROUP.to_owned()) && sink.rooms.knows(&key("Galley")));
+        assert_eq!((sink.shown(), sink.rooms.there().count()), (Some(80.0), 1));
         sink.rooms.met(player("Galley", Reach::Ready));
         assert_eq!(sink.shown(), Some(80.0));
         assert_eq!(sink.rooms.there().map(|player| player.room.as_str()).collect::<Vec<_>>(), ["Galley"]);

@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use audera_clock::{SenderTime, Span};
+use audera_clock::Span;
 use audera_dbus::Values;
 use audera_dbus::sink::Sink as Object;
 use audera_pw::{
-    Channel, Connect, Core, Cycle, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
+    Channel, Connect, Core, Direction, Error, NodeVolume, Offer, Properties, State, Stream as Node, StreamEvent,
 };
-use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};
-use audera_sender::{GroupState, Hub, Level, Stream, StreamConfig, StreamKey, StreamStatus, Tap, Target, WatchedLevel};
+use audera_pw_sender::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json, to_tap};
+use audera_sender::{GroupState, Hub, Level, Stream, StreamConfig, StreamKey, StreamStatus, Target, WatchedLevel};
 
 use crate::arguments::Arguments;
 use crate::volume::says;
@@ -191,14 +191,6 @@ impl Sink {
         let properties =
             Properties::new().with(ROOMS_PROPERTY, rooms_json(status)).with(LATENCY_PROPERTY, latency_text(status));
         self.node.update_properties(&properties)
-    }
-}
-
-/// The data loop's part: the graph's samples and their time go into the tap.
-fn to_tap(mut tap: Tap) -> impl FnMut(Cycle<'_>) + Send {
-    move |cycle| {
-        let at = cycle.timing().input_time();
-        tap.push(SenderTime::from_nanos(at.as_nanos()), cycle.input());
     }
 }
 

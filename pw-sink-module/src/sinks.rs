@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use audera_dbus::sink::{self, Order};
 use audera_dbus::{Call, Error as Refusal, names as bus};
 use audera_pw::{Core, Error, ModuleHost, Node, NodeVolume, Registry, RegistryEvent, Timer, Topic};
-use audera_pw_sender::{Hosted, Objects, SOFTWARE, host_name};
+use audera_pw_sender::{Hosted, Objects, SOFTWARE, Ticker, host_name};
 use audera_sender::{EVERYWHERE, Fader, GroupState, HubConfig, HubEvent, PlayerInfo, PlayerKey, Target, WatchedLevel};
 
 use crate::arguments::Arguments;
@@ -50,9 +50,8 @@ struct Inner {
     timer: Option<Timer>,
     /// Rings when the hand has left a volume.
     hand: Option<Timer>,
-    /// Runs while somebody watches a level; whether it does.
-    levels: Option<Timer>,
-    watched: bool,
+    /// Runs while somebody watches a level.
+    levels: Option<Ticker>,
     /// For the handlers of the sinks.
     this: Weak<RefCell<Inner>>,
     /// Tells what plays to them.
@@ -114,7 +113,6 @@ impl Sinks {
             timer: None,
             hand: None,
             levels: None,
-            watched: false,
             this: Weak::new(),
             registry: None,
             core,
@@ -127,7 +125,7 @@ impl Sinks {
         let timer = host.main_loop().timer(with_inner(Inner::look_again))?;
         timer.arm_every(LOOK_AGAIN)?;
         let hand = host.main_loop().timer(with_inner(Inner::show_volumes))?;
-        let levels = host.main_loop().timer(with_inner(Inner::tell_levels))?;
+        let levels = Ticker::new(host.main_loop(), WatchedLevel::PERIOD, with_inner(Inner::tell_levels))?;
         let weak = Rc::downgrade(&inner);
         let registry =
             Registry::new(&inner.borrow().core, move |event| on(&weak, |inner| inner.graph_changed(&event)))?;
@@ -343,17 +341,15 @@ impl Inner {
 
     fn want(&mut self, purpose: For, node_name: String, room: &str, description: String) {
         if let Some(shown) = self.sinks.get_mut(&purpose) {
-            if shown.sink.description != description {
-                // The node stays as it is named in the graph: applications and desktops would look for that.
-                self.log.info(format_args!("\"{}\" is now \"{description}\"", shown.sink.description));
-                if let Err(error) = shown.sink.call(room, &description, &self.arguments.sender.properties) {
-                    self.log.warn(format_args!("the new name \"{description}\" cannot be shown: {error}"));
-                }
-                if let Some(objects) = &self.objects {
-                    objects.show(bus::sink_path(&shown.node_name), &sink::DEFINITION, shown.sink.on_bus());
-                }
+            if shown.sink.description == description {
+                return;
             }
-            return;
+            // The node stays as it is named in the graph: applications and desktops would look for that.
+            self.log.info(format_args!("\"{}\" is now \"{description}\"", shown.sink.description));
+            if let Err(error) = shown.sink.call(room, &description, &self.arguments.sender.properties) {
+                self.log.warn(format_args!("the new name \"{description}\" cannot be shown: {error}"));
+            }
+            return self.sinks.get(&purpose).into_iter().for_each(|shown| self.show(shown));
         }
         let Some(hosted) = &self.hosted else { return };
         let node_name = self.free_name(node_name);
@@ -466,15 +462,7 @@ impl Inner {
     }
 
     fn watch_levels(&mut self, watched: bool) {
-        // Whoever asks again and again does not put the next telling off.
-        if std::mem::replace(&mut self.watched, watched) == watched {
-            return;
-        }
-        let set = self
-            .levels
-            .as_ref()
-            .map(|timer| if watched { timer.arm_every(WatchedLevel::PERIOD) } else { timer.disarm() });
-        if let Some(Err(error)) = set {
+        if let Some(Err(error)) = self.levels.as_ref().map(|levels| levels.run(watched)) {
             self.log.warn(format_args!("levels are not told: {error}"));
         }
     }

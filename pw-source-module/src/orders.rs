@@ -12,7 +12,7 @@ use crate::inputs::find;
 use crate::source::{Inner, STOPPED};
 
 /// Between two looks at what is waited for or watched.
-const BEAT: Duration = WatchedLevel::PERIOD;
+pub(crate) const BEAT: Duration = WatchedLevel::PERIOD;
 /// A session manager that has done nothing for so many beats is asked again: WirePlumber 0.4 now and then takes note of a wish and leaves the
 /// stream where it is.
 const AGAIN: u32 = 15;
@@ -237,14 +237,8 @@ impl Inner {
 
     /// Beats for as long as there is a reason to.
     fn keep_beating(&mut self) {
-        let Some(pulse) = &self.pulse else { return };
         let reason = self.wish.is_some() || self.level.as_ref().is_some_and(WatchedLevel::is_watched);
-        // Whoever asks again and again does not put it off.
-        if std::mem::replace(&mut self.beats, reason) == reason {
-            return;
-        }
-        let set = if reason { pulse.arm_every(BEAT) } else { pulse.disarm() };
-        if let Err(error) = set {
+        if let Some(Err(error)) = self.pulse.as_ref().map(|pulse| pulse.run(reason)) {
             self.log.warn(format_args!("the level of \"{}\" is not told: {error}", self.name));
         }
     }

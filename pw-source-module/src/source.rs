@@ -4,19 +4,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use audera_clock::{SenderTime, Span};
+use audera_clock::Span;
 use audera_dbus::names;
 use audera_dbus::source::{Codec, DEFINITION, Input, Source as Object, Statistics};
 use audera_pw::{
-    Channel, Connect, Cycle, Destination, Direction, Error, ModuleHost, Node as Other, Offer, Properties, Registry,
-    RegistryEvent, State, Stream as Node, StreamEvent, Timer, Topic,
+    Channel, Connect, Destination, Direction, Error, ModuleHost, Node as Other, Offer, Properties, Registry,
+    RegistryEvent, State, Stream as Node, StreamEvent, Topic,
 };
 use audera_pw_sender::{
-    Hosted, LATENCY_PROPERTY, Objects, ROOMS_PROPERTY, RoomReport, SOFTWARE, latency_text, rooms_json,
+    Hosted, LATENCY_PROPERTY, Objects, ROOMS_PROPERTY, RoomReport, SOFTWARE, Ticker, latency_text, rooms_json, to_tap,
 };
 use audera_sender::{
     CodecChoice, EVERYWHERE, Encoding, HubConfig, HubEvent, Latency, Level, MemberState, PlayerInfo, PlayerKey, Stream,
-    StreamConfig, StreamStatus, Tap, Target, WatchedLevel,
+    StreamConfig, StreamStatus, Target, WatchedLevel,
 };
 use zbus::zvariant::OwnedObjectPath;
 
@@ -24,7 +24,7 @@ use crate::arguments::Arguments;
 use crate::choice::Choice;
 use crate::feedback::{Graph, Judge, Targets, Verdict, input};
 use crate::inputs::{find, inputs, kind};
-use crate::orders::Wish;
+use crate::orders::{BEAT, Wish};
 
 /// Why a source does not play that was told to stop.
 pub(crate) const STOPPED: &str = "it was stopped on D-Bus: Start lets it play again";
@@ -64,9 +64,8 @@ pub(crate) struct Inner {
     pub(crate) packets_given: bool,
     pub(crate) latency: Latency,
     pub(crate) level: Option<WatchedLevel>,
-    /// Runs while the level is watched or somebody waits; whether it does.
-    pub(crate) pulse: Option<Timer>,
-    pub(crate) beats: bool,
+    /// Runs while the level is watched or somebody waits.
+    pub(crate) pulse: Option<Ticker>,
     objects: Option<Objects>,
     pub(crate) registry: Option<Registry>,
     pub(crate) node: Option<Node>,
@@ -101,7 +100,6 @@ impl Source {
             latency: arguments.sender.latency,
             level: None,
             pulse: None,
-            beats: false,
             objects: None,
             registry: None,
             node: None,
@@ -158,7 +156,7 @@ impl Source {
             node.connect(&connect)?;
         }
         let weak = Rc::downgrade(&inner);
-        let pulse = host.main_loop().timer(move || on(&weak, Inner::beat))?;
+        let pulse = Ticker::new(host.main_loop(), BEAT, move || on(&weak, Inner::beat))?;
         let weak = Rc::downgrade(&inner);
         let objects =
             Objects::start(host, &hosted.hub, names::SOURCE, move |call| on(&weak, |inner| inner.called(call)))?;
@@ -181,14 +179,6 @@ impl Source {
 fn on(inner: &Weak<RefCell<Inner>>, act: impl FnOnce(&mut Inner)) {
     if let Some(inner) = inner.upgrade() {
         act(&mut inner.borrow_mut());
-    }
-}
-
-/// The data loop's part: the graph's samples and their time go into the tap.
-fn to_tap(mut tap: Tap) -> impl FnMut(Cycle<'_>) + Send {
-    move |cycle| {
-        let at = cycle.timing().input_time();
-        tap.push(SenderTime::from_nanos(at.as_nanos()), cycle.input());
     }
 }
 

@@ -111,6 +111,18 @@ impl Encoder {
         }
     }
 
+    /// Encodes at another bit rate from the next packet on, see [`new`](Self::new). A lower one is come to within some packets, so that none of them has to
+    /// be much coarser than what follows.
+    ///
+    /// # Errors
+    /// [`CodecError::Bitrate`] names what is accepted; all stays as it is.
+    pub fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        match &mut self.kind {
+            EncoderKind::Pcm => Ok(()),
+            EncoderKind::Opus(encoder) => encoder.set_bitrate(bitrate),
+        }
+    }
+
     /// Frames by which the decoded audio lags behind what was encoded; 0 for PCM. The first frame of a decoded packet belongs this
     /// much before the first frame that was encoded into it, so a sender subtracts it from the packet's stamp.
     pub fn lookahead(&self) -> u32 {

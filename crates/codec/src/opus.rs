@@ -24,6 +24,9 @@ const COMPLEXITY: u8 = 5;
 pub(crate) struct Encoder {
     inner: opusic_c::Encoder,
     lookahead: u32,
+    /// The bit rate that is in force, and the one that it comes to, bit/s.
+    bitrate: u32,
+    wanted: u32,
     /// Samples made finite, where it is needed: libopus would blank the whole packet for one of them.
     mended: Vec<f32>,
 }
@@ -31,9 +34,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// The caller has validated `format`.
     pub(crate) fn new(format: &StreamFormat, bitrate: u32) -> Result<Self, CodecError> {
-        if !(MIN_BITRATE..=MAX_BITRATE).contains(&bitrate) {
-            return Err(CodecError::Bitrate { bitrate });
-        }
+        check_bitrate(bitrate)?;
         let mut inner = opusic_c::Encoder::new(channels(format), SampleRate::Hz48000, Application::Audio)
             .map_err(library("make an encoder"))?;
         inner.set_bitrate(Bitrate::Value(bitrate)).map_err(library("set the bit rate"))?;
@@ -42,7 +43,24 @@ impl Encoder {
         inner.set_vbr(true).map_err(library("set variable bit rate"))?;
         inner.set_vbr_constraint(true).map_err(library("constrain the bit rate"))?;
         let lookahead = inner.get_look_ahead().map_err(library("tell its lookahead"))?;
-        Ok(Self { inner, lookahead, mended: Vec::with_capacity(samples_in(format)) })
+        Ok(Self { inner, lookahead, bitrate, wanted: bitrate, mended: Vec::with_capacity(samples_in(format)) })
+    }
+
+    pub(crate) fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        check_bitrate(bitrate)?;
+        self.wanted = bitrate;
+        Ok(())
+    }
+
+    /// Comes to the bit rate that is wanted: upwards at once, and downwards by a tenth with each packet. By its constraint libopus owes up to one packet
+    /// of what it has spent at the former rate; at a much lower one it would pay that with packets of next to nothing, which is heard as a gap.
+    fn approach(&mut self) -> Result<(), CodecError> {
+        if self.bitrate != self.wanted {
+            let next = self.wanted.max(self.bitrate * 9 / 10);
+            self.inner.set_bitrate(Bitrate::Value(next)).map_err(library("set the bit rate"))?;
+            self.bitrate = next;
+        }
+        Ok(())
     }
 
     pub(crate) const fn lookahead(&self) -> u32 {
@@ -50,6 +68,7 @@ impl Encoder {
     }
 
     pub(crate) fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        self.approach()?;
         let samples = if samples.iter().all(|sample| sample.is_finite()) {
             samples
         } else {
@@ -98,6 +117,13 @@ impl Decoder {
             (Ok(()), None) => self.fade.concealed(out),
         }
         decoded
+    }
+}
+
+fn check_bitrate(bitrate: u32) -> Result<(), CodecError> {
+    match bitrate {
+        MIN_BITRATE..=MAX_BITRATE => Ok(()),
+        _ => Err(CodecError::Bitrate { bitrate }),
     }
 }
 

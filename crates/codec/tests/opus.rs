@@ -114,6 +114,54 @@ fn the_bit_rate_is_kept() {
 }
 
 #[test]
+fn another_bit_rate_is_no_gap() {
+    let format = opus(2, 480);
+    let (packets, switch) = (100, 50);
+    let original = chord(&format, packets);
+    let decoded = |rates: [u32; 2]| {
+        let mut encoder = Encoder::new(format, rates[0]).unwrap();
+        let encode = |(index, chunk): (usize, &[f32])| {
+            if index == switch {
+                encoder.set_bitrate(rates[1]).unwrap();
+            }
+            let mut packet = Vec::new();
+            encoder.encode(chunk, &mut packet).unwrap();
+            packet
+        };
+        let encoded: Vec<Vec<u8>> = original.chunks_exact(960).enumerate().map(encode).collect();
+        let bits = |packets: &[Vec<u8>]| packets.iter().map(Vec::len).sum::<usize>() * 8 * 100 / packets.len();
+        let payloads: Vec<Option<&[u8]>> = encoded.iter().map(|packet| Some(packet.as_slice())).collect();
+        (decode_all(format, &payloads), bits(&encoded[packets - 20..]), encoder.lookahead() as usize * 2)
+    };
+    let (low, ..) = decoded([64_000, 64_000]);
+    for rates in [[64_000, 320_000], [320_000, 64_000]] {
+        let (switched, bits, lag) = decoded(rates);
+        assert!((bits as f64 / f64::from(rates[1]) - 1.0).abs() < 0.2, "{bits} bit/s for {rates:?}");
+        // Signal over residual and loudness of one packet, in dB.
+        let of = |decoded: &[f32], packet: usize| {
+            let heard = &decoded[packet * 960 + lag..][..960];
+            let pairs = original[packet * 960..].iter().zip(heard);
+            let energy =
+                |samples: &mut dyn Iterator<Item = f32>| samples.map(|sample| f64::from(sample).powi(2)).sum::<f64>();
+            let signal = energy(&mut original[packet * 960..][..960].iter().copied());
+            let residual = energy(&mut pairs.map(|(a, b)| a - b));
+            let decibels = |other: f64| 10.0 * (signal / other).log10();
+            (decibels(residual), -decibels(energy(&mut heard.iter().copied())))
+        };
+        for packet in switch - 2..switch + 30 {
+            let ((snr, loudness), (steady, _)) = (of(&switched, packet), of(&low, packet));
+            println!(
+                "{rates:?}, packet {packet}: {snr:.1} dB, {steady:.1} dB steady at the lower rate, {loudness:.1} dB"
+            );
+            assert!(snr > steady - 4.0, "{rates:?}, packet {packet}: {snr:.1} dB, {steady:.1} dB");
+            assert!(loudness.abs() < 1.0, "{rates:?}, packet {packet}: {loudness:.1} dB is a gap");
+        }
+    }
+    let mut encoder = Encoder::new(format, 64_000).unwrap();
+    assert_eq!(encoder.set_bitrate(1_000), Err(CodecError::Bitrate { bitrate: 1_000 }));
+}
+
+#[test]
 fn loss_is_concealed_in_full_packets_and_forgotten_soon() {
     for frames in [240, 480, 960] {
         let format = opus(2, frames);

@@ -1,5 +1,5 @@
 //! What the PipeWire modules that send have in common: the arguments of a sender, its hub behind the host's main loop, its
-//! lines in the host's log, its objects on D-Bus, and its players' state as a node property. What is special to sinks or sources is in the modules.
+//! lines in the host's log, its objects on D-Bus, its players' state as a node property, and what its nodes do in the graph's cycles. What is special to sinks or sources is in the modules.
 
 mod arguments;
 mod export;
@@ -7,6 +7,8 @@ mod host;
 mod keeper;
 mod log;
 mod rooms;
+mod tap;
+mod ticker;
 
 pub use arguments::{COMMON_KEYS, SenderArguments};
 pub use audera_link::StateFile;
@@ -14,3 +16,5 @@ pub use export::Objects;
 pub use host::{Hosted, SOFTWARE, host_name};
 pub use keeper::Keeper;
 pub use rooms::{LATENCY_PROPERTY, ROOMS_PROPERTY, RoomReport, latency_text, rooms_json};
+pub use tap::to_tap;
+pub use ticker::Ticker;

@@ -21,7 +21,8 @@ pub enum ChangeError {
 /// Is told what has come of a change.
 pub(crate) type Answer = Box<dyn FnOnce(Result<RoomState, ChangeError>) + Send>;
 
-/// The most changes of one player that wait. Whoever piles up more has the last two merged: the last word on each key counts.
+/// The most changes of one player that wait. Whoever piles up more has the last two merged, so that the last word on each key counts; or is
+/// refused, where the protocol has no room for both in one.
 const MOST: usize = 16;
 
 /// Changes of one player, of which one is under way. So each answer of the player reaches those that it is meant for.
@@ -44,21 +45,24 @@ impl Asked {
 }
 
 impl Changes {
-    /// Takes a change in. A slider that moves leaves one, however often it does.
-    pub(crate) fn add(&mut self, change: RoomChange, answer: Option<Answer>) {
+    /// Takes a change in, and who waits for it. A slider that moves leaves one, however often it does. One that is refused leaves `answer` where it is.
+    pub(crate) fn add(&mut self, change: RoomChange, answer: &mut Option<Answer>) -> Result<(), RoomRefusal> {
         let full = self.waiting.len() >= MOST;
-        let change = match self.waiting.back_mut() {
+        let apart = match self.waiting.back_mut() {
             Some(last) => match last.change.follow(change) {
-                None => return last.waiters.extend(answer),
                 Some(change) if full => {
-                    last.change.merge(change);
-                    return last.waiters.extend(answer);
+                    last.change.merge_within(change)?;
+                    None
                 }
-                Some(change) => change,
+                apart => apart,
             },
-            None => change,
+            None => Some(change),
         };
-        self.waiting.push_back(Asked { change, waiters: answer.into_iter().collect() });
+        if let Some(change) = apart {
+            self.waiting.push_back(Asked { change, waiters: Vec::new() });
+        }
+        self.waiting.back_mut().into_iter().for_each(|last| last.waiters.extend(answer.take()));
+        Ok(())
     }
 
     /// The change that is to be sent now.
@@ -123,7 +127,7 @@ mod tests {
     fn asked(changes: &mut Changes, change: RoomChange) -> Receiver<Result<RoomState, ChangeError>> {
         let (told, answer) = channel();
         let tell: Answer = Box::new(move |outcome| told.send(outcome).unwrap());
-        changes.add(change, Some(tell));
+        changes.add(change, &mut Some(tell)).unwrap();
         answer
     }
 
@@ -178,6 +182,34 @@ mod tests {
             assert_eq!(answer.try_recv(), Ok(Err(ChangeError::NotConnected)));
         }
         assert!(changes.is_settled() && !changes.lost());
+    }
+
+    #[test]
+    fn a_pile_of_groups_keeps_what_was_taken_and_refuses_the_newcomer() {
+        let mut changes = Changes::default();
+        let (mut taken, mut refused) = (Vec::new(), 0);
+        for number in 0..100 {
+            let (told, answer) = channel();
+            let mut tell: Option<Answer> = Some(Box::new(move |outcome| told.send(outcome).unwrap()));
+            match changes.add(RoomChange::join(number.to_string()), &mut tell) {
+                Ok(()) => taken.push(answer),
+                Err(refusal) => {
+                    assert!(refusal.accepted.contains("32 groups") && tell.is_some(), "{refusal}");
+                    refused += 1;
+                }
+            }
+        }
+        let louder = asked(&mut changes, RoomChange::volume(30.0));
+        assert!(refused > 0 && taken.len() > 32, "{refused} of {}", taken.len());
+        let sent: Vec<_> = std::iter::from_fn(|| {
+            let change = changes.take()?;
+            assert_eq!(change.check_size(), Ok(()));
+            changes.answered(&Ok(RoomState::new("Kitchen")));
+            Some(change)
+        })
+        .collect();
+        assert_eq!(sent.iter().map(|change| change.add_groups.len()).sum::<usize>(), taken.len());
+        assert!(taken.iter().chain([&louder]).all(|answer| answer.try_recv().is_ok_and(|outcome| outcome.is_ok())));
     }
 
     #[test]

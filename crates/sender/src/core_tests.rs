@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use audera_clock::{PlayerTime, Span};
 use audera_wire::{
-    Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderHello, SenderSession,
+    Coding, PlayerEvent, PlayerHello, PlayerSession, PlayerState, PlayerStatus, SenderHello, SenderSession, StreamId,
 };
 
 use super::*;
-use crate::paced::LEAD;
-use crate::paced::{Paced, paced};
+use crate::by_hand::{self, by_hand};
+use crate::discovery::{self, Announcement};
+use crate::paced::{LEAD, Paced, paced};
+use crate::player::Route;
 use crate::pump::{Inflow, Pump};
 use crate::tap::{Tap, tap};
-use crate::types::{CodecChoice, Encoding, Latency, StreamConfig, Target};
+use crate::types::{CodecChoice, Encoding, Latency, MemberState, StreamConfig, Target};
+use crate::ways;
 
 const RATE: u32 = 48_000;
 const KEY: StreamKey = StreamKey(1);
@@ -65,15 +68,7 @@ impl House {
     }
 
     fn with(state_dir: &Path, tap: Option<Tap>, inflow: Inflow) -> House {
-        let config = HubConfig {
-            name: "sender".to_owned(),
-            software: "test".to_owned(),
-            state_dir: state_dir.to_owned(),
-            discover: false,
-            players: Vec::new(),
-            listen: None,
-        };
-        let core = Core::new(Prepared::new(config).unwrap(), Box::new(|_| {}));
+        let core = by_hand::core(state_dir);
         let config = StreamConfig {
             title: String::new(),
             rate: RATE,
@@ -106,11 +101,6 @@ impl House {
     fn members(&self) -> Vec<MemberState> {
         let status = self.core.all_streams().remove(0).status();
         status.members.into_iter().map(|member| member.state).collect()
-    }
-
-    /// The name that its player was known by before.
-    fn given_up_name(&self) -> String {
-        self.core.given_up.borrow().keys().next().unwrap().clone()
     }
 
     fn order(&mut self, order: Order) {
@@ -177,13 +167,6 @@ impl House {
     }
 }
 
-/// Runs something on a thread that can have a network thread's tasks. They never get to run: nothing is awaited.
-fn by_hand(test: impl FnOnce(&Path)) {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async { test(folder.path()) });
-}
-
 #[test]
 fn helpers_are_few_and_have_a_name() {
     let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -206,6 +189,30 @@ fn helpers_are_few_and_have_a_name() {
     });
     assert!(names.iter().all(|name| name.as_deref() == Some("audera-helper")), "{names:?}");
     assert!(counts.1.load(SeqCst) <= HELPERS, "{counts:?}");
+}
+
+#[test]
+fn orders_are_obeyed_while_helpers_are_held_up() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), runtime().unwrap());
+    let held: Vec<_> = (0..HELPERS)
+        .map(|_| {
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            runtime.spawn_blocking(move || released.recv());
+            release
+        })
+        .collect();
+    let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
+    orders.send(Order::Follow(Box::new(|_| {}))).ok().unwrap();
+    orders.send(Order::Discover).ok().unwrap();
+    orders.send(Order::Shutdown).ok().unwrap();
+    let core = by_hand::core(folder.path());
+    let ended = LocalSet::new().block_on(&runtime, async {
+        // Only catches what hangs.
+        tokio::time::timeout(Duration::from_secs(20), core.clone().serve(inbox)).await
+    });
+    drop(held);
+    assert!(ended.is_ok(), "the end is waited for until somebody has read a file");
+    assert!(!core.discovery.is_searching(), "the file may say that nobody is to be looked for");
 }
 
 #[test]
@@ -289,6 +296,38 @@ fn another_codec_begins_anew_where_the_format_is_another_one_and_nowhere_else() 
 }
 
 #[test]
+fn another_bit_rate_counts_at_once_and_breaks_nothing_off() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        let encode = |opus_kbps| Order::Encode(KEY, Encoding { codec: CodecChoice::Opus, packet_msec: 10, opus_kbps });
+        house.order(encode(64));
+        house.begin();
+        // Noise takes all that the bit rate allows.
+        let mut state = 1u32;
+        let mut size = |house: &mut House| {
+            house.came.clear();
+            for _ in 0..PACKET * 50 / BLOCK {
+                let noise = [0.0; BLOCK].map(|_: f32| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+                });
+                house.tap.as_mut().unwrap().push(house.at, &noise);
+                house.at += Span::from_frames(BLOCK as i64, RATE);
+                house.core.pump(&house.core.all_streams().remove(0));
+                house.talk();
+            }
+            assert!(!house.came.contains(&Came::Stop), "{:?}", house.came);
+            house.came().0
+        };
+        let small = size(&mut house);
+        house.order(encode(320));
+        let large = size(&mut house);
+        assert!(large > 3 * small, "{small} and {large}");
+        assert_eq!(house.codings, [Coding::Opus], "it has not begun anew");
+    });
+}
+
+#[test]
 fn rooms_that_were_lost_in_a_pause_are_given_time_to_open_their_devices_again() {
     by_hand(|state_dir| {
         let (mut house, mut application) = House::paced(state_dir);
@@ -340,6 +379,48 @@ fn a_player_with_a_new_name_plays_on_and_keeps_what_is_for_it() {
         let members = house.core.all_streams()[0].status().members;
         let found: Vec<_> = members.iter().map(|member| (&member.key, member.room.as_str(), &member.state)).collect();
         assert_eq!(found, [(&galley, "Galley", &MemberState::Playing)]);
+    });
+}
+
+/// Where rooms are named, as a source does it, names mean names.
+#[test]
+fn a_stream_for_names_is_for_the_rooms_that_are_called_so_now() {
+    for (named, plays_before, plays_after) in
+        [("Galley", false, true), ("Kitchen", true, false), ("Everywhere", true, true)]
+    {
+        by_hand(|state_dir| {
+            let mut house = House::new(state_dir);
+            house.order(Order::Retarget(KEY, Target::Named(vec![named.to_owned()])));
+            house.begin();
+            let is_playing = |house: &House| house.members() == [MemberState::Playing];
+            assert_eq!(is_playing(&house), plays_before, "{named}");
+            house.core.rename(&house.player, "Galley".to_owned());
+            house.talk();
+            assert_eq!(is_playing(&house), plays_after, "{named}: {:?}", house.members());
+            assert_eq!(house.came.contains(&Came::Stop), plays_before && !plays_after, "{named}");
+        });
+    }
+}
+
+/// One that is known by its address keeps its key, and is called as it says.
+#[test]
+fn a_room_at_a_fixed_address_is_meant_by_its_present_name() {
+    by_hand(|state_dir| {
+        let mut house = House::new(state_dir);
+        house.order(Order::Retarget(KEY, Target::Named(vec!["Galley".to_owned()])));
+        house.begin();
+        assert_eq!(house.members(), []);
+        house.player.state.replace(Some(audera_wire::RoomState::new("Galley")));
+        house.core.tell_state(&house.player);
+        house.talk();
+        assert_eq!(house.members(), [MemberState::Playing]);
+        house.player.state.replace(Some(audera_wire::RoomState::new("Pantry")));
+        house.core.tell_state(&house.player);
+        assert_eq!(house.members(), []);
+        house.order(Order::Retarget(KEY, Target::Everywhere));
+        house.player.state.replace(Some(audera_wire::RoomState::new("Larder")));
+        house.core.tell_state(&house.player);
+        assert_eq!(house.core.all_streams()[0].status().members[0].room, "Larder");
     });
 }
 
@@ -395,6 +476,7 @@ fn only_the_player_itself_gives_itself_another_name() {
         let other: PeerId = "0".repeat(64).parse().unwrap();
         house.player.route.replace(Route::Announced(place(6528), Some(id)));
         house.player.called.replace(Some("Galley".to_owned()));
+        house.player.info.borrow_mut().announced = true;
         let announced = |name: &str, port: u16, id| {
             discovery::renamed(&house.core, name, &Route::Announced(place(port), id)).is_some()
         };
@@ -404,17 +486,15 @@ fn only_the_player_itself_gives_itself_another_name() {
         let _ = house.core.met.borrow_mut().pin("Galley", &other).unwrap();
         assert!(!announced("Galley", 6528, Some(id)), "another one was met by this name");
         assert!(house.core.met.borrow_mut().forget("Galley").unwrap());
+        let former = house.player.key().to_string();
         assert!(announced("Galley", 6528, Some(id)));
         assert_eq!(house.player.key(), PlayerKey::Discovered("Galley".to_owned()));
 
         // What is left of its former announcement is no other player; somebody else by that name is.
-        let (name, groups) = (house.given_up_name(), Vec::new());
+        let (name, groups) = (former.clone(), Vec::new());
         let found = |id| {
             let (name, groups) = (name.clone(), groups.clone());
-            discovery::found(
-                &house.core,
-                discovery::Announcement { name, addresses: place(6528), id: Some(id), groups },
-            );
+            discovery::found(&house.core, Announcement { name, addresses: place(6528), id: Some(id), groups });
             house.core.all_players().len()
         };
         assert_eq!((found(id), found(id), found(other)), (1, 1, 2));

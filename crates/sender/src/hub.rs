@@ -153,8 +153,9 @@ impl Hub {
 
     /// Follows what the user has said of where rooms are, in the file of the state folder that all senders share ([`Whereabouts`]): keeps track of the
     /// addresses in it, and looks for players only while it lets that. `told` is called with what it says, now and when it has changed, on the
-    /// network thread, and must not block. A file that cannot be read is told as [`HubEvent::Trouble`]; players are not looked for until
-    /// it can be. Followed before [`discover`](Self::discover) is called, it keeps that from beginning at all.
+    /// network thread, and must not block. A file that cannot be read is told as [`HubEvent::Trouble`]: players are not looked for until it has been
+    /// read once, and what was read last counts from then on. Followed before [`discover`](Self::discover) is called, it keeps that from
+    /// beginning at all. Only the first call for a hub counts; the `told` of a later one is dropped without being called.
     pub fn follow(&self, told: impl FnMut(&Whereabouts) + Send + 'static) {
         self.order(Order::Follow(Box::new(told)));
     }
@@ -283,7 +284,8 @@ impl Stream {
     }
 
     /// Encodes otherwise from now on. A playing stream begins anew at the rooms that get another format by that: they are silent for about as
-    /// long as the latency is, and the others hear nothing of it.
+    /// long as the latency is, and the others hear nothing of it. Another bit rate of Opus alone counts from the next packets on, without a
+    /// gap.
     ///
     /// # Errors
     /// [`HubError::Invalid`] names a value out of range; all stays as it is.

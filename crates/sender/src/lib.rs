@@ -15,6 +15,8 @@
 //! format in use and queued for each player by reference; what is too late for its player is dropped from that player's queue
 //! and from no other. What happens is told as [`HubEvent`]s.
 
+#[cfg(test)]
+mod by_hand;
 mod change;
 mod connect;
 mod core;
@@ -22,17 +24,20 @@ mod demand;
 mod discovery;
 mod gate;
 mod glide;
+mod heard;
 mod hub;
 mod inbound;
 mod level;
 mod log;
 mod mailbox;
 mod meter;
+mod outlook;
 mod paced;
 mod player;
 mod playing;
 mod pump;
 mod room;
+mod roster;
 mod select;
 mod signals;
 mod stall;

@@ -110,7 +110,7 @@ impl Core {
         let started = format.clone().and_then(|format| {
             stream.too_late_for(hello.max_latency).map_or(Ok(()), Err)?;
             let mut pump = stream.pump.borrow_mut();
-            pump.add_format(format, config.encoding.opus_kbps * 1000).map_err(|error| error.to_string())?;
+            pump.add_format(format, config.encoding.opus_bitrate()).map_err(|error| error.to_string())?;
             let start = Start { id: run.id, format, latency: pump.delay(), title: config.title.clone() };
             let started = player.with_session(|session| session.start(start));
             started.ok_or("not connected")?.map_err(|error| error.to_string())
@@ -171,6 +171,10 @@ impl Core {
             select::format_for(&config.encoding, config.rate, config.channels, formats).ok()
         };
         let Some(id) = stream.run.borrow().as_ref().map(|run| run.id) else { return };
+        let bitrate = stream.config.borrow().encoding.opus_bitrate();
+        if let Err(error) = stream.pump.borrow_mut().set_bitrate(bitrate) {
+            tracing::warn!(%error, "the bit rate stays as it is until the stream begins anew");
+        }
         for player in self.all_players() {
             let key = player.key();
             // Who was preempted has chosen another stream; which format this one had is none of its business.

@@ -9,7 +9,8 @@ use audera_wire::{AudioError, MAX_LATENCY, StreamFormat, StreamId, encode_audio}
 
 use crate::gate::{Gate, GateConfig, Passage};
 use crate::glide::{Delay, Slope};
-use crate::paced::{Found, Path, Release};
+use crate::outlook::Path;
+use crate::paced::{Found, Release};
 use crate::stall::Stalls;
 use crate::tap::{Mark, Outflow};
 
@@ -252,6 +253,11 @@ impl Pump {
             used: false,
         });
         Ok(())
+    }
+
+    /// Has the encoders that there are go on at another Opus bit rate, bit/s.
+    pub(crate) fn set_bitrate(&mut self, bitrate: u32) -> Result<(), CodecError> {
+        self.encodings.iter_mut().try_for_each(|encoding| encoding.encoder.set_bitrate(bitrate))
     }
 
     /// Makes packets of those formats only that are `used`, until others are added.

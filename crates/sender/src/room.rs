@@ -39,23 +39,20 @@ impl Core {
     }
 
     /// The owner wants a room changed.
-    pub(crate) fn change_room(&self, key: PlayerKey, change: RoomChange, answer: Option<Answer>) {
-        let player = self.player(&key).filter(|player| player.session.borrow().is_some());
-        let refused = match &player {
-            None => Some(ChangeError::NotConnected),
-            Some(_) => change.check_size().err().map(ChangeError::Refused),
+    pub(crate) fn change_room(&self, key: PlayerKey, change: RoomChange, mut answer: Option<Answer>) {
+        let Some(player) = self.player(&key).filter(|player| player.session.borrow().is_some()) else {
+            answer.into_iter().for_each(|answer| answer(Err(ChangeError::NotConnected)));
+            return self.tell(HubEvent::NotSet { key, why: ChangeError::NotConnected });
         };
-        if let (Some(player), None) = (&player, &refused) {
-            player.changes.borrow_mut().add(change, answer);
-            return self.next_change(player);
-        }
-        let why = refused.unwrap_or(ChangeError::NotConnected);
+        let fits = change.check_size();
+        let taken = fits.and_then(|()| player.changes.borrow_mut().add(change, &mut answer));
+        let Err(refusal) = taken else { return self.next_change(&player) };
+        let why = ChangeError::Refused(refusal);
         answer.into_iter().for_each(|answer| answer(Err(why.clone())));
         self.tell(HubEvent::NotSet { key, why });
-        if let Some(player) = player {
-            player.told.take();
-            self.tell_room(&player);
-        }
+        // Whoever has asked shows what was asked for.
+        player.told.take();
+        self.tell_room(&player);
     }
 
     /// The connection to a player is gone; `replaced` by another one, on which all that was not answered is asked again.
@@ -105,15 +102,20 @@ impl Core {
         }
     }
 
-    fn tell_state(self: &Rc<Self>, player: &Player) {
+    pub(crate) fn tell_state(self: &Rc<Self>, player: &Player) {
         let Some(state) = player.state.borrow().clone() else { return };
-        let regrouped = player.info.borrow().groups != state.groups;
+        let called = || (player.room(), player.info.borrow().groups.clone());
+        let before = called();
         self.update(player, |info| {
             info.take_name(&state.name);
             info.groups.clone_from(&state.groups);
         });
-        if regrouped {
-            self.all_streams().iter().for_each(|stream| self.rematch(stream));
+        if called() != before {
+            // What names rooms and groups is for those that are called so now.
+            for stream in self.all_streams() {
+                stream.called(&player.key(), &player.room());
+                self.rematch(&stream);
+            }
         }
         let told = (state, player.changes.borrow().is_settled());
         if player.told.borrow().as_ref() != Some(&told) {

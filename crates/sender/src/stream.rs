@@ -107,6 +107,13 @@ impl Stream {
         }
     }
 
+    /// A player's room is called so now.
+    pub(crate) fn called(&self, key: &PlayerKey, room: &str) {
+        if let Some(member) = self.run.borrow_mut().as_mut().and_then(|run| run.members.get_mut(key)) {
+            room.clone_into(&mut member.room);
+        }
+    }
+
     /// Why a player cannot play at the latency that the stream has, or is coming to; `None` if it can.
     pub(crate) fn too_late_for(&self, max_latency: Span) -> Option<String> {
         let pump = self.pump.borrow();

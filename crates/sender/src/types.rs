@@ -64,6 +64,13 @@ pub struct Encoding {
     pub packet_msec: u16,
 }
 
+impl Encoding {
+    /// The Opus bit rate in bit/s.
+    pub(crate) fn opus_bitrate(&self) -> u32 {
+        self.opus_kbps * 1000
+    }
+}
+
 impl Default for Encoding {
     fn default() -> Self {
         Encoding { codec: CodecChoice::Auto, opus_kbps: 160, packet_msec: 10 }

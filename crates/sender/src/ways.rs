@@ -14,7 +14,7 @@ impl Core {
     /// One more wants the player at a fixed address.
     pub(crate) fn add_address(self: &Rc<Self>, address: &str) {
         let address = spelled(address);
-        *self.fixed.borrow_mut().entry(address.clone()).or_insert(0) += 1;
+        *self.discovery.fixed.borrow_mut().entry(address.clone()).or_insert(0) += 1;
         self.approach(address);
     }
 
@@ -22,7 +22,7 @@ impl Core {
     pub(crate) fn remove_address(self: &Rc<Self>, address: &str) {
         let address = spelled(address);
         {
-            let mut fixed = self.fixed.borrow_mut();
+            let mut fixed = self.discovery.fixed.borrow_mut();
             let Some(wanted) = fixed.get_mut(&address) else { return };
             *wanted -= 1;
             if *wanted > 0 {
@@ -55,7 +55,7 @@ impl Core {
     /// A player is not kept track of any more: the addresses that led to it as well lead to whoever is there.
     pub(crate) fn go_other_ways(self: &Rc<Self>, gone: &Player) {
         let addresses = std::mem::take(&mut gone.info.borrow_mut().addresses);
-        let wanted = |address: &String| self.fixed.borrow().contains_key(address);
+        let wanted = |address: &String| self.discovery.fixed.borrow().contains_key(address);
         let wanted: Vec<String> = addresses.into_iter().filter(wanted).collect();
         wanted.into_iter().for_each(|address| self.approach(address));
     }
@@ -77,7 +77,7 @@ impl Core {
             (goes.key(), goes.route.borrow().clone())
         {
             let groups = goes.info.borrow().groups.clone();
-            self.hidden.borrow_mut().insert(name.clone(), Announcement { name, addresses, id, groups });
+            self.discovery.hidden.borrow_mut().insert(name.clone(), Announcement { name, addresses, id, groups });
         }
         self.join(goes, stays);
     }
@@ -152,42 +152,14 @@ pub(crate) fn target(address: &str) -> Result<Target, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-    use std::path::Path;
-
-    use audera_link::PeerId;
     use audera_wire::PlayerHello;
-    use tokio::task::LocalSet;
 
     use super::*;
-    use crate::core::Prepared;
-    use crate::types::{HubConfig, Reach};
+    use crate::by_hand::{announce, id, place};
+    use crate::types::Reach;
 
-    /// A network thread by hand: nobody is dialled, since nothing is awaited.
     fn by_hand(test: impl FnOnce(Rc<Core>)) {
-        let dir = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        LocalSet::new().block_on(&runtime, async { test(core(dir.path())) });
-    }
-
-    fn core(state_dir: &Path) -> Rc<Core> {
-        let config = HubConfig {
-            name: "sender".to_owned(),
-            software: "test".to_owned(),
-            state_dir: state_dir.to_owned(),
-            discover: false,
-            players: Vec::new(),
-            listen: None,
-        };
-        Core::new(Prepared::new(config).unwrap(), Box::new(|_| {}))
-    }
-
-    fn id(number: u8) -> PeerId {
-        format!("{number:02x}").repeat(32).parse().unwrap()
-    }
-
-    fn place(text: &str) -> SocketAddr {
-        text.parse().unwrap()
+        crate::by_hand::by_hand(|state_dir| test(crate::by_hand::core(state_dir)));
     }
 
     /// A player says who it is.
@@ -201,11 +173,6 @@ mod tests {
 
     fn by_address(core: &Rc<Core>, address: &str) -> Rc<Player> {
         core.player(&PlayerKey::Address(address.to_owned())).unwrap()
-    }
-
-    fn announce(core: &Rc<Core>, name: &str, at: &str, number: u8) {
-        let (addresses, groups) = (vec![place(at)], Vec::new());
-        discovery::found(core, Announcement { name: name.to_owned(), addresses, id: Some(id(number)), groups });
     }
 
     /// Who is kept track of, and on which fixed addresses.
@@ -305,17 +272,14 @@ mod tests {
     fn rooms_are_looked_for_only_where_owner_and_user_want_it() {
         by_hand(|core| {
             core.add_address("kitchen.local");
-            core.may_discover.set(false);
-            core.match_discovery();
+            core.allow_discovery(false);
             announce(&core, "Kitchen", "192.0.2.7:6528", 1);
-            core.wants_discovery.set(true);
-            core.may_discover.set(true);
-            core.match_discovery();
-            assert!(core.search.borrow().is_some());
+            core.want_discovery(true);
+            core.allow_discovery(true);
+            assert!(core.discovery.is_searching());
             assert_eq!(known(&core).len(), 2);
-            core.may_discover.set(false);
-            core.match_discovery();
-            assert!(core.search.borrow().is_none());
+            core.allow_discovery(false);
+            assert!(!core.discovery.is_searching());
             assert_eq!(known(&core), expected(&[("kitchen.local", &["kitchen.local"])]), "who was added is there yet");
         });
     }

@@ -34,8 +34,7 @@ impl Followed {
         let watch = Watch::new(&core.config.state_dir);
         let watch = watch.inspect_err(|error| tracing::info!("changes of {WHEREABOUTS_FILE} are not noticed: {error}"));
         let nothing = Whereabouts { discover: false, addresses: Vec::new() };
-        core.may_discover.set(false);
-        core.match_discovery();
+        core.allow_discovery(false);
         Followed { known: nothing, told, was_read: false, trouble: None, watch: watch.ok() }
     }
 
@@ -87,8 +86,7 @@ impl Followed {
             .iter()
             .filter(|address| !now.addresses.contains(address))
             .for_each(|old| core.remove_address(old));
-        core.may_discover.set(now.discover);
-        core.match_discovery();
+        core.allow_discovery(now.discover);
         (self.told)(now);
     }
 
@@ -149,5 +147,83 @@ impl Watch {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::by_hand::core_that_tells;
+
+    /// What the owner was told: troubles, and addresses that are followed.
+    type Told = Arc<Mutex<Vec<String>>>;
+
+    /// Runs something with a network thread that follows the file in this folder.
+    fn following(text: Option<&str>, test: impl AsyncFnOnce(&Path, &Rc<Core>, &mut Followed, &Told)) {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let file = folder.path().join(WHEREABOUTS_FILE);
+        LocalSet::new().block_on(&runtime, async {
+            let told = Told::default();
+            let (troubles, said) = (told.clone(), told.clone());
+            let core = core_that_tells(folder.path(), move |event| {
+                if let HubEvent::Trouble(trouble) = event {
+                    troubles.lock().unwrap().push(trouble);
+                }
+            });
+            core.want_discovery(true);
+            text.into_iter().for_each(|text| std::fs::write(&file, text).unwrap());
+            let follower = move |now: &Whereabouts| said.lock().unwrap().push(now.addresses.join(","));
+            let mut followed = Followed::begin(&core, Box::new(follower));
+            assert!(!core.discovery.is_searching(), "it may say that nobody is to be looked for");
+            followed.read(&core).await;
+            test(&file, &core, &mut followed, &told).await;
+        });
+    }
+
+    fn known(core: &Core) -> Vec<String> {
+        core.all_players().iter().map(|player| player.key().to_string()).collect()
+    }
+
+    fn take(told: &Told) -> Vec<String> {
+        std::mem::take(&mut told.lock().unwrap())
+    }
+
+    #[test]
+    fn a_file_that_breaks_changes_nothing_until_it_can_be_read_again() {
+        following(Some("addresses = [\"kitchen\"]"), async |file, core, followed, told| {
+            assert_eq!((known(core), take(told)), (vec!["kitchen".to_owned()], vec!["kitchen".to_owned()]));
+            assert!(core.discovery.is_searching());
+            for broken in ["addresses = [\"host:port\"]", "discover = ", "\u{0}"] {
+                std::fs::write(file, broken).unwrap();
+                followed.read(core).await;
+                // The same once more is no news.
+                followed.read(core).await;
+                let told = take(told);
+                assert!(told.len() == 1 && told[0].starts_with("rooms are found as before: "), "{told:?}");
+                assert_eq!((known(core), core.discovery.is_searching()), (vec!["kitchen".to_owned()], true));
+            }
+            std::fs::write(file, "discover = false\naddresses = [\"bath\"]").unwrap();
+            followed.read(core).await;
+            assert_eq!((known(core), take(told)), (vec!["bath".to_owned()], vec!["bath".to_owned()]));
+            assert!(!core.discovery.is_searching());
+        });
+    }
+
+    #[test]
+    fn nobody_is_looked_for_until_the_file_has_been_read() {
+        following(Some("discover = maybe"), async |file, core, followed, told| {
+            let trouble = take(told);
+            assert!(trouble.len() == 1 && trouble[0].starts_with("rooms are not looked for: "), "{trouble:?}");
+            assert!(!core.discovery.is_searching());
+            std::fs::remove_file(file).unwrap();
+            followed.read(core).await;
+            assert!(core.discovery.is_searching(), "no file says that rooms are looked for");
+        });
+        following(None, async |_, core, _, _| assert!(core.discovery.is_searching()));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that cannot be waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
-/// The same where each look starts a program, which is work for the machine whose sound is being judged.
+/// The same where a look takes longer than that: it starts a program, which is work for the machine whose sound is being judged.
 pub(crate) const LONG_LOOK: Duration = Duration::from_millis(50);
 
 /// A running program and its log. Dropping it kills it and all it has started.
@@ -134,14 +134,16 @@ impl Process {
     pub fn wait_until<T>(&mut self, what: &str, mut ready: impl FnMut() -> Option<T>) -> Result<T, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            let looked = Instant::now();
             if let Some(value) = ready() {
                 return Ok(value);
             }
+            let pause = if looked.elapsed() > LOOK { LONG_LOOK } else { LOOK };
             let outcome = match self.child.try_wait() {
                 Ok(Some(status)) => format!("was waited for, but {} ended with {status}", self.name),
                 _ if Instant::now() >= deadline => format!("did not come within {PATIENCE:?}"),
                 _ => {
-                    thread::sleep(LOOK);
+                    thread::sleep(pause);
                     continue;
                 }
             };

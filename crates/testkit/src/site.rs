@@ -1,4 +1,5 @@
-//! What tests of the control plane have in common: rooms that nobody hears, what they say of themselves, and a bus that starts `auderad`.
+//! What tests have in common: one session at a time, rooms that nobody hears, what rooms say of themselves and what is set in them, and a bus that
+//! starts `auderad`.
 
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,8 @@ pub struct Alone {
     _held: MutexGuard<'static, ()>,
 }
 
-/// Waits until no other test of this program has a session: machines are small.
+/// Waits until no other test of this program has a session: machines are small, and two graphs keep each other from their cycles. A test that
+/// failed in here has nothing to do with the next.
 #[must_use]
 pub fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -32,10 +34,12 @@ impl Product {
     /// A player of this room that throws its sound away.
     ///
     /// # Errors
-    /// When it does not become ready in time.
+    /// When it does not become ready in time, or does not tell its port.
     pub fn silent_room(&self, session: &Session, name: &str, args: &[&str]) -> Result<SilentRoom, Error> {
         let process = self.player(session, name, &[&["--output", "null"], args].concat())?;
-        let port = player_port(&process).unwrap_or_default();
+        let Some(port) = player_port(&process) else {
+            return Err(process::not_ready("the player's port", "is not told".to_owned(), process.log()));
+        };
         Ok(SilentRoom { process, address: format!("127.0.0.1:{port}") })
     }
 
@@ -44,8 +48,17 @@ impl Product {
     /// # Errors
     /// When it does not answer, or does not let that peer in.
     pub fn told_by(&self, session: &Session, address: &str) -> Result<String, Error> {
+        self.set(session, address, &[])
+    }
+
+    /// Has such a peer set this at the player of an address, such as `volume=40%`, and returns what it says of its room then.
+    ///
+    /// # Errors
+    /// When it does not answer, refuses, or does not let that peer in.
+    pub fn set(&self, session: &Session, address: &str, settings: &[&str]) -> Result<String, Error> {
         let mut command = self.command(session);
-        command.args(["set", address, "--state-dir"]).arg(session.dir().join("state/remote"));
+        command.args(["set", address]).args(settings);
+        command.arg("--state-dir").arg(session.dir().join("state/remote"));
         process::run(command)
     }
 }

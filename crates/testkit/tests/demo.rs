@@ -6,20 +6,13 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use audera_testkit::{Session, measure, or_skip, sound, wav::Samples, wav::Sound};
+use audera_testkit::{Session, measure, or_skip, site::alone, sound, wav::Samples, wav::Sound};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// One demo at a time: each would be the other's busy machine.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A running demo which, with all it starts, carries a mark in its environment and keeps its files in a folder of its own.
 struct Demo {

@@ -1,12 +1,11 @@
 //! What is played to null sinks is what is recorded from them, and both are on one clock.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use audera_testkit::{
-    NullSink, Session, measure, or_skip, sound,
+    NullSink, Session, measure, or_skip,
+    site::alone,
+    sound,
     wav::{Samples, Sound},
 };
 
@@ -14,12 +13,6 @@ const RATE: u32 = 48_000;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// One test at a time: two graphs would keep each other from their cycles.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn session() -> Option<Session> {
     let session = or_skip(Session::start("desk"))?;

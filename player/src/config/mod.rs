@@ -194,9 +194,9 @@ fn mixer(
     match (element, device, output) {
         (None, Some(MixerDevice(device)), _) => Err(ConfigError::MixerWithoutElement { device }),
         (None | Some(MixerChoice::None), _, _) => Ok(None),
-        (Some(MixerChoice::Element { name: element, index }), device, OutputChoice::Alsa { device: pcm }) => {
+        (Some(MixerChoice::Element(element)), device, OutputChoice::Alsa { device: pcm }) => {
             let MixerDevice(device) = device.unwrap_or_else(|| MixerDevice::of_pcm(pcm));
-            Ok(Some(MixerName { device, element, index }))
+            Ok(Some(MixerName { device, element }))
         }
         (Some(mixer), _, output) => {
             Err(ConfigError::MixerWithoutCard { mixer: mixer.to_string(), output: output.to_string() })
@@ -256,7 +256,7 @@ impl fmt::Display for Config {
         writeln!(f, "name = {}", toml::Value::from(self.name.as_str()))?;
         writeln!(f, "output = {}", toml::Value::from(self.output.to_string()))?;
         if let Some(mixer) = &self.mixer {
-            writeln!(f, "mixer = {}", toml::Value::from(mixer.to_string()))?;
+            writeln!(f, "mixer = {}", toml::Value::from(mixer.element.to_string()))?;
             writeln!(f, "mixer-device = {}", toml::Value::from(mixer.device.as_str()))?;
         }
         writeln!(f, "listen = {}", toml::Value::from(self.listen.to_string()))?;

@@ -9,6 +9,8 @@ use audera_receiver::{Source, SourceError};
 use audera_wire::{ChannelMode, RoomKey, label_fault};
 use thiserror::Error;
 
+use crate::mixer::ElementName;
+
 /// A value that can be written as text, and which can say what it accepts.
 pub trait Accepts: FromStr<Err = Refused> {
     /// What is accepted, for error texts.
@@ -178,12 +180,7 @@ pub enum MixerChoice {
     /// The volume is the samples' matter alone.
     None,
     /// This one.
-    Element {
-        /// By the name that `amixer scontrols` lists.
-        name: String,
-        /// Tells elements of one name apart.
-        index: u32,
-    },
+    Element(ElementName),
 }
 
 impl Accepts for MixerChoice {
@@ -207,7 +204,7 @@ impl FromStr for MixerChoice {
         if name.is_empty() || name.len() > 43 || name.chars().any(char::is_control) {
             return Err(Refused::new::<Self>("that names no element (1 to 43 bytes)"));
         }
-        Ok(Self::Element { name: name.to_owned(), index })
+        Ok(Self::Element(ElementName { name: name.to_owned(), index }))
     }
 }
 
@@ -215,8 +212,7 @@ impl fmt::Display for MixerChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("none"),
-            Self::Element { name, index: 0 } => f.write_str(name),
-            Self::Element { name, index } => write!(f, "{name},{index}"),
+            Self::Element(name) => name.fmt(f),
         }
     }
 }

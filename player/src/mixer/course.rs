@@ -5,7 +5,7 @@
 //! hand on a slider; for what is left, the samples go down, which is waited for, before the element goes up. The samples go up last. What is muted fades in the samples before
 //! the switch cuts it off.
 
-use audera_wire::Volume;
+use audera_wire::{RoomChange, Volume};
 
 use super::scale::Scale;
 
@@ -47,18 +47,26 @@ pub(super) enum Step {
 
 /// What somebody has done to the element.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Turn {
+pub struct Turn {
+    /// Where it was put.
     pub volume: Option<Volume>,
+    /// Whether it was switched off.
     pub mute: Option<bool>,
 }
 
 impl Turn {
-    pub fn is_empty(self) -> bool {
+    /// The same as changes of the room, of which one may be allowed and another not.
+    pub fn changes(self) -> impl Iterator<Item = RoomChange> {
+        let volume = self.volume.map(|volume| RoomChange::volume(volume.percent()));
+        [volume, self.mute.map(RoomChange::mute)].into_iter().flatten()
+    }
+
+    pub(super) fn is_empty(self) -> bool {
         self == Self::default()
     }
 
     /// This and, where they differ, what came `later`.
-    pub fn and(self, later: Self) -> Self {
+    pub(super) fn and(self, later: Self) -> Self {
         Turn { volume: later.volume.or(self.volume), mute: later.mute.or(self.mute) }
     }
 }
@@ -72,15 +80,20 @@ pub(super) struct Course {
     software: f64,
     /// The most that samples in the buffer may have been multiplied by.
     buffered: f64,
+    /// A value that was set last, and the value it is and whether all channels have it since: a card may round.
+    volume_said: Option<(i64, i64, bool)>,
+    /// What the switch was set to last, and where it is since, and whether all channels are.
+    switch_said: Option<(bool, Option<bool>, bool)>,
     target: Target,
     /// A chime is to be heard this loud, whatever the room is.
     lift: Option<Volume>,
 }
 
 impl Course {
-    /// From where the element was found; the samples are silence.
-    pub fn new(scale: Scale, position: Position, target: Target) -> Self {
-        Course { scale, position, software: 0.0, buffered: 0.0, target, lift: None }
+    /// From where the element was found. Samples are multiplied by nought from now on; those in the buffer may have been by as much as
+    /// `buffered`.
+    pub fn new(scale: Scale, position: Position, target: Target, buffered: f64) -> Self {
+        Course { scale, position, software: 0.0, buffered, volume_said: None, switch_said: None, target, lift: None }
     }
 
     /// The room is to be like this.
@@ -121,16 +134,22 @@ impl Course {
         let Position { raw, even, on, alike } = self.position;
         let louder = self.lift.map_or(volume, |lift| lift.max(volume));
         let goal = self.scale.raw(self.scale.wanted(louder), raw);
-        let software = if mute { 0.0 } else { self.scale.software(self.scale.wanted(volume), goal) };
+        // The card has been told, and this is what it makes of it: telling it again would change nothing.
+        let was_set = |value: i64| self.volume_said == Some((value, raw, even));
+        let ends_at = if was_set(goal) { raw } else { goal };
+        let software = if mute { 0.0 } else { self.scale.software(self.scale.wanted(volume), ends_at) };
         let lets_through = on.map(|_| !mute || self.lift.is_some());
-        let (volume_due, switch_due) = (raw != goal || !even, on != lets_through || !alike);
-        if self.scale.gain(goal) < self.scale.gain(raw) {
+        let volume_due = (raw != goal || !even) && !was_set(goal);
+        let switch_due = (on != lets_through || !alike)
+            && lets_through.is_none_or(|lets| self.switch_said != Some((lets, on, alike)));
+        if volume_due && self.scale.gain(goal) < self.scale.gain(raw) {
             return Step::Volume(goal);
         }
         let music = if mute { 0.0 } else { self.scale.wanted(volume) };
         let at_once = if self.buffered > 0.0 { self.scale.within(music / self.buffered) } else { goal };
-        if self.scale.gain(at_once.min(goal)) > self.scale.gain(raw) {
-            return Step::Volume(at_once.min(goal));
+        let at_once = at_once.min(goal);
+        if volume_due && !was_set(at_once) && self.scale.gain(at_once) > self.scale.gain(raw) {
+            return Step::Volume(at_once);
         }
         if software < self.software {
             Step::Software(software)
@@ -155,6 +174,29 @@ impl Course {
             Step::Software(software) => (self.software, self.buffered) = (software, self.buffered.max(software)),
             Step::Await | Step::Rest => {}
         }
+    }
+
+    /// Where the element is right after a step of ours: what differs from that step is the card's doing and nobody's wish. Whether something else
+    /// has changed meanwhile, which is to be [`found`](Self::found).
+    #[must_use]
+    pub fn read_back(&mut self, step: Step, position: Position) -> bool {
+        match step {
+            Step::Volume(raw) => {
+                (self.position.raw, self.position.even) = (position.raw, position.even);
+                self.volume_said = Some((raw, position.raw, position.even));
+            }
+            Step::Switch(on) => {
+                (self.position.on, self.position.alike) = (position.on, position.alike);
+                self.switch_said = Some((on, position.on, position.alike));
+            }
+            Step::Software(_) | Step::Await | Step::Rest => {}
+        }
+        self.position != position
+    }
+
+    /// The most that samples in the buffer may have been multiplied by.
+    pub fn buffered(&self) -> f64 {
+        self.buffered
     }
 
     /// What samples are multiplied by, as it was said last.
@@ -258,7 +300,7 @@ mod tests {
                 let loudness = |target: Target| if target.mute { 0.0 } else { scale.wanted(target.volume) };
                 let mut now = target(50.0, false);
                 // Found at its loudest, as a card is that was plugged in.
-                let course = Course::new(scale.clone(), at(scale.raw(1.0, 0), on), now);
+                let course = Course::new(scale.clone(), at(scale.raw(1.0, 0), on), now, 0.0);
                 let mut world = World::new(course);
                 let mut asked = vec![loudness(now); BUFFER + 1];
                 let mut hand = 0;
@@ -302,7 +344,7 @@ mod tests {
     #[test]
     fn the_element_goes_down_first_and_up_last() {
         let [scale, _] = scales();
-        let mut course = Course::new(scale, at(207, Some(true)), target(46.4, false));
+        let mut course = Course::new(scale, at(207, Some(true)), target(46.4, false), 0.0);
         // Plugged in at full volume: down at once; the samples were silence.
         assert_eq!(course.next(false), Step::Volume(167));
         course.taken(Step::Volume(167));
@@ -336,7 +378,7 @@ mod tests {
     #[test]
     fn hands_on_the_element_are_told_from_our_own() {
         let [scale, _] = scales();
-        let mut course = Course::new(scale, at(100, Some(true)), target(100.0, false));
+        let mut course = Course::new(scale, at(100, Some(true)), target(100.0, false), 0.0);
         let step = course.next(true);
         assert_eq!(step, Step::Volume(207));
         course.taken(step);
@@ -359,7 +401,7 @@ mod tests {
     #[test]
     fn a_chime_is_lifted_above_the_music_which_stays_as_it_is() {
         let [scale, _] = scales();
-        let mut course = Course::new(scale, at(0, Some(false)), target(10.0, true));
+        let mut course = Course::new(scale, at(0, Some(false)), target(10.0, true), 0.0);
         course.lift(Some(Volume::nearest(60.0)));
         for expected in [Step::Volume(181), Step::Switch(true), Step::Rest] {
             assert_eq!(course.next(true), expected);

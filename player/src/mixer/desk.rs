@@ -18,6 +18,7 @@ use super::course::{Course, Step, Target, Turn};
 use super::element::{Cards, Element};
 use super::scale::Scale;
 use super::{MixerError, Orders, Turned, Waiting};
+use crate::chime;
 use crate::level::Level;
 
 /// Between two looks for a card that is not there.
@@ -28,8 +29,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 /// What a sample takes at most from a device's buffer to the ear, in the card.
 const BEYOND_BUFFER: Duration = Duration::from_millis(20);
-/// How long a chime has room above the music: it lasts 1.2 s.
-const CHIME: Duration = Duration::from_millis(1_500);
+/// How much longer than it lasts a chime has room above the music, besides what the device holds.
+const CHIME_SPARE: Duration = Duration::from_millis(300);
 
 /// See the module.
 pub(super) struct Desk<C: Cards> {
@@ -37,6 +38,8 @@ pub(super) struct Desk<C: Cards> {
     orders: Arc<Orders>,
     level: Arc<Level>,
     turned: watch::Sender<Turned>,
+    /// Why the element is not where it should be, while it is not.
+    fault: watch::Sender<Option<MixerError>>,
     card: Option<Card<C::Element>>,
     /// When a card is looked for next.
     attempt: Option<Instant>,
@@ -49,6 +52,8 @@ pub(super) struct Desk<C: Cards> {
     /// What a device's buffer holds.
     latency: Duration,
     unheard: Option<Unheard>,
+    /// What samples in the buffer may have been multiplied by when a card was lost.
+    lost_at: f64,
     chime: Option<Chime>,
     waiting: Vec<Waiting>,
 }
@@ -67,6 +72,24 @@ struct Unheard {
     arrived: Option<Instant>,
 }
 
+/// What is to be done when all work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Then {
+    /// Nothing, until the bell rings or somebody has a hand on the element, and so long at most if that is told.
+    Sleep(Option<Duration>),
+    /// That was the last: the orders are closed.
+    End,
+}
+
+/// Whether a hand was on the element while steps were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+enum Look {
+    Again,
+    Done,
+}
+
 /// A chime that is to be heard, or has been begun.
 struct Chime {
     volume: Volume,
@@ -74,12 +97,19 @@ struct Chime {
 }
 
 impl<C: Cards> Desk<C> {
-    pub(super) fn new(cards: C, orders: Arc<Orders>, level: Arc<Level>, turned: watch::Sender<Turned>) -> Self {
+    pub(super) fn new(
+        cards: C,
+        orders: Arc<Orders>,
+        level: Arc<Level>,
+        turned: watch::Sender<Turned>,
+        fault: watch::Sender<Option<MixerError>>,
+    ) -> Self {
         Desk {
             cards,
             orders,
             level,
             turned,
+            fault,
             card: None,
             attempt: None,
             trouble: None,
@@ -88,6 +118,7 @@ impl<C: Cards> Desk<C> {
             mode: ChannelMode::Stereo,
             latency: Duration::ZERO,
             unheard: None,
+            lost_at: 0.0,
             chime: None,
             waiting: Vec::new(),
         }
@@ -95,35 +126,55 @@ impl<C: Cards> Desk<C> {
 
     /// Works until the orders are closed; `bell` rings when there are new ones.
     pub(super) fn run(mut self, bell: &UnixStream) {
-        while let Some(pause) = self.work(Instant::now()) {
-            if !self.sleep(bell, pause) {
-                self.lose(None);
+        while let Then::Sleep(pause) = self.work(Instant::now()) {
+            if let Err(error) = self.sleep(bell, pause) {
+                self.gone(Instant::now(), error);
             }
         }
     }
 
-    /// Waits for the bell, for hands on the element, or until time is up. Whether the card is still there.
-    fn sleep(&self, mut bell: &UnixStream, pause: Option<Duration>) -> bool {
+    /// Waits for the bell, for hands on the element, or until time is up.
+    ///
+    /// # Errors
+    /// That the card is not there any more.
+    fn sleep(&self, mut bell: &UnixStream, pause: Option<Duration>) -> Result<(), MixerError> {
         let mut descriptors = vec![pollfd { fd: bell.as_raw_fd(), events: libc::POLLIN, revents: 0 }];
-        descriptors.extend(self.card.iter().flat_map(|card| card.element.descriptors()));
+        if let Some(card) = &self.card {
+            descriptors.extend(card.element.descriptors()?);
+        }
         // Rounded up, so that time is up then.
         let limit = pause.map_or(-1, |pause| i32::try_from(pause.as_millis() + 1).unwrap_or(i32::MAX));
         if poll(&mut descriptors, limit).is_err() {
             // A signal; there is nothing else that could be wrong.
-            return true;
+            return Ok(());
         }
         while matches!(bell.read(&mut [0; 64]), Ok(1..)) {}
         let broken = Flags::ERR | Flags::HUP | Flags::NVAL;
-        !descriptors[1..].iter().any(|one| Flags::from_bits_truncate(one.revents).intersects(broken))
+        match descriptors[1..].iter().any(|one| Flags::from_bits_truncate(one.revents).intersects(broken)) {
+            true => Err(MixerError::Gone),
+            false => Ok(()),
+        }
     }
 
-    /// Does all that is to be done at this time. `None` when that was the last; else how long there is nothing to do unless the
-    /// bell rings or somebody has a hand on the element.
-    fn work(&mut self, now: Instant) -> Option<Option<Duration>> {
+    /// The card cannot be watched: it is looked for anew, at once if it had been there for a while.
+    fn gone(&mut self, now: Instant, why: MixerError) {
+        let Some(card) = &self.card else { return };
+        if now.saturating_duration_since(card.came) < RETRY {
+            // One that can be opened and not watched would be opened again and again.
+            self.attempt = Some(now + RETRY);
+            self.tell(&why);
+        } else {
+            tracing::debug!("{why}");
+        }
+        self.lose();
+    }
+
+    /// Does all that is to be done at this time.
+    fn work(&mut self, now: Instant) -> Then {
         let (target, most, mode, answered, ring) = {
             let mut open = self.orders.lock();
             if open.closed {
-                return None;
+                return Then::End;
             }
             self.waiting.append(&mut open.waiting);
             (open.target, open.most, open.mode, open.answered, open.ring.take())
@@ -138,12 +189,14 @@ impl<C: Cards> Desk<C> {
         let mut found = self.bring(now, target, most, answered);
         if let (Err(error), true) = (&found, self.card.is_some()) {
             let error = error.clone();
-            self.lose(Some(error));
+            self.tell(&error);
+            self.lose();
             // It may be there again already: somebody is about to play to it.
             found = self.bring(now, target, most, answered);
             if let (Err(error), true) = (&found, self.card.is_some()) {
                 let error = error.clone();
-                self.lose(Some(error));
+                self.tell(&error);
+                self.lose();
                 self.attempt = Some(now + RETRY);
             }
         }
@@ -153,6 +206,15 @@ impl<C: Cards> Desk<C> {
             // What could not be heard then is not to be heard some day.
             Err(_) => self.chime = None,
         }
+        // Before anybody is answered: a device that plays is not to be taken for one whose element is not where it should be.
+        let fault = found.as_ref().err();
+        self.fault.send_if_modified(|told| {
+            let differs = told.as_ref() != fault;
+            if differs {
+                *told = fault.cloned();
+            }
+            differs
+        });
         let awaits = found.is_ok() && self.awaits();
         if !awaits {
             for waiting in self.waiting.drain(..) {
@@ -166,7 +228,7 @@ impl<C: Cards> Desk<C> {
             None => LOOK,
         });
         let chime = self.chime.as_ref().and_then(|chime| until(chime.until));
-        Some([heard, chime, until(self.attempt)].into_iter().flatten().min())
+        Then::Sleep([heard, chime, until(self.attempt)].into_iter().flatten().min())
     }
 
     /// Brings the element, if there is one, to where it should be, as far as can be done now.
@@ -182,15 +244,16 @@ impl<C: Cards> Desk<C> {
         }
         let due = self.attempt.is_none_or(|attempt| now >= attempt);
         if !due && self.waiting.is_empty() {
-            return self.trouble.clone().map_or(Err(MixerError::Slow), Err);
+            return self.trouble.clone().map_or(Err(MixerError::Gone), Err);
         }
+        let buffered = if self.settled(now) { 0.0 } else { self.lost_at };
         let opened = self.cards.open().and_then(|mut element| {
             let (least, most) = element.range();
             let scale = Scale::new(least, most, |raw| element.millibels(raw));
             let position = element.position()?;
             let decibels = scale.has_decibels();
             tracing::debug!(least, most, decibels, switch = position.on.is_some(), "the card's mixer is there");
-            Ok(Card { element, course: Course::new(scale, position, target), came: now })
+            Ok(Card { element, course: Course::new(scale, position, target, buffered), came: now })
         });
         match opened {
             Ok(card) => {
@@ -206,15 +269,13 @@ impl<C: Cards> Desk<C> {
     }
 
     /// The card is gone, or as good as gone: silence, until it has been found again.
-    fn lose(&mut self, why: Option<MixerError>) {
-        self.card = None;
+    fn lose(&mut self) {
+        if let Some(card) = self.card.take() {
+            self.lost_at = card.course.buffered();
+        }
         self.chime = None;
         self.turn = Turn::default();
         self.put(0.0);
-        match why {
-            Some(error) => self.tell(&error),
-            None => tracing::debug!("the card's mixer has gone"),
-        }
     }
 
     /// One line for each trouble.
@@ -227,15 +288,20 @@ impl<C: Cards> Desk<C> {
 
     /// Reads where the element is, tells of hands on it, and goes as far as it can be gone now.
     fn serve(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
-        let Some(Card { element, course, came }) = &mut self.card else { return Ok(()) };
+        // What was read here wakes nobody any more, so nothing of it is left for later.
+        while self.look(now, target, most, answered)? == Look::Again {}
+        Ok(())
+    }
+
+    fn look(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<Look, MixerError> {
+        let Some(Card { element, course, came }) = &mut self.card else { return Ok(Look::Done) };
         let turn = course.found(element.position()?);
         // What the card was put to for a chime, or by the system when it came, is no wish of anybody.
         let by_hand = now.saturating_duration_since(*came) >= SETTLING && !course.is_lifted();
         if by_hand && !turn.is_empty() {
             self.turn = self.turn.and(turn);
             self.turns += 1;
-            let Turn { volume, mute } = self.turn;
-            self.turned.send_replace(Turned { number: self.turns, volume, mute });
+            self.turned.send_replace(Turned { number: self.turns, turn: self.turn });
         }
         if answered == self.turns {
             self.turn = Turn::default();
@@ -252,26 +318,29 @@ impl<C: Cards> Desk<C> {
     }
 
     /// Takes one step after the other.
-    fn follow(&mut self, now: Instant) -> Result<(), MixerError> {
+    fn follow(&mut self, now: Instant) -> Result<Look, MixerError> {
         loop {
             let settled = self.settled(now);
-            let Some(Card { element, course, .. }) = &mut self.card else { return Ok(()) };
+            let Some(Card { element, course, .. }) = &mut self.card else { return Ok(Look::Done) };
             course.lift(self.chime.as_ref().map(|chime| chime.volume));
             let step = course.next(settled);
             match step {
-                Step::Await => return Ok(()),
+                Step::Await => return Ok(Look::Done),
                 Step::Rest => {
                     if let Some(chime) = self.chime.as_mut().filter(|chime| chime.until.is_none()) {
-                        chime.until = Some(now + CHIME + self.latency);
+                        chime.until = Some(now + chime::LENGTH + CHIME_SPARE + self.latency);
                         self.level.ring_at(course.gain_of(chime.volume) as f32);
                     }
-                    return Ok(());
+                    return Ok(Look::Done);
                 }
                 Step::Volume(raw) => element.set_volume(raw)?,
                 Step::Switch(on) => element.set_switch(on)?,
                 Step::Software(_) => {}
             }
             course.taken(step);
+            if matches!(step, Step::Volume(_) | Step::Switch(_)) && course.read_back(step, element.position()?) {
+                return Ok(Look::Again);
+            }
             if let Step::Software(gain) = step {
                 self.put(gain);
             }

@@ -6,9 +6,10 @@ use audera_clock::Span;
 use audera_wire::{RoomChange, RoomState};
 
 use super::super::course::Position;
-use super::super::{Mixer, MixerName};
+use super::super::{ElementName, Mixer, MixerName};
 use super::*;
-use crate::level::Leveller;
+use crate::chime::Chime;
+use crate::level::{LEAST_CHIME, Leveller};
 
 const RATE: u32 = 48_000;
 /// 0 dB; steps are half a dB.
@@ -20,6 +21,12 @@ struct Hardware {
     there: bool,
     raw: i64,
     on: bool,
+    /// It takes multiples of this only, and the next above what it is set to; 0: all values.
+    grain: i64,
+    /// Its driver lets nobody switch it off.
+    stays_on: bool,
+    /// Somebody switches it off just when its volume is set next.
+    hand: bool,
     /// All that was set.
     log: Vec<String>,
     /// Handles to cards that were unplugged are of no use with others.
@@ -35,7 +42,7 @@ struct MadeElement {
 }
 
 fn name() -> MixerName {
-    MixerName { device: "hw:0".into(), element: "Digital".into(), index: 0 }
+    MixerName { device: "hw:0".into(), element: ElementName { name: "Digital".into(), index: 0 } }
 }
 
 impl Cards for Made {
@@ -79,20 +86,22 @@ impl Element for MadeElement {
 
     fn set_volume(&mut self, raw: i64) -> Result<(), MixerError> {
         self.with(|card| {
-            card.raw = raw;
+            let grain = card.grain.max(1);
+            card.raw = ((raw + grain - 1) / grain * grain).min(FULL);
+            card.on &= !std::mem::take(&mut card.hand);
             card.log.push(format!("{raw}"));
         })
     }
 
     fn set_switch(&mut self, on: bool) -> Result<(), MixerError> {
         self.with(|card| {
-            card.on = on;
+            card.on = on || card.stays_on;
             card.log.push(if on { "on".into() } else { "off".into() });
         })
     }
 
-    fn descriptors(&self) -> Vec<pollfd> {
-        Vec::new()
+    fn descriptors(&self) -> Result<Vec<pollfd>, MixerError> {
+        self.with(|_| {}).map(|()| Vec::new())
     }
 }
 
@@ -103,7 +112,8 @@ struct World {
     room: RoomState,
     mixer: Mixer,
     turned: watch::Receiver<Turned>,
-    _bell: UnixStream,
+    fault: watch::Receiver<Option<MixerError>>,
+    bell: UnixStream,
     now: Instant,
 }
 
@@ -114,9 +124,10 @@ impl World {
         let level = Level::behind(orders.clone());
         let (turned, turns) = watch::channel(Turned::default());
         let card = Made::default();
-        let desk = Desk::new(card.clone(), orders.clone(), level, turned);
-        let mixer = Mixer { orders };
-        World { card, desk, room, mixer, turned: turns, _bell: bell, now: Instant::now() }
+        let (tell_fault, fault) = watch::channel(None);
+        let desk = Desk::new(card.clone(), orders.clone(), level, turned, tell_fault);
+        let mixer = Mixer { orders, fault: fault.clone() };
+        World { card, desk, room, mixer, turned: turns, fault, bell, now: Instant::now() }
     }
 
     /// A card is plugged in, or another one; as loud as it goes.
@@ -141,7 +152,10 @@ impl World {
     /// Lets so many milliseconds go by, and the desk do its work.
     fn pass(&mut self, milliseconds: u64) -> Option<Duration> {
         self.now += Duration::from_millis(milliseconds);
-        self.desk.work(self.now).unwrap()
+        match self.desk.work(self.now) {
+            Then::Sleep(pause) => pause,
+            Then::End => panic!("nobody has closed the orders"),
+        }
     }
 
     fn set(&mut self, change: &RoomChange) {
@@ -198,6 +212,50 @@ fn a_card_is_set_before_anything_is_heard_when_it_comes_and_when_it_comes_again(
 }
 
 #[test]
+fn whoever_plays_is_told_when_the_element_is_lost_and_when_it_is_back() {
+    let mut world = World::new(50.0);
+    world.pass(0);
+    assert!(matches!(&*world.fault.borrow_and_update(), Some(MixerError::NotOpen { .. })));
+    world.plug();
+    assert_eq!(world.ready(), Ok(()));
+    assert_eq!(*world.fault.borrow_and_update(), None);
+    // It goes while something plays, and nobody asks.
+    world.unplug();
+    world.pass(10);
+    assert!(world.fault.borrow_and_update().is_some());
+    let failed = futures_util::FutureExt::now_or_never(world.mixer.failed()).unwrap();
+    assert!(matches!(failed, MixerError::NotOpen { .. }), "{failed}");
+    world.plug();
+    world.pass(5_000);
+    assert_eq!(*world.fault.borrow_and_update(), None);
+    assert!(futures_util::FutureExt::now_or_never(world.mixer.failed()).is_none());
+    // Another one that takes its place at once is no loss.
+    world.plug();
+    world.pass(10);
+    assert!(!world.fault.has_changed().unwrap());
+}
+
+#[test]
+fn a_card_that_cannot_be_watched_is_not_looked_for_without_a_pause() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.pass(0);
+    // As long as it has been there, it may be another one by now, and is looked for at once.
+    world.pass(6_000);
+    world.unplug();
+    let error = world.desk.sleep(&world.bell, Some(Duration::ZERO)).unwrap_err();
+    world.plug();
+    world.desk.gone(world.now, error);
+    assert_eq!((world.pass(0), world.raw()), (None, 171));
+    world.desk.gone(world.now, MixerError::Gone);
+    assert_eq!(world.pass(0), Some(RETRY));
+    assert_eq!((world.software(), world.fault.borrow().clone()), (0.0, Some(MixerError::Gone)));
+    assert_eq!(world.pass(5_000), None);
+    assert_eq!(*world.fault.borrow(), None);
+    assert!(world.software() > 0.9);
+}
+
+#[test]
 fn hands_move_the_room_and_the_room_is_never_fought() {
     let mut world = World::new(50.0);
     world.plug();
@@ -213,20 +271,20 @@ fn hands_move_the_room_and_the_room_is_never_fought() {
     world.card.0.lock().unwrap().raw = 187;
     world.pass(1);
     let first = *world.turned.borrow_and_update();
-    assert_eq!((first.number, first.volume, first.mute), (1, Some(Volume::nearest(68.12)), None));
+    assert_eq!((first.number, first.turn.volume, first.turn.mute), (1, Some(Volume::nearest(68.12)), None));
     // A hand goes on, and what the room says to what was before is late.
     world.card.0.lock().unwrap().raw = 190;
     world.pass(1);
-    first.changes().for_each(|change| world.set(&change));
+    first.turn.changes().for_each(|change| world.set(&change));
     world.mixer.answer(first.number, &world.room);
     world.pass(1);
     assert_eq!(world.raw(), 190);
     world.card.0.lock().unwrap().on = false;
     world.pass(1);
     let last = *world.turned.borrow_and_update();
-    assert_eq!((last.number, last.mute), (3, Some(true)));
-    assert_eq!(last.volume, Some(Volume::nearest(72.16)));
-    last.changes().for_each(|change| world.set(&change));
+    assert_eq!((last.number, last.turn.mute), (3, Some(true)));
+    assert_eq!(last.turn.volume, Some(Volume::nearest(72.16)));
+    last.turn.changes().for_each(|change| world.set(&change));
     world.mixer.answer(last.number, &world.room);
     world.pass(1);
     assert_eq!((world.raw(), world.log(), world.software()), (190, vec![], 0.0));
@@ -299,12 +357,15 @@ fn a_chime_is_heard_as_loud_as_it_should_be_in_a_room_that_is_mute() {
     let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
     world.pass(100);
     world.desk.level.ring(&world.room);
-    assert_eq!(world.pass(1), Some(CHIME + Duration::from_millis(32)));
+    assert_eq!(world.pass(1), Some(chime::LENGTH + CHIME_SPARE + Duration::from_millis(32)));
     assert_eq!(world.log(), ["160", "on"]);
     let mut samples = vec![1.0; RATE as usize];
     leveller.apply(&mut samples);
-    let heard = samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
-    assert!(heard > 0.1, "{heard}");
+    let peak = |samples: &[f32]| samples.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    let mut alone = vec![0.0; RATE as usize];
+    assert!(Chime::new(RATE, Volume::nearest(LEAST_CHIME).gain()).add_to(&mut alone, 1));
+    let heard = peak(&samples) * 10f32.powf(0.5 * (160 - FULL) as f32 / 20.0);
+    assert!((heard / peak(&alone) - 1.0).abs() < 2e-3, "{heard} instead of {}", peak(&alone));
     // Moved meanwhile, it is moved back: the room is somewhere else.
     world.card.0.lock().unwrap().raw = 150;
     world.pass(10);
@@ -312,4 +373,106 @@ fn a_chime_is_heard_as_loud_as_it_should_be_in_a_room_that_is_mute() {
     world.pass(2_000);
     assert_eq!(world.log(), ["87", "off"]);
     assert!(!world.turned.has_changed().unwrap());
+}
+
+#[test]
+fn what_a_card_makes_of_a_value_is_nobodys_wish() {
+    let mut world = World::new(50.0);
+    (world.card.0.lock().unwrap().grain, world.card.0.lock().unwrap().stays_on) = (8, true);
+    world.plug();
+    world.ready().unwrap();
+    world.pass(3_000);
+    // Louder than it was set to: samples make up for it.
+    assert_eq!((world.raw(), world.log()), (176, vec!["171".to_owned()]));
+    let together = |world: &World| 20.0 * f64::from(world.software()).log10() + 0.5 * (world.raw() - FULL) as f64;
+    assert!((together(&world) - Volume::nearest(50.0).decibels()).abs() < 0.02, "{}", together(&world));
+    for (percent, raw, set) in [(25.0, 136, "135"), (80.0, 200, "196"), (30.0, 152, "145"), (100.0, FULL, "207")] {
+        world.set(&RoomChange::volume(percent));
+        world.pass(1_000);
+        assert_eq!((world.raw(), world.log()), (raw, vec![set.to_owned()]), "{percent} %");
+        assert!((together(&world) - Volume::nearest(percent).decibels()).abs() < 0.02, "{percent} %");
+    }
+    world.set(&RoomChange::mute(true));
+    world.pass(1_000);
+    assert_eq!((world.software(), world.log()), (0.0, vec!["off".to_owned()]));
+    world.pass(1_000);
+    assert_eq!(world.log(), [""; 0], "it has been told");
+    world.set(&RoomChange::mute(false));
+    world.pass(1_000);
+    assert!(!world.turned.has_changed().unwrap());
+    // Hands are hands all the same.
+    world.card.0.lock().unwrap().raw = 184;
+    world.pass(1);
+    assert!(world.turned.borrow_and_update().turn.volume.is_some());
+    assert_eq!(world.raw(), 184);
+}
+
+#[test]
+fn a_hand_on_the_switch_while_the_volume_is_set_is_not_missed() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    world.pass(3_000);
+    world.card.0.lock().unwrap().hand = true;
+    world.set(&RoomChange::volume(25.0));
+    world.pass(1);
+    let turned = *world.turned.borrow_and_update();
+    assert_eq!((turned.turn.volume, turned.turn.mute), (None, Some(true)));
+    assert_eq!((world.raw(), world.card.0.lock().unwrap().on), (135, false));
+}
+
+#[test]
+fn what_is_in_the_buffer_counts_when_a_card_is_lost_and_found() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    world.pass(100);
+    world.log();
+    world.unplug();
+    world.pass(1);
+    // The element of the one that comes is low; samples of -0.06 dB are to be heard yet, of a room that is to be at -17.9 dB.
+    world.plug();
+    world.card.0.lock().unwrap().raw = 100;
+    world.set(&RoomChange::volume(50.31));
+    world.pass(5_000);
+    assert_eq!(world.log(), ["171"]);
+    leveller.apply(&mut [1.0; 2_000]);
+    world.pass(5);
+    world.pass(60);
+    assert_eq!(world.log(), ["172"]);
+}
+
+#[test]
+fn mute_does_not_wait_for_a_driver() {
+    let mut world = World::new(50.0);
+    world.plug();
+    world.ready().unwrap();
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    let mut last = |count: usize| {
+        let mut samples = vec![1.0; count];
+        leveller.apply(&mut samples);
+        samples[count - 1]
+    };
+    let before = last(4_800);
+    assert!(before > 0.9);
+    // The desk does nothing all the while.
+    world.set(&RoomChange::mute(true));
+    assert_eq!(last(4_800), 0.0);
+    world.set(&RoomChange::mute(false));
+    assert_eq!(last(4_800), before);
+    world.set(&RoomChange::mute(true));
+    last(4_800);
+    world.pass(1);
+    assert_eq!(world.software(), 0.0);
+    // The element has its switch off when all is silent, and is on before anything is heard.
+    world.pass(1_000);
+    last(4_800);
+    world.pass(5);
+    world.pass(1_000);
+    assert_eq!(world.log(), ["171", "off"]);
+    world.set(&RoomChange::mute(false));
+    world.pass(1);
+    assert_eq!(world.log(), ["on"]);
+    assert_eq!(last(4_800), before);
 }

@@ -5,7 +5,7 @@ use alsa::mixer::{Mixer, Selem, SelemChannelId, SelemId};
 use alsa::poll::{Descriptors, pollfd};
 
 use super::course::Position;
-use super::{MixerError, MixerName};
+use super::{ElementName, MixerError, MixerName};
 
 /// An element that is there.
 pub(super) trait Element {
@@ -20,7 +20,7 @@ pub(super) trait Element {
     /// Lets sound through, or does not.
     fn set_switch(&mut self, on: bool) -> Result<(), MixerError>;
     /// What becomes readable when somebody has changed it.
-    fn descriptors(&self) -> Vec<pollfd>;
+    fn descriptors(&self) -> Result<Vec<pollfd>, MixerError>;
 }
 
 /// Where elements come from.
@@ -60,7 +60,9 @@ pub(super) struct AlsaElement {
 
 impl AlsaElement {
     fn selem(&self) -> Result<Selem<'_>, MixerError> {
-        self.mixer.find_selem(&SelemId::new(&self.name.element, self.name.index)).ok_or_else(|| self.not_there())
+        self.mixer
+            .find_selem(&SelemId::new(&self.name.element.name, self.name.element.index))
+            .ok_or_else(|| self.not_there())
     }
 
     /// That there is no such element, and which ones there are.
@@ -69,8 +71,8 @@ impl AlsaElement {
         let there: Vec<String> = fit
             .map(|selem| {
                 let id = selem.get_id();
-                let name = id.get_name().unwrap_or_default();
-                if id.get_index() == 0 { format!("\"{name}\"") } else { format!("\"{name},{}\"", id.get_index()) }
+                let name = id.get_name().unwrap_or_default().to_owned();
+                format!("\"{}\"", ElementName { name, index: id.get_index() })
             })
             .collect();
         MixerError::NoElement {
@@ -128,7 +130,7 @@ impl Element for AlsaElement {
         self.selem()?.set_playback_switch_all(i32::from(on)).map_err(|error| self.failed(&error))
     }
 
-    fn descriptors(&self) -> Vec<pollfd> {
-        self.mixer.get().unwrap_or_default()
+    fn descriptors(&self) -> Result<Vec<pollfd>, MixerError> {
+        self.mixer.get().map_err(|error| self.failed(&error))
     }
 }

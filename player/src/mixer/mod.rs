@@ -20,12 +20,13 @@ use std::thread;
 use std::time::Duration;
 
 use audera_clock::Span;
-use audera_wire::{ChannelMode, RoomChange, RoomState, Volume};
+use audera_wire::{ChannelMode, RoomState, Volume};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::level::Level;
 use course::Target;
+pub use course::Turn;
 use desk::Desk;
 use element::AlsaCards;
 
@@ -37,18 +38,26 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub struct MixerName {
     /// The mixer, as `amixer -D` takes it.
     pub device: String,
-    /// The element, by the name that `amixer scontrols` lists.
-    pub element: String,
+    /// The element.
+    pub element: ElementName,
+}
+
+/// An element of a mixer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ElementName {
+    /// The name that `amixer scontrols` lists.
+    pub name: String,
     /// Tells elements of one name apart.
     pub index: u32,
 }
 
-/// The element.
-impl fmt::Display for MixerName {
+/// As the configuration takes it.
+impl fmt::Display for ElementName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.index {
-            0 => f.write_str(&self.element),
-            index => write!(f, "{},{index}", self.element),
+            // What is behind the last comma of a name would be taken for its number.
+            0 if !self.name.contains(',') => f.write_str(&self.name),
+            index => write!(f, "{},{index}", self.name),
         }
     }
 }
@@ -67,7 +76,7 @@ pub enum MixerError {
         detail: String,
     },
     /// It has no such element.
-    #[error("the mixer {} has no element \"{name}\" with a playback volume; those that have one: {there}", name.device)]
+    #[error("the mixer {} has no element \"{}\" with a playback volume; those that have one: {there}", name.device, name.element)]
     NoElement {
         /// The element.
         name: MixerName,
@@ -75,13 +84,16 @@ pub enum MixerError {
         there: String,
     },
     /// The element fails.
-    #[error("the element \"{name}\" of the mixer {} fails: {detail}", name.device)]
+    #[error("the element \"{}\" of the mixer {} fails: {detail}", name.element, name.device)]
     Failed {
         /// The element.
         name: MixerName,
         /// What the system said.
         detail: String,
     },
+    /// It has gone.
+    #[error("the card's mixer has gone")]
+    Gone,
     /// The thread that speaks with it does not answer.
     #[error("the card's mixer has not answered for {} s", ANSWER_LIMIT.as_secs())]
     Slow,
@@ -95,18 +107,8 @@ pub enum MixerError {
 pub struct Turned {
     /// Counts the times; to be handed back with the answer.
     pub number: u64,
-    /// Where it was put.
-    pub volume: Option<Volume>,
-    /// Whether it was switched off.
-    pub mute: Option<bool>,
-}
-
-impl Turned {
-    /// The same as changes of the room, of which one may be allowed and another not.
-    pub fn changes(&self) -> impl Iterator<Item = RoomChange> {
-        let volume = self.volume.map(|volume| RoomChange::volume(volume.percent()));
-        [volume, self.mute.map(RoomChange::mute)].into_iter().flatten()
-    }
+    /// All of it.
+    pub turn: Turn,
 }
 
 /// What the desk is told, by whichever thread.
@@ -207,6 +209,7 @@ pub struct Started {
 #[derive(Debug)]
 pub struct Mixer {
     orders: Arc<Orders>,
+    fault: watch::Receiver<Option<MixerError>>,
 }
 
 impl Mixer {
@@ -219,10 +222,11 @@ impl Mixer {
         let (orders, bell) = Orders::new(state).map_err(failed)?;
         let level = Level::behind(orders.clone());
         let (turned, turns) = watch::channel(Turned::default());
-        let desk = Desk::new(AlsaCards(name), orders.clone(), level.clone(), turned);
+        let (tell_fault, fault) = watch::channel(None);
+        let desk = Desk::new(AlsaCards(name), orders.clone(), level.clone(), turned, tell_fault);
         // Not joined: a driver that hangs is not to keep the player from ending.
         thread::Builder::new().name("audera-mixer".to_owned()).spawn(move || desk.run(&bell)).map_err(failed)?;
-        Ok(Started { mixer: Arc::new(Mixer { orders }), level, turns })
+        Ok(Started { mixer: Arc::new(Mixer { orders, fault }), level, turns })
     }
 
     /// Waits until the element is where it should be, before a device with a buffer of this `latency` makes its first sound.
@@ -233,6 +237,17 @@ impl Mixer {
         let (answer, answered) = mpsc::sync_channel(1);
         self.orders.order(|open| open.waiting.push(Waiting { latency, answer }));
         answered.recv_timeout(ANSWER_LIMIT).unwrap_or(Err(MixerError::Slow))
+    }
+
+    /// Waits until the element is not where it should be and cannot be brought there; nothing is heard from then on. Cancel-safe.
+    pub async fn failed(&self) -> MixerError {
+        let mut fault = self.fault.clone();
+        let found = fault.wait_for(Option::is_some).await.ok().and_then(|fault| fault.clone());
+        match found {
+            Some(error) => error,
+            // The thread has ended, and the player is about to.
+            None => std::future::pending().await,
+        }
     }
 
     /// The room has taken over what of a turn it may, and is like this.

@@ -9,7 +9,7 @@ use audera_wire::Volume;
 
 /// What alsa-lib says of a value that is silence (`SND_CTL_TLV_DB_GAIN_MUTE`), in hundredths of a dB.
 const SILENCE: i64 = -9_999_999;
-/// The most values that are asked for how loud they are. Of an element with more (some USB devices have 32768), every second one is used, or fewer.
+/// The most values that are asked for how loud they are. Of an element with more, every second one is used, or fewer. (USB devices have up to 65536, in 1/256 dB.)
 const MOST_STEPS: i64 = 65_536;
 /// Decibels are told in hundredths: a step that is quieter than asked by no more is loud enough.
 const RESOLUTION: f64 = 1.001_152;

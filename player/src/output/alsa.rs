@@ -61,7 +61,7 @@ impl Output for AlsaOutput {
             converted_by_alsa = claimed.plugged,
             "the device is open"
         );
-        let device = OpenAlsa { name, rate, channels, claimed };
+        let device = OpenAlsa { name, rate, channels, claimed, mixer: self.mixer.clone() };
         if let Some(mixer) = &self.mixer {
             // With the device claimed the card is there; what was set of another one before is of no use.
             mixer
@@ -78,6 +78,7 @@ struct OpenAlsa {
     rate: u32,
     channels: u16,
     claimed: Claimed,
+    mixer: Option<Arc<Mixer>>,
 }
 
 impl OpenDevice for OpenAlsa {
@@ -98,7 +99,7 @@ impl OpenDevice for OpenAlsa {
 impl OpenAlsa {
     fn pull_from(self, pull: impl Pull + 'static) -> Result<Playing, OutputError> {
         let format = self.format();
-        let Self { name, claimed, .. } = self;
+        let Self { name, claimed, mixer, .. } = self;
         let health = Arc::new(Health::default());
         let (granted, scheduling) = mpsc::sync_channel(1);
         let card = PcmCard::new(claimed.pcm, format.rate);
@@ -117,7 +118,7 @@ impl OpenAlsa {
         if let Ok(scheduling) = scheduling.recv() {
             scheduling.log(&name);
         }
-        Ok(Playing::new(format, health, running))
+        Ok(Playing::new(format, health, running).with(mixer))
     }
 }
 

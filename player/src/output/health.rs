@@ -7,6 +7,7 @@ use audera_clock::Span;
 use tokio::sync::Notify;
 
 use super::DeviceFormat;
+use crate::mixer::Mixer;
 
 /// State shared by the audio thread and the handle. Everything but [`Health::fail`] is wait-free.
 #[derive(Debug, Default)]
@@ -50,13 +51,20 @@ impl<T: Send> DeviceGuard for T {}
 pub struct Playing {
     format: DeviceFormat,
     health: Arc<Health>,
+    mixer: Option<Arc<Mixer>>,
     _device: Box<dyn DeviceGuard>,
 }
 
 impl Playing {
     /// Binds a running back end to its health.
     pub fn new(format: DeviceFormat, health: Arc<Health>, device: impl DeviceGuard + 'static) -> Self {
-        Self { format, health, _device: Box::new(device) }
+        Self { format, health, mixer: None, _device: Box::new(device) }
+    }
+
+    /// A device that is of no use without its card's mixer, if it has one that has a part in the volume.
+    #[must_use]
+    pub fn with(self, mixer: Option<Arc<Mixer>>) -> Self {
+        Playing { mixer, ..self }
     }
 
     /// What the device pulls.
@@ -84,8 +92,22 @@ impl Playing {
         self.health.failure.get().map(String::as_str)
     }
 
-    /// Waits until the device dies and says why. Cancel-safe.
-    pub async fn died(&self) -> &str {
+    /// Waits until the device dies, or its card's mixer does, and says why. Cancel-safe.
+    pub async fn died(&self) -> String {
+        let mixer = async {
+            match &self.mixer {
+                Some(mixer) => mixer.failed().await.to_string(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            why = self.ended() => why.to_owned(),
+            why = mixer => why,
+        }
+    }
+
+    async fn ended(&self) -> &str {
         loop {
             // Registered before looking, so that a death between the two is not missed.
             let signal = self.health.died.notified();

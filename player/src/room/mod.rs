@@ -168,7 +168,7 @@ impl Room {
 
     /// Somebody has had a hand on the card's mixer: the room takes over what it may. Its state then, which is where the mixer is to be.
     pub fn turned(&self, turned: &Turned) -> Arc<RoomState> {
-        for change in turned.changes() {
+        for change in turned.turn.changes() {
             if let Err(refusal) = self.change(&change) {
                 tracing::debug!("the card's mixer is turned back: {refusal}");
             }
@@ -256,7 +256,7 @@ impl Room {
     /// Gives the room to a stream and asks for the device. Audio is taken at once: it waits in the playout.
     ///
     /// A device that cannot play at the beginning refuses the stream; one that has played (`again`, when it came) is waited for, since it may be
-    /// plugged in again, or its server restarted.
+    /// plugged in again, or its server restarted. A device that is there without its mixer refuses the stream then, too; its sender asks again.
     fn open(self: &Rc<Self>, connection: Rc<Connection>, start: Start, prepared: Prepared, again: Option<Instant>) {
         let StreamFormat { rate, channels, .. } = start.format;
         let latency = start.latency;
@@ -289,8 +289,10 @@ impl Room {
         let room = self.clone();
         tokio::task::spawn_local(async move {
             let played = room.speaker.play(rate, channels.into(), latency, Box::new(puller)).await;
-            let Err(reason) = played else { return };
-            if again.is_some() {
+            let Err(error) = played else { return };
+            let reason = error.to_string();
+            // One that is there, but not as loud as it should be, is a matter for people, who are to read why.
+            if again.is_some() && !error.is_of_the_mixer() {
                 tracing::debug!("cannot play yet: {reason}");
                 return room.try_again(attempt).await;
             }

@@ -103,9 +103,13 @@ impl Settings {
 
     /// Takes a new configuration; whether the state has changed.
     pub(super) fn reconfigure(&self, config: &Config) -> bool {
+        let before = self.store.borrow().to_keep();
         let changes = self.store.borrow_mut().reconfigure(config);
         if changes {
             self.changed();
+        } else if self.store.borrow().to_keep() != before {
+            // The same is in force for another reason, which a later start must know.
+            self.keeper.changed();
         }
         changes
     }
@@ -159,4 +163,26 @@ impl Settings {
 /// What is announced of a state.
 fn announced_of(state: &RoomState) -> (String, Vec<String>) {
     (state.name.clone(), state.groups.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use audera_wire::Volume;
+
+    use super::super::store::tests::Home;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_reload_changes_in_the_reasons_alone_is_kept_as_well() {
+        let home = Home::new();
+        let store = home.start("volume = 60");
+        let level = Level::new(store.state());
+        let settings = Settings::new(store, level);
+        settings.change(&RoomChange::volume(20.0)).unwrap();
+        settings.keeper.keep(|| settings.store.borrow().to_keep()).await.unwrap();
+        assert!(!settings.reconfigure(&home.config("")), "it is left where it was");
+        settings.close().await;
+        // The line that was taken out and is back has been edited last, as it would by a reload.
+        assert_eq!(home.start("volume = 60").state().volume, Volume::nearest(60.0));
+    }
 }

@@ -1,11 +1,12 @@
 //! The room's state: what the configuration says, what was set since, which of the two is in force, and the file that keeps it.
 //!
-//! What was edited or set last wins, key by key. To know that, the file has, beside each value that was set at run time, the value that the
+//! What was edited or set last wins, key by key. To know that, the file has, beside each value that is kept, the value that the
 //! configuration had then. As long as the configuration says the same, what was set stays in force, over restarts and reloads; once
 //! its key is edited, the configuration wins and what was set is forgotten. A pinned key is always as configured.
 //!
 //! A room never gets loud by itself. So its volume is kept even if nobody has set it, and stays in force when its line is taken out of the
-//! configuration; and where a volume was kept but cannot be read any more, the room begins with a low one.
+//! configuration, pinned or not; and where a volume was kept but cannot be read any more, the room begins with a low one. A file that cannot be
+//! understood is set aside before another takes its place.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -38,32 +39,30 @@ pub struct RoomStore {
     file: PathBuf,
 }
 
-/// A value set at run time.
+/// A value that was set at run time, or that of the volume, however it came about.
 #[derive(Debug, Clone, PartialEq)]
 struct Kept {
     value: Value,
-    /// What the configuration said then.
+    /// What the configuration said when it was set.
     configured: Value,
 }
 
 impl RoomStore {
     /// The state at the start of the program: the start-up volume, if there is one, is in force.
     ///
-    /// A file that cannot be read or understood is told of and left out. If it may have held a volume, the room begins with a low one.
+    /// A file that cannot be read or understood is told of and set aside. If it may have held a volume, the room begins with a low one.
     #[must_use]
     pub fn open(config: &Config) -> Self {
         let file = config.room_file();
-        let found = match fs::read_to_string(&file) {
+        let Found { kept, audible, volume_is_lost } = match fs::read_to_string(&file) {
             Ok(text) => read(&file, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Found::default()),
-            Err(error) => {
-                tracing::warn!("what was set before is lost: {} cannot be read: {error}", file.display());
-                None
+            // What was set aside, and never came to be written anew, may have held a volume.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Found { volume_is_lost: aside(&file).exists(), ..Found::default() }
             }
+            Err(error) => Found::nothing_of(&file, &format!("cannot be read: {error}")),
         };
         let configured = configured(config);
-        let Found { kept, audible, volume_is_lost } =
-            found.unwrap_or(Found { volume_is_lost: true, ..Found::default() });
         let mut store = RoomStore {
             state: Arc::new(configured.clone()),
             configured,
@@ -75,13 +74,18 @@ impl RoomStore {
         };
         let kept_before = store.kept.get(&RoomKey::Volume).cloned();
         let volume_is_known = store.settle(audible) && !volume_is_lost;
-        let cautious = Volume::nearest(CAUTIOUS);
-        if !volume_is_known && !store.volume_is_pinned() && store.state.volume > cautious {
-            tracing::warn!("the volume of before is lost: the room begins with {CAUTIOUS} %");
-            store.begin_with(cautious);
-        }
-        if let Some(volume) = store.state.startup_volume.filter(|_| !store.volume_is_pinned()) {
-            store.begin_with(volume);
+        // Pinned without a line of its own it is as it was left, like any other.
+        if !(store.volume_is_configured && store.configured.pinned.contains(&RoomKey::Volume)) {
+            let cautious = Volume::nearest(CAUTIOUS);
+            if !volume_is_known && store.state.volume > cautious {
+                store.begin_with(cautious);
+            }
+            if let Some(volume) = store.state.startup_volume {
+                store.begin_with(volume);
+            }
+            if !volume_is_known {
+                tracing::warn!("the volume of before is lost: the room begins with {}", store.state.volume);
+            }
         }
         store.keep_volume();
         store.is_kept = store.kept.get(&RoomKey::Volume) == kept_before.as_ref();
@@ -137,14 +141,11 @@ impl RoomStore {
         self.revision += 1;
     }
 
-    fn volume_is_pinned(&self) -> bool {
-        self.configured.pinned.contains(&RoomKey::Volume)
-    }
-
-    /// Puts a volume in force that nobody has asked for now.
+    /// Puts a volume in force that nobody has asked for now; the configuration may, of a volume that it pins.
     fn begin_with(&mut self, volume: Volume) {
-        if let Ok(begun) = self.state.changed(&RoomChange::volume(volume.percent())) {
-            self.take_over(begun);
+        let free = RoomState { pinned: Vec::new(), ..RoomState::clone(&self.state) };
+        if let Ok(begun) = free.changed(&RoomChange::volume(volume.percent())) {
+            self.take_over(RoomState { pinned: self.state.pinned.clone(), ..begun });
         }
     }
 
@@ -171,8 +172,9 @@ impl RoomStore {
         let order = [RoomKey::MaxVolume].into_iter().chain(RoomKey::ALL).collect::<Vec<_>>();
         let (configured, pinned) = (&self.configured, &self.configured.pinned);
         let is_left = |key: &RoomKey| *key == RoomKey::Volume && !self.volume_is_configured;
+        // What pins a volume that is not configured pins it where it was left.
         self.kept
-            .retain(|key, kept| !pinned.contains(key) && (is_left(key) || kept.configured == value(configured, *key)));
+            .retain(|key, kept| is_left(key) || (!pinned.contains(key) && kept.configured == value(configured, *key)));
         let mut volume_is_known = true;
         for key in order {
             let Some(kept) = self.kept.get(&key) else { continue };
@@ -214,8 +216,8 @@ impl RoomStore {
     #[must_use]
     pub fn to_keep(&self) -> String {
         let mut text =
-            "# Kept by audera-player: what was set at run time, and what the configuration said then. A key that is \
-                        edited in the configuration wins.\n"
+            "# Kept by audera-player: the volume, what else was set at run time, and what the configuration said then. \
+                        A key that is edited in the configuration wins.\n"
                 .to_owned();
         for (key, Kept { value, configured }) in &self.kept {
             text += &format!("\n[{key}]\nvalue = {value}\nconfigured = {configured}\n");
@@ -314,14 +316,21 @@ struct Found {
     volume_is_lost: bool,
 }
 
-/// Reads the file as far as it can be understood; `None` if that is not at all.
-fn read(file: &Path, text: &str) -> Option<Found> {
+impl Found {
+    /// Nothing, since all of the file is lost, and `why`.
+    fn nothing_of(file: &Path, why: &str) -> Self {
+        // Not among what is logged: that is only done where somebody wants to read it.
+        let kept = set_aside(file);
+        tracing::warn!("what was set before is lost: {} {why}; {kept}", file.display());
+        Found { volume_is_lost: true, ..Found::default() }
+    }
+}
+
+/// Reads the file as far as it can be understood.
+fn read(file: &Path, text: &str) -> Found {
     let table: Table = match text.parse() {
         Ok(table) => table,
-        Err(error) => {
-            tracing::warn!("what was set before is lost: {} cannot be understood: {error}", file.display());
-            return None;
-        }
+        Err(error) => return Found::nothing_of(file, &format!("cannot be understood: {error}")),
     };
     let audible = table.get(RoomKey::Volume.name()).and_then(|volume| volume.get(AUDIBLE)?.as_float());
     let kept = |key: RoomKey| {
@@ -329,229 +338,39 @@ fn read(file: &Path, text: &str) -> Option<Found> {
         Some((key, Kept { value: entry.get("value")?.clone(), configured: entry.get("configured")?.clone() }))
     };
     let kept: BTreeMap<_, _> = RoomKey::ALL.into_iter().filter_map(kept).collect();
-    // A file that was cut off may have had one as well.
-    let volume_is_lost =
-        table.is_empty() || (table.contains_key(RoomKey::Volume.name()) && !kept.contains_key(&RoomKey::Volume));
-    if volume_is_lost {
-        tracing::warn!("the volume that was kept is lost: {} has none that can be understood", file.display());
+    let is_known = |key: &&String| kept.keys().any(|known| known.name() == key.as_str());
+    let lost: Vec<&str> = table.keys().filter(|key| !is_known(key)).map(String::as_str).collect();
+    // It always holds one, unless it was cut off or edited.
+    let volume_is_lost = !kept.contains_key(&RoomKey::Volume);
+    if !lost.is_empty() {
+        let (lost, aside) = (lost.join(", "), set_aside(file));
+        tracing::warn!("{} has no value and configured of {lost} that can be understood; {aside}", file.display());
+    } else if volume_is_lost {
+        tracing::warn!("what was set before is lost: {} has been cut off", file.display());
     }
-    Some(Found { kept, audible: audible.and_then(Volume::new), volume_is_lost })
+    Found { kept, audible: audible.and_then(Volume::new), volume_is_lost }
+}
+
+/// Where a file is that could not be understood.
+fn aside(file: &Path) -> PathBuf {
+    file.with_extension("toml.broken")
+}
+
+/// Keeps a file that cannot be understood from being written over: a person may. What came of that, for the log.
+///
+/// It gets a second name, if it can, and loses the first when it is written anew: until then, a start finds that there was one.
+fn set_aside(file: &Path) -> String {
+    let aside = aside(file);
+    let aside_now = match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::hard_link(file, &aside).or_else(|_| fs::rename(file, &aside)),
+    };
+    match aside_now {
+        Ok(()) => format!("it is kept as {}", aside.display()),
+        Err(error) => format!("it cannot be kept as {} either: {error}", aside.display()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use audera_wire::ChannelMode;
-
-    use super::*;
-    use crate::cli::Cli;
-    use crate::config::Environment;
-
-    /// A player's folder with its configuration.
-    struct Home(tempfile::TempDir);
-
-    impl Home {
-        fn new() -> Self {
-            Home(tempfile::tempdir().unwrap())
-        }
-
-        /// The configuration with this text.
-        fn config(&self, text: &str) -> Config {
-            let file = self.0.path().join("player.toml");
-            fs::write(&file, text).unwrap();
-            let cli = Cli { config: Some(file), state_dir: Some(self.0.path().to_owned()), ..Cli::default() };
-            let environment = Environment { host_name: "box".into(), ..Environment::default() };
-            Config::load_in(&environment, &cli).unwrap()
-        }
-
-        /// The state when the program starts with this configuration.
-        fn start(&self, text: &str) -> RoomStore {
-            RoomStore::open(&self.config(text))
-        }
-
-        fn save(&self, store: &RoomStore) {
-            keep(store.file(), &store.to_keep()).unwrap();
-        }
-    }
-
-    #[test]
-    fn what_was_set_is_there_after_a_restart() {
-        let home = Home::new();
-        let mut store = home.start("");
-        assert_eq!(**store.state(), RoomState::new("box"));
-        let change = RoomChange {
-            name: Some("Kitchen \"1\"".into()),
-            volume: Some(33.3),
-            mute: Some(true),
-            channel_mode: Some("mono".into()),
-            output_delay_ms: Some(-7.25),
-            groups: Some(vec!["Up".into()]),
-            max_volume: Some(80.0),
-            startup_volume: Some(None),
-            ..RoomChange::default()
-        };
-        assert_eq!(store.set(&change), Ok(true));
-        assert_eq!(store.set(&change), Ok(false));
-        assert_eq!(store.revision(), 1);
-        home.save(&store);
-        assert_eq!(home.start("").state(), store.state());
-    }
-
-    #[test]
-    fn a_silent_room_knows_after_a_restart_how_loud_it_was() {
-        let home = Home::new();
-        let mut store = home.start("");
-        store.set(&RoomChange::volume(40.0)).unwrap();
-        store.set(&RoomChange::volume(0.0)).unwrap();
-        assert_eq!(store.state().audible_volume, Volume::new(40.0));
-        home.save(&store);
-        let mut store = home.start("");
-        assert_eq!((store.state().volume, store.state().audible_volume), (Volume::SILENT, Volume::new(40.0)));
-        // As it is told from elsewhere, over a reload as well, and no longer than the silence.
-        store.set(&RoomChange { audible_volume: Some(33.3), ..RoomChange::default() }).unwrap();
-        store.reconfigure(&home.config("channel-mode = \"left\""));
-        assert_eq!(store.state().audible_volume, Volume::new(33.3));
-        home.save(&store);
-        assert_eq!(home.start("").state().audible_volume, Volume::new(33.3));
-        store.set(&RoomChange::volume(20.0)).unwrap();
-        home.save(&store);
-        assert_eq!(home.start("").state().audible_volume, None);
-        assert_eq!(home.start("startup-volume = 0").state().audible_volume, Volume::new(20.0));
-        // A configuration that silences it.
-        store.reconfigure(&home.config("volume = 0"));
-        assert_eq!((store.state().volume, store.state().audible_volume), (Volume::SILENT, Volume::new(20.0)));
-    }
-
-    #[test]
-    fn the_key_that_was_edited_last_wins_and_no_other_does() {
-        let home = Home::new();
-        let mut store = home.start("volume = 30\ngroups = [\"Up\"]");
-        assert_eq!(store.state().volume, Volume::nearest(30.0));
-        store.set(&RoomChange { groups: Some(vec!["Down".into()]), ..RoomChange::volume(50.0) }).unwrap();
-        // Another key is edited.
-        assert!(store.reconfigure(&home.config("volume = 30\ngroups = [\"Up\"]\nchannel-mode = \"left\"")));
-        assert_eq!(store.state().volume, Volume::nearest(50.0));
-        assert_eq!(store.state().channel_mode, ChannelMode::Left);
-        // This one is.
-        store.reconfigure(&home.config("volume = 20\ngroups = [\"Up\"]"));
-        assert_eq!((store.state().volume, &store.state().groups[0]), (Volume::nearest(20.0), &"Down".to_owned()));
-        // What was set before does not come back with the old line.
-        store.reconfigure(&home.config("volume = 30\ngroups = [\"Up\"]"));
-        assert_eq!(store.state().volume, Volume::nearest(30.0));
-        assert!(!store.reconfigure(&home.config("volume = 30\ngroups = [\"Up\"]")), "nothing was edited");
-        // Over a restart as over a reload.
-        home.save(&store);
-        assert_eq!(home.start("volume = 30\ngroups = []").state().groups, Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_limit_that_is_edited_makes_no_room_louder() {
-        let home = Home::new();
-        let mut store = home.start("");
-        store.set(&RoomChange::volume(20.0)).unwrap();
-        store.reconfigure(&home.config("max-volume = 60"));
-        assert_eq!(store.state().volume, Volume::nearest(20.0));
-        store.reconfigure(&home.config(""));
-        assert_eq!(store.state().volume, Volume::nearest(20.0));
-        // What a limit has cut stays cut when it is gone, over a restart as well.
-        store.set(&RoomChange::volume(85.0)).unwrap();
-        store.reconfigure(&home.config("max-volume = 70"));
-        assert_eq!(store.state().volume, Volume::nearest(70.0));
-        home.save(&store);
-        assert_eq!(home.start("").state().volume, Volume::nearest(70.0));
-        store.reconfigure(&home.config(""));
-        assert_eq!(store.state().volume, Volume::nearest(70.0));
-    }
-
-    #[test]
-    fn pinned_keys_are_as_configured() {
-        let home = Home::new();
-        let mut store = home.start("max-volume = 70");
-        store.set(&RoomChange { max_volume: Some(90.0), ..RoomChange::volume(85.0) }).unwrap();
-        store.reconfigure(&home.config("max-volume = 70\npin = [\"max-volume\"]"));
-        assert_eq!(store.state().max_volume, Volume::nearest(70.0));
-        assert_eq!(store.state().volume, Volume::nearest(70.0));
-        let refusal = store.set(&RoomChange { max_volume: Some(90.0), ..RoomChange::default() }).unwrap_err();
-        assert!(refusal.to_string().contains("max_volume") && refusal.to_string().contains("pins"), "{refusal}");
-    }
-
-    #[test]
-    fn the_start_up_volume_is_for_starts_alone() {
-        let home = Home::new();
-        let mut store = home.start("startup-volume = 25\nmax-volume = 60");
-        assert_eq!(store.state().volume, Volume::nearest(25.0));
-        store.set(&RoomChange::volume(55.0)).unwrap();
-        store.reconfigure(&home.config("startup-volume = 20\nmax-volume = 60"));
-        assert_eq!(store.state().volume, Volume::nearest(55.0));
-        home.save(&store);
-        assert_eq!(home.start("startup-volume = 20\nmax-volume = 60").state().volume, Volume::nearest(20.0));
-        assert_eq!(home.start("startup-volume = 90\nmax-volume = 60").state().volume, Volume::nearest(60.0));
-    }
-
-    #[test]
-    fn a_line_that_is_taken_out_leaves_the_volume_as_it_is() {
-        let home = Home::new();
-        // Set at run time, beside what is configured.
-        let mut store = home.start("volume = 30");
-        store.set(&RoomChange::volume(20.0)).unwrap();
-        store.reconfigure(&home.config(""));
-        assert_eq!(store.state().volume, Volume::nearest(20.0));
-        // Never set.
-        let mut store = home.start("volume = 30");
-        store.reconfigure(&home.config(""));
-        assert_eq!(store.state().volume, Volume::nearest(30.0));
-        // Together with what pins it, and while the player does not run.
-        let mut store = home.start("volume = 30\npin = [\"volume\"]");
-        home.save(&store);
-        store.reconfigure(&home.config(""));
-        assert_eq!(store.state().volume, Volume::nearest(30.0));
-        assert_eq!(home.start("").state().volume, Volume::nearest(30.0));
-        fs::remove_file(store.file()).unwrap();
-        // While the player does not run.
-        let store = home.start("volume = 30");
-        assert!(store.is_to_be_kept());
-        home.save(&store);
-        assert!(!home.start("volume = 30").is_to_be_kept());
-        let mut store = home.start("");
-        assert_eq!(store.state().volume, Volume::nearest(30.0));
-        // What is written there again wins, be it the loudest.
-        store.reconfigure(&home.config("volume = 100"));
-        assert_eq!(store.state().volume, Volume::FULL);
-    }
-
-    #[test]
-    fn a_broken_file_is_as_good_as_none_where_it_is_broken_but_makes_no_room_loud() {
-        let home = Home::new();
-        let mut store = home.start("");
-        store.set(&RoomChange { mute: Some(true), ..RoomChange::volume(50.0) }).unwrap();
-        home.save(&store);
-        let file = home.0.path().join("room.toml");
-        let text = fs::read_to_string(&file).unwrap();
-        let low = Volume::nearest(CAUTIOUS);
-        fs::write(&file, text.replace("value = 50.0", "value = 5000.0")).unwrap();
-        let state = home.start("").state().clone();
-        assert_eq!((state.volume, state.mute), (low, true));
-        let broken: [&[u8]; 5] =
-            [&text.as_bytes()[..text.len() - 8], &[0xff, 0xfe], b"", b"volume = 5", b"[volume]\nvalue = 5.0\n"];
-        for broken in broken {
-            fs::write(&file, broken).unwrap();
-            assert_eq!(**home.start("").state(), RoomState { volume: low, ..RoomState::new("box") });
-            // What is configured is no louder, or meant to be.
-            assert_eq!(home.start("volume = 10").state().volume, Volume::nearest(10.0));
-            assert_eq!(home.start("startup-volume = 60").state().volume, Volume::nearest(60.0));
-            assert_eq!(home.start("volume = 80\npin = [\"volume\"]").state().volume, Volume::nearest(80.0));
-        }
-        fs::remove_file(&file).unwrap();
-        assert_eq!(home.start("").state().volume, Volume::FULL, "a room whose volume nobody has set");
-    }
-
-    #[test]
-    fn a_disk_that_takes_nothing_leaves_the_file_as_it_was() {
-        let home = Home::new();
-        let file = home.0.path().join("room.toml");
-        keep(&file, "first").unwrap();
-        // A folder in the way of the new file: it cannot be written.
-        fs::create_dir(file.with_extension("toml.new")).unwrap();
-        assert!(keep(&file, "second").is_err());
-        assert_eq!(fs::read_to_string(&file).unwrap(), "first");
-    }
-}
+#[path = "store_tests.rs"]
+pub(super) mod tests;

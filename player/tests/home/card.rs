@@ -8,7 +8,7 @@ use audera_testkit::home::Product;
 use audera_testkit::{Card, Played, Process, RunningAlsaCard, Session, or_skip};
 use audera_wire::Volume;
 
-use crate::{address, alone, peer, wait_for_line};
+use crate::{Alone, address, alone, peer, wait_for_line};
 
 /// What the steady peer sends.
 const SENT: f64 = 0.5;
@@ -23,7 +23,7 @@ struct Room {
     product: Product,
     card: RunningAlsaCard,
     element: String,
-    _alone: std::sync::MutexGuard<'static, ()>,
+    _alone: Alone,
 }
 
 impl Room {
@@ -47,12 +47,7 @@ impl Room {
 
     /// What the player tells of the room, after it was set.
     fn set(&self, player: &Process, settings: &[&str]) -> String {
-        let mut command = self.product.command(&self.session);
-        command.args(["set", &address(player)]).args(settings);
-        command.arg("--state-dir").arg(self.session.dir().join("state/remote"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        self.product.set(&self.session, &address(player), settings).unwrap()
     }
 
     fn setting(&self) -> Setting {
@@ -188,7 +183,8 @@ fn software_does_what_a_coarse_element_cannot() {
     let Some(room) = Room::new(CardMixer::coarse()) else { return };
     let player = room.player("PCM", "volume = 50\n");
     let _sender = peer::start(&room.session, "steady", &address(&player));
-    go_through(&room, &player, 50.0, &[100.0, 90.0, 91.0, 30.0, 31.0, 10.0, 2.0, 80.0, 89.5, 60.0]);
+    // From 79 % to 80 % the element goes up by 3 dB, and the samples down by 2.67 dB, which must be heard first.
+    go_through(&room, &player, 50.0, &[100.0, 90.0, 91.0, 30.0, 31.0, 10.0, 2.0, 80.0, 89.5, 60.0, 79.0, 80.0]);
     room.set(&player, &["volume=100%"]);
     room.wait_for(100.0);
     // 0 dB, though it goes further.
@@ -216,6 +212,24 @@ fn an_element_that_is_not_there_is_told_with_those_that_are() {
 }
 
 #[test]
+fn an_element_that_is_lost_while_something_plays_is_told_to_the_sender() {
+    let Some(room) = Room::new(CardMixer::digital()) else { return };
+    let mut player = room.player("Digital", "volume = 40\n");
+    let mut sender = peer::start(&room.session, "steady", &address(&player));
+    room.wait_for(40.0);
+    room.card.take_mixer_out(true).unwrap();
+    // The card plays on, but nobody knows how loud.
+    let line = wait_for_line(&mut sender, 0, &["Refused"]);
+    assert!(line.contains("the mixer") && line.contains("cannot be opened"), "{line}");
+    wait_for_line(&mut player, 0, &["the output failed", "the mixer"]);
+    let mut next = peer::start(&room.session, "steady", &address(&player));
+    wait_for_line(&mut next, 0, &["Refused", "the mixer"]);
+    room.card.take_mixer_out(false).unwrap();
+    let _last = peer::start(&room.session, "steady", &address(&player));
+    room.wait_for(40.0);
+}
+
+#[test]
 fn the_channels_of_a_stream_come_to_their_loudspeakers() {
     let _alone = alone();
     let Some(session) = or_skip(Session::builder("house").daemons(&[]).start()) else { return };
@@ -227,13 +241,11 @@ fn the_channels_of_a_stream_come_to_their_loudspeakers() {
         let args = ["--access", "open", "--no-discovery", "--output", &output];
         let player = product.player(&session, name, &args).unwrap();
         let _sender = peer::start(&session, "six", &address(&player));
-        let heard = || {
-            let heard = last(&card, 6, 1)?;
-            let wanted = [0.1, 0.2, 0.5, 0.6, 0.3, 0.4];
-            let same = heard.iter().zip(wanted).all(|(heard, wanted)| (heard - wanted).abs() < 0.01);
-            same.then_some(())
-        };
-        let outcome = session.poll("every channel in its place", heard);
+        // Many packets of the sender, once all that comes before its sound, and the first of it, is past.
+        let wanted = [0.1, 0.2, 0.5, 0.6, 0.3, 0.4];
+        let in_place = |frame: &[f32]| frame.iter().zip(wanted).all(|(heard, wanted)| (heard - wanted).abs() < 0.01);
+        let heard = || last(&card, 6, 9_600)?.chunks_exact(6).all(in_place).then_some(());
+        let outcome = session.poll("every channel in its place, in 9600 frames", heard);
         assert!(outcome.is_ok(), "{name}: {:?}", last(&card, 6, 1));
     }
 }

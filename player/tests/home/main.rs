@@ -14,9 +14,9 @@ mod time;
 mod trust;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use audera_testkit::home::{Home, player_port};
+use audera_testkit::site::{Alone, alone};
 use audera_testkit::wav::{Samples, Sound};
 use audera_testkit::{Process, measure, or_skip, sound};
 
@@ -31,7 +31,7 @@ const LONGEST_SLOW_WAY: f64 = 1.6;
 /// A session, alone on this machine as far as these tests go: what is heard is not to be disturbed by other tests.
 struct House {
     home: Home,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Alone,
 }
 
 impl std::ops::Deref for House {
@@ -40,12 +40,6 @@ impl std::ops::Deref for House {
     fn deref(&self) -> &Home {
         &self.home
     }
-}
-
-/// Waits until no other test is in its session.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl House {
@@ -150,9 +144,7 @@ fn likeness(input: &[f32], room: &[f32]) -> f64 {
 
 /// The same with another longest way, in seconds. As much of the recordings' ends cannot be compared.
 fn likeness_within(input: &[f32], room: &[f32], longest: f64) -> f64 {
-    let series = measure::offset_series(input, room, RATE, WINDOW, longest);
-    let later = series.offsets.iter().filter(|offset| offset.seconds > 0.0).count();
-    later as f64 / (series.offsets.len() + series.undecided + series.silent).max(1) as f64
+    measure::likeness(input, room, RATE, WINDOW, longest)
 }
 
 /// What of a recording lies between two moments, in seconds.

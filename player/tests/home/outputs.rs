@@ -98,9 +98,11 @@ fn the_volume_of_the_players_stream_is_nobodys_second_volume_of_the_room() {
         ((heard / sent).log10() * 20.0).abs().le(&0.3).then_some(())
     };
     session.poll("the room as loud as what was sent", as_sent).unwrap();
-    for setting in [["set-volume", &node, "0.1"], ["set-mute", &node, "1"], ["set-volume", &node, "1.4"]] {
+    let [low, mute, high] = [["set-volume", &node, "0.1"], ["set-mute", &node, "1"], ["set-volume", &node, "1.4"]];
+    // What is told may be as of before: that a setting was put back shows at the latest when another of the other kind has been, and the last is here for
+    // the one before it.
+    for setting in [low, mute, high, mute, low] {
         session.run("wpctl", &setting).unwrap();
-        // It has been put back once it is told so; what was set would be told otherwise.
         let told = || (session.run("wpctl", &["get-volume", &node]).ok()?.trim() == "Volume: 1.00").then_some(());
         session.poll(&format!("the stream at full volume after {setting:?}"), told).unwrap();
         session.poll(&format!("the room as loud as before {setting:?}"), as_sent).unwrap();

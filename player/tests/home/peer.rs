@@ -168,10 +168,11 @@ impl Peer {
         let ahead = now() + Span::from_millis(100);
         let mut at = at.unwrap_or(ahead);
         while at <= ahead {
-            let samples = usize::from(FRAMES) * usize::from(self.channels);
-            let begin = (seq as usize * samples) % (self.sound.len() - samples + 1);
-            let samples = self.sound[begin..begin + samples].iter();
-            let payload: Vec<u8> = samples.flat_map(|sample| sample.to_le_bytes()).collect();
+            // In frames: every packet begins with the first channel.
+            let (frames, channels) = (usize::from(FRAMES), usize::from(self.channels));
+            let begin = (seq as usize * frames) % (self.sound.len() / channels - frames + 1);
+            let samples = &self.sound[begin * channels..(begin + frames) * channels];
+            let payload: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
             encode_audio(ID, seq, at, Span::ZERO, &payload, &mut self.audio.borrow_mut()).unwrap();
             (seq, at) = (seq + 1, at + Span::from_frames(i64::from(FRAMES), 48_000));
         }

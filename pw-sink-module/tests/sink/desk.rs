@@ -2,21 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audera_testkit::home::Product;
 use audera_testkit::record::Recorder;
+pub use audera_testkit::site::alone;
 use audera_testkit::wav::{Samples, Sound};
 use audera_testkit::{NullSink, Process, Session, sound};
 use serde_json::Value;
-
-/// Real sound wants the machine for itself: the tests of this file run one after the other.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    // Another test that failed has nothing to do with this one.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Frames in a look at what is heard: long enough that noise is never silent by chance, short enough to be now.
 const LOOK: usize = 9_600;
@@ -91,6 +84,12 @@ pub fn wait_heard(session: &Session, recorder: &Recorder, wanted: &[bool]) {
     }
 }
 
+/// Waits until the recording is longer by so many seconds: time that passes in the graph.
+pub fn let_pass(session: &Session, recorder: &Recorder, seconds: f64) {
+    let until = recorder.seconds() + seconds;
+    session.poll("time to pass", || (recorder.seconds() > until).then_some(())).unwrap();
+}
+
 /// What may explain a failure: the graph and what everybody has said.
 pub fn tell_all(session: &Session) {
     println!("{}\n{}", session.run("wpctl", &["status"]).unwrap(), session.run("pw-link", &["-l"]).unwrap());
@@ -140,6 +139,11 @@ pub fn wait_until_gone(session: &Session, name: &str) {
 pub fn rooms(session: &Session, name: &str) -> Vec<Value> {
     let text = node(session, name).map(|node| prop(&node, "audera.rooms")).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The present latency of a sink as its node tells it, in ms.
+pub fn latency(session: &Session, name: &str) -> Option<f64> {
+    prop(&node(session, name)?, "audera.latency").parse().ok()
 }
 
 /// Waits until a sink says that it plays to these rooms, and returns its report.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use audera_testkit::home::Product;
-use audera_testkit::{Session, or_skip};
+use audera_testkit::or_skip;
 use serde_json::Value;
 
 use crate::desk::*;
@@ -28,7 +28,9 @@ fn a_room_behind_a_slow_amplifier_is_waited_for() {
 
     wait_heard(&session, &recorder, &[true, true]);
     let latency = session
-        .poll("a latency that suffices", || latency(&session).filter(|latency| *latency > AMPLIFIER + 10.0))
+        .poll("a latency that suffices", || {
+            latency(&session, "audera.Everywhere").filter(|latency| *latency > AMPLIFIER + 10.0)
+        })
         .unwrap();
     println!("it has grown from 80 to {latency} ms");
     let told = || {
@@ -45,9 +47,4 @@ fn a_room_behind_a_slow_amplifier_is_waited_for() {
         (longest * 1e-6 > AMPLIFIER + 10.0).then_some(longest)
     };
     session.poll("the latency at the application's ports", told).unwrap();
-}
-
-/// The present latency as the sink's node tells it, in ms.
-fn latency(session: &Session) -> Option<f64> {
-    prop(&node(session, "audera.Everywhere")?, "audera.latency").parse().ok()
 }

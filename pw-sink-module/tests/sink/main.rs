@@ -4,6 +4,7 @@ mod desk;
 mod fixed;
 mod groups;
 mod host;
+mod jump;
 mod latency;
 mod lifetime;
 mod memory;

@@ -14,8 +14,14 @@ fn a_room_plays_on_under_its_new_name() {
     furnish(&session, &["Kitchen"]);
     let kitchen = player(&product, &session, "Kitchen", &[]);
     let port = player_port(&kitchen).unwrap();
+    // Of which it is the only member.
+    set(&product, &session, port, &["groups=Downstairs"]);
     let _sinks = product.module(&session, "sink", "audera.codec = pcm").unwrap();
     let sink = wait_for_sink(&session, "audera.Kitchen");
+    // The serial number of a node is never given to another one.
+    let group = || Some(prop(&node(&session, "audera.group.Downstairs")?, "object.serial"));
+    wait_for_sink(&session, "audera.group.Downstairs");
+    let first = group();
     let recorder = listen(&session, &["Kitchen"]);
     let play = || {
         let mut command = session.command("pw-play");
@@ -41,6 +47,7 @@ fn a_room_plays_on_under_its_new_name() {
     };
     called("Galley");
     wait_until_playing(&session, "audera.Kitchen", &["Galley"]);
+    assert_eq!(group(), first, "nobody has left the group");
     // Its slider is that of the room.
     session.run("pactl", &["set-sink-volume", "audera.Kitchen", "50%"]).unwrap();
     agree(&product, &session, "audera.Kitchen", port, 50);
@@ -62,11 +69,13 @@ fn a_room_plays_on_under_its_new_name() {
     wait_until_playing(&session, "audera.Kitchen", &["Pantry"]);
     wait_heard(&session, &recorder, &[true]);
     let objects = objects(&session);
-    let sinks: Vec<String> = objects
+    let mut sinks: Vec<String> = objects
         .iter()
         .filter(|object| prop(object, "media.class") == "Audio/Sink")
         .map(|object| prop(object, "node.name"))
         .filter(|name| name.starts_with("audera."))
         .collect();
-    assert_eq!(sinks, ["audera.Kitchen"], "there is no other sink");
+    sinks.sort();
+    assert_eq!(sinks, ["audera.Kitchen", "audera.group.Downstairs"], "there is no other sink");
+    assert_eq!(group(), first);
 }

@@ -84,8 +84,7 @@ fn in_the_daemon_it_is_unloaded_while_it_plays() {
     let ended = || (!threads(pid).contains(&"audera-net".to_owned())).then_some(());
     session.poll("the end of the network thread", ended).unwrap();
     // The session manager moves the application to another sink; neither it nor the daemon has come to harm.
-    let until = recorder.seconds() + 1.0;
-    session.poll("time to pass", || (recorder.seconds() > until).then_some(())).unwrap();
+    let_pass(&session, &recorder, 1.0);
     progress.check(&recorder);
     assert!(daemon.is_running());
     drop(recorder);

@@ -25,13 +25,7 @@ pub fn tone(session: &Session) -> PathBuf {
 
 /// Asks the player, as `audera-player set` does, to set this and to tell how the room is then.
 pub fn set(product: &Product, session: &Session, port: u16, settings: &[&str]) -> String {
-    let mut command = product.command(session);
-    command.arg("set").arg(format!("127.0.0.1:{port}")).args(settings);
-    command.arg("--state-dir").arg(session.dir().join("state/remote"));
-    let output = command.output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout).unwrap()
+    product.set(session, &format!("127.0.0.1:{port}"), settings).unwrap()
 }
 
 /// Waits until the player, `wpctl` and `pactl` tell this volume in percent.

@@ -1,10 +1,11 @@
 //! A source on D-Bus: which inputs there are, which is captured, how it is encoded, how late and how loud it is.
 
 use audera_testkit::Process;
+use audera_testkit::measure::GLIDING;
 use audera_testkit::wav::{Samples, Sound};
 
 use crate::capture::{make_input, make_noise};
-use crate::{RATE, Studio, likeness};
+use crate::{RATE, Studio, assert_alike};
 
 const PATH: &str = "/org/audera/Audera1/source";
 const INTERFACE: &str = "org.audera.Source1";
@@ -80,7 +81,7 @@ fn inputs_are_chosen_heard_and_kept() {
     let _line_in = make_noise(&studio, "LineIn", 1);
     let _phono = make_noise(&studio, "Phono", 2);
     session.run("pactl", &["set-default-source", "LineIn"]).unwrap();
-    let args = "audera.start = always audera.rooms = [ Kitchen ] audera.codec = pcm";
+    let args = "audera.start = always audera.rooms = [ Kitchen ] audera.codec = pcm audera.latency.msec = 300";
     let source = studio.source("Tap", args).unwrap();
     let remote = Remote::of(&studio, &source);
     remote.wait_for("Input", |input| input == "s \"LineIn\"");
@@ -96,14 +97,14 @@ fn inputs_are_chosen_heard_and_kept() {
     // Answered when it is captured.
     remote.set("Input", "s", "Phono").unwrap();
     assert_eq!(remote.get("Input"), "s \"Phono\"");
-    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
     let ports = ["Kitchen:monitor_FL", "LineIn:capture_FL", "Phono:capture_FL", "Metronome:monitor_FL"];
     let mut recorder = session.record(&ports).unwrap();
-    recorder.wait_for(4.0).unwrap();
+    recorder.wait_for(5.0).unwrap();
     let recorded = recorder.finish().unwrap();
-    let late = |channel: usize| &recorded.channels[channel][48_000..];
-    let (old, new) = (likeness(late(1), late(0)), likeness(late(2), late(0)));
-    assert!(new > 0.5 && old < 0.1, "alike to {new}, and to what was captured before to {old}");
+    let late = |channel: usize| &recorded.channels[channel][2 * RATE as usize..];
+    assert_alike(true, "what is captured", GLIDING, late(2), late(0));
+    assert_alike(false, "what was captured before", GLIDING, late(1), late(0));
+    session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
 
     // What is not there, and what would go round in a circle, leaves all as it is.
     let error = remote.set("Input", "s", "Tape").unwrap_err();

@@ -2,14 +2,15 @@
 
 use audera_testkit::measure;
 
-use crate::{RATE, Studio, likeness, part};
+use crate::{RATE, Studio, assert_alike, part};
 
 #[test]
 fn players_dial_in_by_name_and_by_address_and_come_and_go_in_time() {
     let Some(studio) = Studio::start(&["Kitchen", "Bath", "Input"]) else { return };
     let session = &studio.session;
     let _input = studio.make_noise("Input", 1);
-    let _source = studio.tap("Turntable", "Input", "audera.start = always audera.access = open").unwrap();
+    let args = "audera.start = always audera.access = open audera.latency.msec = 300";
+    let _source = studio.tap("Turntable", "Input", args).unwrap();
 
     let (port, txt) = session
         .poll("the announcement", || {
@@ -43,7 +44,8 @@ fn players_dial_in_by_name_and_by_address_and_come_and_go_in_time() {
     let recorded = recorder.finish().unwrap();
     let [kitchen, bath, input] = [0, 1, 2].map(|channel| &recorded.channels[channel][..]);
 
-    assert!(likeness(input, kitchen) > 0.6, "Kitchen plays throughout");
+    // A player that opens its device may change the quantum of the graph, whose clock jumps then.
+    assert_alike(true, "Kitchen throughout", measure::GLIDING, input, kitchen);
     for (from, to) in [(1.0, 3.0), (back + 1.0, back + 4.0)] {
         let series = measure::offset_series(part(kitchen, from, to), part(bath, from, to), RATE, 0.25, 0.02);
         println!("from {from:.1} to {to:.1} s: p50 {:?} p99 {:?}", series.p50(), series.p99());

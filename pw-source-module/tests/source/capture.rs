@@ -1,8 +1,9 @@
 //! What a source captures, and who decides that.
 
 use audera_testkit::Process;
+use audera_testkit::measure::GLIDING;
 
-use crate::{Studio, likeness};
+use crate::{RATE, Studio, WINDOW, assert_alike};
 
 /// Makes an input such as a line-in.
 pub fn make_input(studio: &Studio, name: &str) {
@@ -41,7 +42,7 @@ fn the_default_source_a_named_input_and_the_monitor_of_a_sink_are_captured() {
     let _speakers = studio.make_noise("Speakers", 3);
     session.run("pactl", &["set-default-source", "LineIn"]).unwrap();
 
-    let always = |room: &str| format!("audera.start = always audera.rooms = [ \"{room}\" ]");
+    let always = |room: &str| format!("audera.start = always audera.rooms = [ \"{room}\" ] audera.latency.msec = 300");
     let _default = studio.source("Default", &format!("{} audera.codec = pcm", always("Hall"))).unwrap();
     let named = format!("{} audera.codec = pcm stream.props = {{ target.object = Phono }}", always("Kitchen"));
     let _named = studio.source("Named", &named).unwrap();
@@ -66,9 +67,13 @@ fn the_default_source_a_named_input_and_the_monitor_of_a_sink_are_captured() {
     let (rooms, inputs) = recorded.channels.split_at(3);
     for (nth, room) in rooms.iter().enumerate() {
         for (other, input) in inputs[..3].iter().enumerate() {
-            let likeness = likeness(&input[24_000..], &room[24_000..]);
-            let right = if nth == other { likeness > 0.5 } else { likeness < 0.1 };
-            assert!(right, "room {nth} and input {other} are alike to {likeness}");
+            assert_alike(
+                nth == other,
+                &format!("room {nth}, input {other}"),
+                WINDOW,
+                &input[24_000..],
+                &room[24_000..],
+            );
         }
     }
 }
@@ -80,7 +85,8 @@ fn it_is_a_recording_that_can_be_moved_with_the_sound_following() {
     let _player = studio.room("Kitchen", &[]).unwrap();
     let _first = studio.make_noise("First", 1);
     let _second = studio.make_noise("Second", 2);
-    let _source = studio.tap("Tap", "First", "audera.start = always audera.rooms = [ Kitchen ]").unwrap();
+    let args = "audera.start = always audera.rooms = [ Kitchen ] audera.latency.msec = 300";
+    let _source = studio.tap("Tap", "First", args).unwrap();
     session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
 
     let listed = session.run("pactl", &["list", "source-outputs"]).unwrap();
@@ -88,13 +94,13 @@ fn it_is_a_recording_that_can_be_moved_with_the_sound_following() {
     assert!(listed.contains("media.name = \"Audera Tap\""), "{listed}");
     let sinks = ["Kitchen", "First", "Second"];
     let recorded = studio.listen(&sinks, 3.0);
-    assert!(likeness(&recorded.channels[1], &recorded.channels[0]) > 0.5);
-    assert!(likeness(&recorded.channels[2], &recorded.channels[0]) < 0.1);
+    assert_alike(true, "the first input", WINDOW, &recorded.channels[1], &recorded.channels[0]);
+    assert_alike(false, "the second one", WINDOW, &recorded.channels[2], &recorded.channels[0]);
 
     studio.move_recording("Tap", "Second");
+    let recorded = studio.listen(&sinks, 5.0);
+    let late = |channel: usize| &recorded.channels[channel][2 * RATE as usize..];
+    assert_alike(true, "the second input after the move", GLIDING, late(2), late(0));
+    assert_alike(false, "the first one after the move", GLIDING, late(1), late(0));
     session.wait_for_rooms("audera-source.Tap", &["Kitchen playing"]).unwrap();
-    let recorded = studio.listen(&sinks, 4.0);
-    let late = |channel: usize| &recorded.channels[channel][48_000..];
-    assert!(likeness(late(2), late(0)) > 0.5);
-    assert!(likeness(late(1), late(0)) < 0.1);
 }

@@ -8,10 +8,10 @@ mod start;
 mod targets;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audera_testkit::home::Home;
+use audera_testkit::site::{Alone, alone};
 use audera_testkit::wav::{Samples, Sound};
 use audera_testkit::{Process, measure, or_skip, sound};
 
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A session, alone on this machine as far as these tests go: what is heard is not to be disturbed by other tests.
 struct Studio {
     home: Home,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Alone,
 }
 
 impl std::ops::Deref for Studio {
@@ -43,8 +43,7 @@ impl std::ops::Deref for Studio {
 impl Studio {
     /// With these null sinks, made before anything plays; `None` where sessions are not possible.
     fn start(sinks: &[&str]) -> Option<Self> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         Some(Studio { home: or_skip(Home::start("studio", sinks))?, _alone: alone })
     }
 
@@ -109,16 +108,14 @@ impl Studio {
     }
 }
 
-/// In what share of the windows the second recording holds what the first one held just before.
-fn likeness(input: &[f32], room: &[f32]) -> f64 {
-    likeness_within(input, room, LONGEST_WAY)
-}
-
-/// The same with another longest way, in seconds. As much of the recordings' ends cannot be compared.
-fn likeness_within(input: &[f32], room: &[f32], longest: f64) -> f64 {
-    let series = measure::offset_series(input, room, RATE, WINDOW, longest);
-    let later = series.offsets.iter().filter(|offset| offset.seconds > 0.0).count();
-    later as f64 / (series.offsets.len() + series.undecided + series.silent).max(1) as f64
+/// Fails unless the room holds what the input held just before, or nothing of it, whichever is wanted. `window` is [`WINDOW`], or
+/// [`GLIDING`](measure::GLIDING) after an input has moved: the graph's clock may have jumped, and the latency glides.
+#[track_caller]
+fn assert_alike(wanted: bool, what: &str, window: f64, input: &[f32], room: &[f32]) {
+    let alike = measure::likeness(input, room, RATE, window, LONGEST_WAY);
+    let right = if wanted { alike > 0.5 } else { alike < 0.1 };
+    let told = || measure::latencies(input, room, RATE, window, LONGEST_WAY);
+    assert!(right, "{what}: alike to {alike}, later by {:?} ms", told());
 }
 
 /// What of a recording lies between two moments, in seconds.

@@ -4,7 +4,7 @@ use audera_testkit::home::player_port;
 
 use audera_testkit::measure;
 
-use crate::{LONGEST_SLOW_WAY, RATE, Studio, likeness_within};
+use crate::{LONGEST_SLOW_WAY, RATE, Studio, WINDOW};
 
 #[test]
 fn rooms_groups_everywhere_and_addresses_are_played_to() {
@@ -65,7 +65,7 @@ fn a_room_that_takes_nothing_is_given_up_and_the_others_play_on() {
     recorder.wait_for(recorder.seconds() + 2.0).unwrap();
     let recorded = recorder.finish().unwrap();
     let [kitchen, input] = [&recorded.channels[0], &recorded.channels[1]];
-    let alike = likeness_within(input, kitchen, LONGEST_SLOW_WAY);
+    let alike = measure::likeness(input, kitchen, RATE, WINDOW, LONGEST_SLOW_WAY);
     println!("alike in {alike:.2} of {:.1} s", kitchen.len() as f64 / f64::from(RATE));
     assert!(alike > 0.6, "{alike}");
     println!("gaps of the room {:?}, of the input {:?}", measure::gaps(kitchen, 8), measure::gaps(input, 8));

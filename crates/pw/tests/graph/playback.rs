@@ -313,7 +313,7 @@ fn a_tap_of_a_sink_hears_what_is_played_to_it() {
     // The player's ramp goes up by a thousandth a frame and starts over at one.
     let step = |sample: f32| (sample * 1_000.0).round() as u32;
     let follows = |pair: &[f32]| (step(pair[0]) + 1) % 1_000 == step(pair[1]) % 1_000;
-    let (mut heard, mut in_order) = (0, 0);
+    let (mut heard, mut in_order, mut lopsided) = (0, 0, 0);
     // From the first sound on a busy machine may miss a cycle, which is silence; every other one is a piece of the ramp.
     while in_order < 48_000 {
         let block = blocks.recv_timeout(PATIENCE).expect("the tap hears");
@@ -326,8 +326,10 @@ fn a_tap_of_a_sink_hears_what_is_played_to_it() {
         if !is_silent {
             let channel = |n: usize| block.chunks_exact(2).map(|frame| frame[n]).collect::<Vec<f32>>();
             let (left, right) = (channel(0), channel(1));
-            // The channels have a link each, which PipeWire 1.4 may start in different cycles.
+            // The channels have a link each, which PipeWire 1.4 may start in different cycles: a few, at the beginning.
             if left != right && in_order == 0 {
+                lopsided += 1;
+                assert!(lopsided <= 8, "the channels still differ after {heard} frames");
                 continue;
             }
             assert_eq!(left, right, "after {heard} frames");

@@ -105,6 +105,14 @@ impl RunningAlsaCard {
         opened.map_err(|source| Error::File { path: self.folder.clone(), source })
     }
 
+    /// Takes its mixer out while it plays on, as a driver does that has broken down, or puts it in again.
+    ///
+    /// # Errors
+    /// When it has none to be taken out, or put in.
+    pub fn take_mixer_out(&self, out: bool) -> Result<(), Error> {
+        Knobs::take_out(&self.folder, out).map_err(|source| Error::File { path: self.folder.clone(), source })
+    }
+
     /// What it has played so far, up to some tenths of a second ago: the left channel.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ use super::{SampleClock, TrueTime};
 const MIXER_FILE: &str = "mixer.json";
 /// What it was set to: one [`Setting`] after the other.
 const SETTINGS_FILE: &str = "mixer.settings";
+/// The first of these while the mixer is taken out.
+const OUTSIDE_FILE: &str = "mixer.json.out";
 /// Bytes of a setting in the file.
 const RECORD: usize = 24;
 
@@ -135,6 +137,25 @@ impl Knobs {
         fs::write(folder.join(SETTINGS_FILE), full.to_bytes(TrueTime::from_nanos(0)))
     }
 
+    /// Takes the mixer out of the card that records to `folder`, as a driver does that has broken down, or puts it in again. The card goes on
+    /// playing at what it was set to last.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub(super) fn take_out(folder: &Path, out: bool) -> io::Result<()> {
+        let (inside, outside) = (folder.join(MIXER_FILE), folder.join(OUTSIDE_FILE));
+        let (from, to) = if out { (&inside, &outside) } else { (&outside, &inside) };
+        fs::rename(from, to)?;
+        // Who waits for a hand on it wakes up: it is set to what it was set to.
+        let path = folder.join(SETTINGS_FILE);
+        let mut file = File::options().read(true).append(true).open(path)?;
+        let _lock = Lock::take(&file, libc::LOCK_EX)?;
+        let mut last = [0; RECORD];
+        file.seek(SeekFrom::End(-(RECORD as i64)))?;
+        file.read_exact(&mut last)?;
+        file.write_all(&last)
+    }
+
     /// The mixer of the card that records to `folder`, if it has one.
     ///
     /// # Errors
@@ -167,8 +188,9 @@ impl Knobs {
     /// Reads what it is set to, and gives all that it was set to since it was read last. What was set at any time before this call is among it.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or the mixer was taken out.
     pub fn read(&mut self, each: impl FnMut(TrueTime, Setting)) -> io::Result<Setting> {
+        self.path.with_file_name(MIXER_FILE).symlink_metadata()?;
         // Who writes takes the time under this lock.
         let _lock = Lock::take(&self.file, libc::LOCK_SH)?;
         self.catch_up(each)

@@ -124,6 +124,13 @@ pub fn is_missed_cycle(hole: &Gap) -> bool {
     is_near_cycle(hole.frames) && hole.frames + CHANCE >= CYCLE && is_near_cycle(hole.start)
 }
 
+/// Whether what happened at these seconds of a recording came about while the machine held programs back for 20 ms or more altogether.
+pub(super) fn is_explained(when: Range<f64>, late: &[Range<f64>]) -> bool {
+    let reach = when.start - AFTER..when.end + BEFORE;
+    let overlap = |late: &Range<f64>| (late.end.min(reach.end) - late.start.max(reach.start)).max(0.0);
+    late.iter().map(overlap).sum::<f64>() >= EXPLAINS
+}
+
 fn is_near_cycle(frames: usize) -> bool {
     let beyond = frames % CYCLE;
     beyond.min(CYCLE - beyond) <= CHANCE
@@ -185,9 +192,7 @@ impl Holes {
     pub fn excuse(&mut self, late: &[Range<f64>], rate: u32) {
         let (held_back, own) = self.own.iter().partition(|gap| {
             let seconds = |frame: usize| frame as f64 / f64::from(rate);
-            let reach = seconds(gap.start) - AFTER..seconds(gap.start + gap.frames) + BEFORE;
-            let overlap = |late: &Range<f64>| (late.end.min(reach.end) - late.start.max(reach.start)).max(0.0);
-            late.iter().map(overlap).sum::<f64>() >= EXPLAINS
+            is_explained(seconds(gap.start)..seconds(gap.start + gap.frames), late)
         });
         self.own = own;
         self.held_back.extend::<Vec<Gap>>(held_back);

@@ -265,7 +265,7 @@ impl Session {
     /// Waits until `ready` has something to show, and looks often. For states no signal tells.
     ///
     /// # Errors
-    /// [`Error::NotReady`] after 20 s, with the log of WirePlumber.
+    /// [`Error::NotReady`] after a minute, with the log of WirePlumber.
     pub fn poll<T>(&self, what: &str, mut ready: impl FnMut() -> Option<T>) -> Result<T, Error> {
         let deadline = std::time::Instant::now() + process::PATIENCE;
         loop {

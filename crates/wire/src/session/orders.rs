@@ -7,7 +7,7 @@ use audera_clock::SenderTime;
 
 use crate::frame::FrameType;
 use crate::limits::SET_LIMIT;
-use crate::room::{RoomChange, RoomChanges};
+use crate::room::{RoomChange, RoomChanges, RoomRefusal};
 use crate::session::error::SessionError;
 
 #[derive(Debug, Default)]
@@ -28,9 +28,9 @@ struct UnderWay {
 }
 
 impl Orders {
-    /// Takes a change in.
-    pub(crate) fn add(&mut self, change: RoomChange) {
-        self.waiting.push(change);
+    /// Takes a change in, unless there are too many.
+    pub(crate) fn add(&mut self, change: RoomChange) -> Result<(), RoomRefusal> {
+        self.waiting.push(change)
     }
 
     /// The change to be sent now, with its number.
@@ -88,10 +88,10 @@ mod tests {
         let mut orders = Orders::default();
         let answer = |orders: &mut Orders, number| orders.answered(FrameType::Room, number).is_ok();
         assert!(!answer(&mut orders, 0), "nothing was asked");
-        orders.add(RoomChange::volume(10.0));
+        orders.add(RoomChange::volume(10.0)).unwrap();
         assert_eq!(orders.take(at(0)), Some((0, RoomChange::volume(10.0))));
-        orders.add(RoomChange::volume(20.0));
-        orders.add(RoomChange::mute(true));
+        orders.add(RoomChange::volume(20.0)).unwrap();
+        orders.add(RoomChange::mute(true)).unwrap();
         assert_eq!((orders.take(at(1)), orders.expire(at(9_999))), (None, None));
         assert_eq!(orders.deadline(), Some(at(10_000)));
         assert_eq!(orders.expire(at(10_000)), Some(RoomChange::volume(10.0)));
@@ -107,7 +107,7 @@ mod tests {
     fn numbers_begin_anew() {
         let mut orders = Orders { next: u32::MAX, ..Orders::default() };
         for number in [u32::MAX, 0, 1] {
-            orders.add(RoomChange::mute(true));
+            orders.add(RoomChange::mute(true)).unwrap();
             assert_eq!(orders.take(at(0)).map(|(number, _)| number), Some(number));
             assert!(orders.answered(FrameType::Room, number.wrapping_add(1)).is_err());
             assert_eq!(orders.answered(FrameType::Room, number), Ok(()));

@@ -271,8 +271,7 @@ impl SenderSession {
             return Err(SetError::NotReady);
         }
         change.check_size()?;
-        self.core.orders.add(change);
-        Ok(())
+        Ok(self.core.orders.add(change)?)
     }
 
     /// Whether all own changes of the room are done, refused, or given up.

@@ -171,7 +171,7 @@ fn what_is_configured_here_counts_for_all_programs_and_one_room_is_one() {
     let manager = "org.audera.Manager1";
     let attic = desk.room("Attic", &["--no-discovery"]);
     let _kitchen = desk.room("Kitchen", &[]);
-    let _auderad = desk.auderad();
+    let auderad = desk.auderad();
     desk.wait_for_rooms(&["Kitchen"]);
     let port = attic.address.rsplit(':').next().unwrap();
     // Two names of the host, and its spelling: the calls come back when the room is there.
@@ -198,6 +198,11 @@ fn what_is_configured_here_counts_for_all_programs_and_one_room_is_one() {
     // By hand, and with what is no address in it, which changes nothing.
     let file = desk.session.dir().join("state/audera/rooms.toml");
     std::fs::write(&file, "addresses = [\"host:port\"]\n").unwrap();
+    let told = || std::fs::read_to_string(auderad.log()).ok()?.contains("rooms are found as before").then_some(());
+    desk.session.poll("word of the file that cannot be read", told).unwrap();
+    let addresses = format!("as 2 \"127.0.0.1:{port}\" \"localhost:{port}\"");
+    assert_eq!((desk.get("", manager, "Addresses"), players()), (addresses, 1));
+    assert_eq!(desk.get("", manager, "Discover"), "b false");
     std::fs::write(&file, format!("addresses = [\"localhost:{port}\"]\n")).unwrap();
     desk.wait_for("", manager, "Discover", "b true");
     desk.wait_for_rooms(&["Kitchen", "Attic"]);

@@ -54,7 +54,7 @@ impl Ramp {
 
 fn open(device: &str, rate: u32, channels: u16) -> Result<OpenAlsa, OutputError> {
     let claimed = claim("alsa:test", device, AlsaConfig::default(), rate, channels)?;
-    Ok(OpenAlsa { name: "alsa:test".into(), rate, channels, claimed })
+    Ok(OpenAlsa { name: "alsa:test".into(), rate, channels, claimed, mixer: None })
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 /// Plays two rooms on this machine, in a private session, and measures what they played.
 ///
-/// First an application plays to "Audera Everywhere", then an input is tapped and streamed. Everything runs in a session of its
-/// own, with its own network, D-Bus, Avahi and PipeWire, on virtual sound cards; nothing of it is left when it ends.
+/// First what an application plays goes to "Audera Everywhere", then an input is tapped and streamed. Everything runs in a session
+/// of its own, with its own network, D-Bus, Avahi and PipeWire, on virtual sound cards; nothing of it is left when it ends.
 #[derive(Debug, clap::Parser)]
 #[command(version)]
 pub(crate) struct Arguments {

@@ -56,7 +56,7 @@ impl Part {
         Self {
             name: "application",
             number: 1,
-            way: "pw-play -> \"Audera Everywhere\" -> TLS -> two players",
+            way: "pw-play, linked to \"Audera Everywhere\" -> TLS -> two players",
             target: APPLICATION,
             sender: EVERYWHERE.to_owned(),
             reference: Channel::Application,

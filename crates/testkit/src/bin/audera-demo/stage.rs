@@ -133,8 +133,8 @@ impl Stage {
         Ok(self.session.wait_for_ports(&[format!("audera-source.{TURNTABLE}:input_FL")])?)
     }
 
-    /// Lets the rooms' sink have what an application plays to the sink "Application". In this order, since a graph that is joined with another
-    /// while it runs makes its clock jump: to the rooms the stream begins here, and nothing changes afterwards.
+    /// Lets the rooms' sink have what an application plays to the sink "Application". In this order, since a graph that is joined
+    /// with another while it runs makes its clock jump: to the rooms the stream begins here, and nothing changes afterwards.
     pub fn lead_to_rooms(&self, playing: &mut Process) -> Result<(), Failure> {
         let outputs = playing.wait_until("pw-play playing beside the rooms", || {
             let graph = self.session.graph().ok()?;
