@@ -494,10 +494,7 @@ fn only_the_player_itself_gives_itself_another_name() {
         let (name, groups) = (former.clone(), Vec::new());
         let found = |id| {
             let (name, groups) = (name.clone(), groups.clone());
-            discovery::found(
-                &house.core,
-                discovery::Announcement { name, addresses: place(6528), id: Some(id), groups },
-            );
+            discovery::found(&house.core, Announcement { name, addresses: place(6528), id: Some(id), groups });
             house.core.all_players().len()
         };
         assert_eq!((found(id), found(id), found(other)), (1, 1, 2));
