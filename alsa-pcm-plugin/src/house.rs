@@ -297,6 +297,6 @@ fn registry() -> &'static Registry {
 }
 
 /// What a panic has left behind is a map or a list: whole, at worst without its last entry.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -75,7 +75,7 @@ impl Desk {
                 self.rooms.remove(key);
             }
             HubEvent::Room { key, state, settled } => self.learn(key, state, *settled),
-            HubEvent::Renamed { was, now } => self.rename(was, now),
+            HubEvent::Renamed { was, now } => self.target.rename(was, now),
             // What is in force is told as a state of the room.
             HubEvent::NotSet { .. } | HubEvent::Stream(_) | HubEvent::Trouble(_) => return,
         }
@@ -103,12 +103,6 @@ impl Desk {
         // One that is not settled is older than what was asked for, which is taken as the state meanwhile.
         if settled || !self.rooms.contains_key(key) {
             self.rooms.insert(key.clone(), state.clone());
-        }
-    }
-
-    fn rename(&mut self, was: &PlayerKey, now: &PlayerKey) {
-        if self.target == Target::Player(was.clone()) {
-            self.target = Target::Player(now.clone());
         }
     }
 

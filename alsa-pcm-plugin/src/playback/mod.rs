@@ -13,7 +13,7 @@ mod sample;
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use audera_alsa_plugin::{
@@ -21,12 +21,12 @@ use audera_alsa_plugin::{
     Stream as Direction,
 };
 use audera_clock::{SenderTime, Span};
-use audera_sender::{CodecChoice, HubError, Paced, Stream, StreamConfig};
+use audera_sender::{CodecChoice, HubError, HubEvent, Paced, Stream, StreamConfig, Target};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::alarm::Alarm;
 use crate::channels;
-use crate::house::{House, Subscription, Visit, program};
+use crate::house::{House, Subscription, Visit, lock, program};
 use crate::options::Settings;
 use crate::rooms::{self, Meant};
 use presence::Presence;
@@ -49,7 +49,9 @@ pub(crate) struct Playback {
     playing: Option<Playing>,
     alarm: Alarm,
     settings: Settings,
-    meant: Meant,
+    /// What the application has asked for, as it is called.
+    name: String,
+    target: Aim,
     /// Channels that an application may have, at most.
     max_channels: u8,
     _visit: Option<Visit>,
@@ -68,6 +70,30 @@ struct Playing {
     draining: bool,
     _events: Subscription,
     _stream: Stream,
+}
+
+/// The rooms that are meant, from the open on: of one that gets another name, or is reached by another way, the application sets up its next
+/// stream as well.
+struct Aim {
+    target: Arc<Mutex<Target>>,
+    _renames: Subscription,
+}
+
+impl Aim {
+    fn new(target: Target, house: &House) -> Aim {
+        let target = Arc::new(Mutex::new(target));
+        let renamed = target.clone();
+        let renames = house.subscribe(Box::new(move |event| {
+            if let Some(HubEvent::Renamed { was, now }) = event {
+                lock(&renamed).rename(was, now);
+            }
+        }));
+        Aim { target, _renames: renames }
+    }
+
+    fn now(&self) -> Target {
+        lock(&self.target).clone()
+    }
 }
 
 /// Rates and the most channels that can be sent to these rooms. What is something else alsa-lib's `plug` converts.
@@ -111,7 +137,8 @@ impl Pcm for Playback {
             periods: None,
         };
         let alarm = Alarm::new().map_err(|error| OpenError::refused(error.into(), "there is no timer to be had"))?;
-        Ok((Playback { playing: None, alarm, settings, meant, max_channels, _visit: visit, house }, constraints))
+        let (name, target) = (meant.name, Aim::new(meant.target, &house));
+        Ok((Playback { playing: None, alarm, settings, name, target, max_channels, _visit: visit, house }, constraints))
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -119,7 +146,7 @@ impl Pcm for Playback {
     }
 
     fn describe(&self) -> String {
-        format!("Audera to \"{}\"", self.meant.name)
+        format!("Audera to \"{}\"", self.name)
     }
 
     fn set_up(&mut self, setup: &Setup) -> Result<(), Errno> {
@@ -131,7 +158,7 @@ impl Pcm for Playback {
             channels: u8::try_from(setup.channels).map_err(invalid)?,
             latency: self.settings.latency,
             encoding: self.settings.encoding,
-            target: self.meant.target.clone(),
+            target: self.target.now(),
             gate: None,
         };
         let buffer = usize::try_from(setup.buffer).map_err(invalid)?;
@@ -182,13 +209,13 @@ impl Pcm for Playback {
         let Some(playing) = &mut self.playing else { return Position::At(0) };
         let now = now();
         if playing.presence.is_lost(now, self.settings.patience) {
-            let why = playing.presence.why(&self.house, &self.meant);
-            audera_alsa_plugin::log::error(&format!("\"{}\" has been away for too long: {why}", self.meant.name));
+            let why = playing.presence.why(&self.house, &self.target.now());
+            audera_alsa_plugin::log::error(&format!("\"{}\" has been away for too long: {why}", self.name));
             return Position::Gone;
         }
         if playing.paced.is_abandoned() {
             let why = "its stream is not served any more: open it again";
-            audera_alsa_plugin::log::error(&format!("\"{}\" is not played to any more: {why}", self.meant.name));
+            audera_alsa_plugin::log::error(&format!("\"{}\" is not played to any more: {why}", self.name));
             return Position::Gone;
         }
         playing.draining = io.state == State::Draining;

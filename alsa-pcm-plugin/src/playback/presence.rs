@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audera_clock::{SenderTime, Span};
-use audera_sender::{HubEvent, Member, MemberState, Reach, StreamKey};
+use audera_sender::{HubEvent, Member, MemberState, Reach, StreamKey, Target};
 
 use crate::house::{House, Listener};
-use crate::rooms::Meant;
 
 /// Not missing.
 const THERE: i64 = i64::MAX;
@@ -64,11 +63,11 @@ impl Presence {
     }
 
     /// Why nobody plays it.
-    pub(super) fn why(&self, house: &House, meant: &Meant) -> String {
+    pub(super) fn why(&self, house: &House, target: &Target) -> String {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let away = || {
             house.look(|seen| {
-                let members = seen.players.values().filter(|player| meant.target.includes(player));
+                let members = seen.players.values().filter(|player| target.includes(player));
                 members.into_iter().find_map(|player| match &player.reach {
                     Reach::Away(reason) | Reach::Refused(reason) => Some(format!("{}: {reason}", player.room)),
                     Reach::Searching | Reach::Ready => None,

@@ -1,5 +1,6 @@
 //! Rooms by name, by address and in groups; rooms that are not there, leave, and come back.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use alsa_sys as raw;
@@ -81,6 +82,53 @@ fn drains_what_takes_long() {
     println!("wrote");
     println!("drain {:?} state {}", pcm.drain(), pcm.state());
     println!("over {}", TrueTime::now().as_nanos());
+}
+
+#[test]
+#[ignore = "run by the tests below, on the session's host"]
+fn plays_and_sets_up_anew_when_a_file_is_there() {
+    let (Some(name), Ok(file)) = (pcm_name(), std::env::var("AUDERA_TEST_FILE")) else { return };
+    let mut pcm = Pcm::new(&name, Wish::USUAL);
+    pcm.write(&clip(31, RATE, 2, 0.5)).unwrap();
+    pcm.drain().unwrap();
+    println!("played");
+    while !Path::new(&file).exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    pcm.set_up(Wish { period: 480, ..Wish::USUAL }).unwrap();
+    pcm.write(&clip(34, RATE, 2, 0.5)).unwrap();
+    pcm.drain().unwrap();
+}
+
+#[test]
+fn what_is_open_stays_with_its_room_when_that_gets_another_name() {
+    let Some(house) = House::start() else { return };
+    let (kitchen, other) = (house.room("Kitchen", &[]), house.room("Attic", &[]));
+    let rename = |room: &Room, setting: &str| {
+        let address = format!("127.0.0.1:{}", player_port(&room.process).unwrap());
+        house.product.set(&house.session, &address, &[setting]).unwrap();
+    };
+    let file = house.session.dir().join("renamed");
+    let variables = [("AUDERA_TEST_PCM", "raw:Kitchen"), ("AUDERA_TEST_FILE", file.to_str().unwrap())];
+    let program = house.program("rooms::plays_and_sets_up_anew_when_a_file_is_there", &variables);
+    let mut program = house.session.spawn(program).unwrap();
+    let log = program.log().to_owned();
+    let played = || std::fs::read_to_string(&log).ok().filter(|log| log.contains("played")).map(drop);
+    program.wait_until("the first clip to be played", played).unwrap();
+    rename(&kitchen, "name=Galley");
+    house.wait_for("Galley");
+    // Another room has the name now, and nothing that was for the first.
+    rename(&other, "name=Kitchen");
+    house.wait_for("Kitchen");
+    std::fs::write(&file, "").unwrap();
+    end(program);
+    let recording = kitchen.finish().remove(0);
+    for seed in [31, 34] {
+        let heard = heard(&recording.channels[0], &clip(seed, RATE, 2, 0.5)[0], RATE);
+        assert!(heard.is_some_and(|heard| heard.is_whole()), "{seed}: {heard:?}");
+    }
+    let strange = other.finish();
+    assert!(strange.iter().all(|sound| sounds(&sound.channels[0], RATE).is_empty()), "{}", strange.len());
 }
 
 /// When a program was over, ns of the machine's clock.

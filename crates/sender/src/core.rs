@@ -187,7 +187,7 @@ impl Core {
         callers.borrow_mut().abort_all();
     }
 
-    fn obey(self: &Rc<Self>, order: Order) {
+    pub(crate) fn obey(self: &Rc<Self>, order: Order) {
         match order {
             Order::Open(key, parts) => {
                 let (pump, config) = *parts;

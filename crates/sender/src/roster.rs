@@ -87,13 +87,11 @@ impl Core {
     pub(crate) fn supersede(self: &Rc<Self>, former: &Player, player: &Player) {
         let (was, now) = (former.key(), player.key());
         tracing::info!(room = %was, "is now called {now}");
-        let streams = self.all_streams();
-        streams.iter().for_each(|stream| stream.config.borrow_mut().target.rename(&was, &now));
         let addresses = std::mem::take(&mut former.info.borrow_mut().addresses);
         self.update(player, |info| info.addresses.extend(addresses));
-        self.tell(HubEvent::Renamed { was, now });
+        self.succeed(was, now);
         self.remove_player(former);
-        streams.iter().for_each(|stream| self.attach(stream, player));
+        self.all_streams().iter().for_each(|stream| self.attach(stream, player));
     }
 
     fn tell_renamed(&self, was: PlayerKey, now: PlayerKey) {
@@ -111,8 +109,9 @@ impl Core {
         }
     }
 
-    /// Keeps track of a player no more; other ways that led to it are tried anew.
+    /// Keeps track of a player no more; other ways that led to it are tried anew, and what is for it goes along.
     pub(crate) fn remove_player(self: &Rc<Self>, player: &Player) {
+        let other = self.other_way(player);
         self.left(player, false);
         let key = player.key();
         self.players.borrow_mut().remove(&key);
@@ -123,6 +122,9 @@ impl Core {
         }
         if let Some(task) = player.task.take() {
             task.abort();
+        }
+        if let Some(now) = other {
+            self.succeed(key.clone(), now);
         }
         self.tell(HubEvent::Forgotten(key));
         self.go_other_ways(player);

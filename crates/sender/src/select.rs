@@ -35,8 +35,8 @@ impl Target {
         player.is_ready() && self.includes(player)
     }
 
-    /// Takes a player's new name in.
-    pub(crate) fn rename(&mut self, was: &PlayerKey, now: &PlayerKey) {
+    /// Takes a player's new name in, of which [`HubEvent::Renamed`](crate::HubEvent::Renamed) tells. The hub does so for all streams itself.
+    pub fn rename(&mut self, was: &PlayerKey, now: &PlayerKey) {
         if matches!(self, Target::Player(key) if key == was) {
             *self = Target::Player(now.clone());
         }

@@ -8,7 +8,7 @@ use audera_link::Target;
 use crate::core::Core;
 use crate::discovery::{self, Announcement};
 use crate::player::{Player, Route};
-use crate::types::{PlayerKey, spelled};
+use crate::types::{HubEvent, PlayerKey, spelled};
 
 impl Core {
     /// One more wants the player at a fixed address.
@@ -54,10 +54,34 @@ impl Core {
 
     /// A player is not kept track of any more: the addresses that led to it as well lead to whoever is there.
     pub(crate) fn go_other_ways(self: &Rc<Self>, gone: &Player) {
-        let addresses = std::mem::take(&mut gone.info.borrow_mut().addresses);
-        let wanted = |address: &String| self.discovery.fixed.borrow().contains_key(address);
-        let wanted: Vec<String> = addresses.into_iter().filter(wanted).collect();
+        let wanted = self.other_addresses(gone);
+        gone.info.borrow_mut().addresses.clear();
         wanted.into_iter().for_each(|address| self.approach(address));
+    }
+
+    /// The other way by which a player will be kept track of once it is not by this one.
+    pub(crate) fn other_way(&self, player: &Player) -> Option<PlayerKey> {
+        if let Some(address) = self.other_addresses(player).into_iter().next() {
+            return Some(PlayerKey::Address(address));
+        }
+        let (name, id) = (player.calls_itself()?, player.info.borrow().id?);
+        let hidden = self.discovery.hidden.borrow();
+        let announced = hidden.get(&name).is_some_and(|announcement| announcement.id == Some(id));
+        announced.then_some(PlayerKey::Discovered(name))
+    }
+
+    fn other_addresses(&self, player: &Player) -> Vec<String> {
+        let fixed = self.discovery.fixed.borrow();
+        let info = player.info.borrow();
+        let leads =
+            |address: &&String| fixed.contains_key(*address) && info.key != PlayerKey::Address((*address).clone());
+        info.addresses.iter().filter(leads).cloned().collect()
+    }
+
+    /// What is for a player is for it by this key from now on.
+    pub(crate) fn succeed(&self, was: PlayerKey, now: PlayerKey) {
+        self.all_streams().iter().for_each(|stream| stream.config.borrow_mut().target.rename(&was, &now));
+        self.tell(HubEvent::Renamed { was, now });
     }
 
     /// Keeps track of one of two players that are one.
@@ -65,8 +89,7 @@ impl Core {
         tracing::info!(room = %stays.room(), "{} leads there as well", goes.key());
         let addresses = std::mem::take(&mut goes.info.borrow_mut().addresses);
         self.update(stays, |info| info.addresses.extend(addresses));
-        let (was, now) = (goes.key(), stays.key());
-        self.all_streams().iter().for_each(|stream| stream.config.borrow_mut().target.rename(&was, &now));
+        self.succeed(goes.key(), stays.key());
         self.remove_player(goes);
         self.rematch_all();
     }
@@ -152,11 +175,16 @@ pub(crate) fn target(address: &str) -> Result<Target, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use audera_clock::Span;
     use audera_wire::PlayerHello;
 
     use super::*;
     use crate::by_hand::{announce, id, place};
-    use crate::types::Reach;
+    use crate::hub::Order;
+    use crate::pump::{Inflow, Pump};
+    use crate::types::{Encoding, Latency, Reach, StreamConfig, StreamKey, Target};
 
     fn by_hand(test: impl FnOnce(Rc<Core>)) {
         crate::by_hand::by_hand(|state_dir| test(crate::by_hand::core(state_dir)));
@@ -265,6 +293,68 @@ mod tests {
             assert_eq!(known(&core), expected(&[("bath.local", &["bath.local"])]));
             core.remove_address("bath.local");
             assert_eq!(known(&core), expected(&[("Bath", &[])]));
+        });
+    }
+
+    /// Of all that the owner is told, who took whose place.
+    fn successions(told: &Mutex<Vec<HubEvent>>) -> Vec<(String, String)> {
+        let one = |event| match event {
+            HubEvent::Renamed { was, now } => Some((was.to_string(), now.to_string())),
+            _ => None,
+        };
+        told.lock().unwrap().drain(..).filter_map(one).collect()
+    }
+
+    #[test]
+    fn what_is_for_a_room_goes_every_way_that_the_room_goes() {
+        crate::by_hand::by_hand(|state_dir| {
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let events = told.clone();
+            let core = crate::by_hand::core_that_tells(state_dir, move |event| events.lock().unwrap().push(event));
+            let (_tap, outflow) = crate::tap::tap(1, 48_000, 48_000).unwrap();
+            let latency = Span::from_millis(80);
+            let pump = Pump::new(Inflow::Tap(outflow), 48_000, latency, None);
+            let config = StreamConfig {
+                title: String::new(),
+                rate: 48_000,
+                channels: 1,
+                latency: Latency::Fixed(latency),
+                encoding: Encoding::default(),
+                target: Target::Player(PlayerKey::Discovered("Kitchen".to_owned())),
+                gate: None,
+            };
+            core.obey(Order::Open(StreamKey(1), Box::new((pump, config))));
+            let target = || match &core.all_streams()[0].config.borrow().target {
+                Target::Player(key) => key.to_string(),
+                other => format!("{other:?}"),
+            };
+            let pair = |was: &str, now: &str| vec![(was.to_owned(), now.to_owned())];
+
+            // Announced and added: joined, it stays what it was. Looked for no more, it is there by its address.
+            announce(&core, "Kitchen", "192.0.2.7:6528", 1);
+            let kitchen = core.player(&PlayerKey::Discovered("Kitchen".to_owned())).unwrap();
+            assert!(!connects(&core, &kitchen, "192.0.2.7:6528", 1, "Kitchen"));
+            core.add_address("kitchen.local");
+            core.add_address("192.0.2.7");
+            assert!(connects(&core, &by_address(&core, "kitchen.local"), "[2001:db8::7]:6528", 1, "Kitchen"));
+            assert!(connects(&core, &by_address(&core, "192.0.2.7"), "192.0.2.7:6528", 1, "Kitchen"));
+            let joined = [pair("kitchen.local", "Kitchen"), pair("192.0.2.7", "Kitchen")].concat();
+            assert_eq!((successions(&told), target()), (joined, "Kitchen".to_owned()));
+            core.remove_player(&kitchen);
+            assert_eq!((successions(&told), target()), (pair("Kitchen", "kitchen.local"), "kitchen.local".to_owned()));
+
+            // By its address only, announced meanwhile, and its address given up.
+            let kitchen = by_address(&core, "kitchen.local");
+            assert!(!connects(&core, &kitchen, "192.0.2.7:6528", 1, "Kitchen"));
+            core.remove_address("192.0.2.7");
+            announce(&core, "Kitchen", "192.0.2.7:6528", 1);
+            assert_eq!(known(&core), expected(&[("kitchen.local", &["kitchen.local"])]));
+            core.remove_address("kitchen.local");
+            assert_eq!((successions(&told), target()), (pair("kitchen.local", "Kitchen"), "Kitchen".to_owned()));
+            assert_eq!(known(&core), expected(&[("Kitchen", &[])]));
+            // Nothing else leads there.
+            core.remove_player(&core.player(&PlayerKey::Discovered("Kitchen".to_owned())).unwrap());
+            assert_eq!((successions(&told), target()), (Vec::new(), "Kitchen".to_owned()));
         });
     }
 
