@@ -144,7 +144,7 @@ fn likeness(input: &[f32], room: &[f32]) -> f64 {
 
 /// The same with another longest way, in seconds. As much of the recordings' ends cannot be compared.
 fn likeness_within(input: &[f32], room: &[f32], longest: f64) -> f64 {
-    measure::likeness(input, room, RATE, WINDOW, longest)
+    measure::likeness(input, room, RATE, measure::GLIDING, longest)
 }
 
 /// What of a recording lies between two moments, in seconds.

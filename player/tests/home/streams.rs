@@ -5,7 +5,7 @@ use std::time::Instant;
 use audera_testkit::lateness::Watch;
 use audera_testkit::{Process, measure};
 
-use crate::{House, LONGEST_WAY, RATE, WINDOW, address, likeness, part, wait_for_line};
+use crate::{House, LONGEST_WAY, RATE, address, likeness, part, wait_for_line};
 
 #[test]
 fn the_newest_stream_wins_unless_the_first_one_has_the_room() {
@@ -117,7 +117,7 @@ fn end(house: &House, player: &mut Process, how: &str) -> (Vec<measure::Click>, 
         let again = again.finish().unwrap();
         let late = |channel: usize| part(&again.channels[channel], heard, heard + 4.0);
         let alike = likeness(late(1), late(0));
-        let told = || measure::latencies(late(1), late(0), RATE, WINDOW, LONGEST_WAY);
+        let told = || measure::latencies(late(1), late(0), RATE, measure::GLIDING, LONGEST_WAY);
         assert!(alike > 0.5, "sound comes back by itself: {alike}, {:?}", told());
         source.stop().unwrap();
     }
