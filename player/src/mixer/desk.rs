@@ -234,7 +234,19 @@ impl<C: Cards> Desk<C> {
     /// Brings the element, if there is one, to where it should be, as far as can be done now.
     fn bring(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
         self.find(now, target)?;
-        self.serve(now, target, most, answered)
+        self.serve(now, target, most, answered)?;
+        self.let_through(target, most);
+        Ok(())
+    }
+
+    /// Has a room heard again that was mute, now that element and samples together are no louder than it is to be.
+    fn let_through(&self, target: Target, most: Volume) {
+        // Held until that is done: the room may be about to be mute again. And if anything has been ordered since, these two are where it
+        // was to be before.
+        let open = self.orders.lock();
+        if !target.mute && (open.target, open.most) == (target, most) {
+            self.level.unmute();
+        }
     }
 
     /// Sees to it that there is a card, if there is one to be had.
