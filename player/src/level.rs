@@ -18,7 +18,8 @@ const RAMP: f64 = 0.025;
 #[derive(Debug)]
 pub struct Level {
     packed: AtomicU64,
-    /// The room is mute, whatever its card's mixer has come to: a driver that hangs is not to keep it from that.
+    /// Silence, whatever word and card's mixer have come to: a driver that hangs is not to keep a room from being mute. Set by who sets the
+    /// room, cleared by who speaks with the mixer.
     muted: AtomicBool,
     /// The word whose ramp is over.
     reached: AtomicU64,
@@ -62,8 +63,11 @@ impl Level {
         match &self.mixer {
             None => self.put(gain_of(state), state.channel_mode),
             Some(mixer) => {
-                self.muted.store(state.mute, Ordering::Relaxed);
+                // In this order: from here on the desk does not clear the flag, which it does under the orders' lock and by what they say.
                 mixer.aim(state);
+                if state.mute {
+                    self.muted.store(true, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -83,6 +87,12 @@ impl Level {
         // this word or is counted by `has_leveller`.
         let number = (self.packed.load(Ordering::Relaxed) >> NUMBER_SHIFT).wrapping_add(1);
         self.packed.store(packed(gain, mode) | number << NUMBER_SHIFT, Ordering::SeqCst);
+    }
+
+    /// Has samples of a room that was mute multiplied by what was put last. Only under the lock of orders that do not say it is mute.
+    pub(crate) fn unmute(&self) {
+        // Who sees this sees what was put before.
+        self.muted.store(false, Ordering::Release);
     }
 
     /// Has the chime sound, multiplied by `gain`. For one thread only.
@@ -162,10 +172,10 @@ impl Leveller {
     #[must_use]
     pub fn new(level: Arc<Level>, channels: usize, rate: u32) -> Self {
         level.levellers.fetch_add(1, Ordering::SeqCst);
+        let muted = level.muted.load(Ordering::Acquire);
         let seen = level.packed.load(Ordering::SeqCst);
         level.reached.store(seen, Ordering::Release);
         let rung = level.chimes.load(Ordering::Relaxed);
-        let muted = level.muted.load(Ordering::Relaxed);
         let now = if muted { SILENCE } else { matrix(seen, channels) };
         let ramp = ((f64::from(rate) * RAMP) as u32).max(1);
         Leveller {
@@ -198,7 +208,9 @@ impl Leveller {
     }
 
     fn scale(&mut self, samples: &mut [f32]) {
-        let (wanted, muted) = (self.level.packed.load(Ordering::Relaxed), self.level.muted.load(Ordering::Relaxed));
+        // In this order: the word of a room that is not mute any more is not one from before it was.
+        let muted = self.level.muted.load(Ordering::Acquire);
+        let wanted = self.level.packed.load(Ordering::Relaxed);
         if (wanted, muted) != (self.seen, self.muted) {
             (self.seen, self.muted) = (wanted, muted);
             let goal = if muted { SILENCE } else { matrix(wanted, self.channels) };

@@ -132,13 +132,11 @@ impl Course {
         }
         let Target { volume, mute } = self.target;
         let Position { raw, even, on, alike } = self.position;
-        let louder = self.lift.map_or(volume, |lift| lift.max(volume));
-        let goal = self.scale.raw(self.scale.wanted(louder), raw);
+        let (goal, lets_through) = (self.goal(), self.lets_through());
         // The card has been told, and this is what it makes of it: telling it again would change nothing.
         let was_set = |value: i64| self.volume_said == Some((value, raw, even));
         let ends_at = if was_set(goal) { raw } else { goal };
         let software = if mute { 0.0 } else { self.scale.software(self.scale.wanted(volume), ends_at) };
-        let lets_through = on.map(|_| !mute || self.lift.is_some());
         let volume_due = (raw != goal || !even) && !was_set(goal);
         let switch_due = (on != lets_through || !alike)
             && lets_through.is_none_or(|lets| self.switch_said != Some((lets, on, alike)));
@@ -164,6 +162,26 @@ impl Course {
         } else {
             Step::Rest
         }
+    }
+
+    /// The value that the element is to have.
+    fn goal(&self) -> i64 {
+        let volume = self.target.volume;
+        let louder = self.lift.map_or(volume, |lift| lift.max(volume));
+        self.scale.raw(self.scale.wanted(louder), self.position.raw)
+    }
+
+    /// Where its switch is to be, if it has one.
+    fn lets_through(&self) -> Option<bool> {
+        self.position.on.map(|_| !self.target.mute || self.lift.is_some())
+    }
+
+    /// The element does not stay where it is put: it is left where it is, until it is moved or is to be somewhere else, and the samples are
+    /// brought to that as far as they can be.
+    pub fn leave(&mut self) {
+        let Position { raw, even, on, alike } = self.position;
+        self.volume_said = Some((self.goal(), raw, even));
+        self.switch_said = self.lets_through().map(|lets| (lets, on, alike));
     }
 
     /// A step was taken.

@@ -27,6 +27,9 @@ const RETRY: Duration = Duration::from_secs(5);
 const SETTLING: Duration = Duration::from_secs(2);
 /// Between two looks at an audio thread whose ramp is waited for.
 const LOOK: Duration = Duration::from_millis(5);
+/// So often in a row the element is looked at because it was moved while steps were taken; a hand is not as fast. An element whose volume and
+/// switch move each other would be looked at for ever.
+const MOST_LOOKS: usize = 8;
 /// What a sample takes at most from a device's buffer to the ear, in the card.
 const BEYOND_BUFFER: Duration = Duration::from_millis(20);
 /// How much longer than it lasts a chime has room above the music, besides what the device holds.
@@ -63,6 +66,8 @@ struct Card<E> {
     element: E,
     course: Course,
     came: Instant,
+    /// It was told that it does not stay where it is put.
+    is_unruly: bool,
 }
 
 /// What samples are multiplied by was changed, and may not be heard yet.
@@ -234,7 +239,19 @@ impl<C: Cards> Desk<C> {
     /// Brings the element, if there is one, to where it should be, as far as can be done now.
     fn bring(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
         self.find(now, target)?;
-        self.serve(now, target, most, answered)
+        self.serve(now, target, most, answered)?;
+        self.let_through(target, most);
+        Ok(())
+    }
+
+    /// Has a room heard again that was mute, now that element and samples together are no louder than it is to be.
+    fn let_through(&self, target: Target, most: Volume) {
+        // Held until that is done: the room may be about to be mute again. And if anything has been ordered since, these two are where it
+        // was to be before.
+        let open = self.orders.lock();
+        if !target.mute && (open.target, open.most) == (target, most) {
+            self.level.unmute();
+        }
     }
 
     /// Sees to it that there is a card, if there is one to be had.
@@ -253,7 +270,7 @@ impl<C: Cards> Desk<C> {
             let position = element.position()?;
             let decibels = scale.has_decibels();
             tracing::debug!(least, most, decibels, switch = position.on.is_some(), "the card's mixer is there");
-            Ok(Card { element, course: Course::new(scale, position, target, buffered), came: now })
+            Ok(Card { element, course: Course::new(scale, position, target, buffered), came: now, is_unruly: false })
         });
         match opened {
             Ok(card) => {
@@ -289,12 +306,30 @@ impl<C: Cards> Desk<C> {
     /// Reads where the element is, tells of hands on it, and goes as far as it can be gone now.
     fn serve(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<(), MixerError> {
         // What was read here wakes nobody any more, so nothing of it is left for later.
-        while self.look(now, target, most, answered)? == Look::Again {}
+        for _ in 0..MOST_LOOKS {
+            if self.look(now, target, most, answered)? == Look::Done {
+                return Ok(());
+            }
+        }
+        self.leave(now)
+    }
+
+    /// Makes do with where the element is, since it does not stay where it is put.
+    fn leave(&mut self, now: Instant) -> Result<(), MixerError> {
+        let Some(Card { element, course, is_unruly, .. }) = &mut self.card else { return Ok(()) };
+        // By now that is the card's doing, and nobody's wish.
+        let _ = course.found(element.position()?);
+        course.leave();
+        if !std::mem::replace(is_unruly, true) {
+            tracing::warn!("volume and switch of the card's mixer move each other; it is left where it is");
+        }
+        // There is nothing left to do but with the samples.
+        let _ = self.follow(now)?;
         Ok(())
     }
 
     fn look(&mut self, now: Instant, target: Target, most: Volume, answered: u64) -> Result<Look, MixerError> {
-        let Some(Card { element, course, came }) = &mut self.card else { return Ok(Look::Done) };
+        let Some(Card { element, course, came, .. }) = &mut self.card else { return Ok(Look::Done) };
         let turn = course.found(element.position()?);
         // What the card was put to for a chime, or by the system when it came, is no wish of anybody.
         let by_hand = now.saturating_duration_since(*came) >= SETTLING && !course.is_lifted();

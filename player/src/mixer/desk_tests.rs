@@ -27,6 +27,10 @@ struct Hardware {
     stays_on: bool,
     /// Somebody switches it off just when its volume is set next.
     hand: bool,
+    /// Setting its volume switches it on, and switching it off sets its volume to nought.
+    entangled: bool,
+    /// What the room is set to, one state after the other, while the volume is set next.
+    meanwhile: Option<(Arc<Level>, Vec<RoomState>)>,
     /// All that was set.
     log: Vec<String>,
     /// Handles to cards that were unplugged are of no use with others.
@@ -89,6 +93,10 @@ impl Element for MadeElement {
             let grain = card.grain.max(1);
             card.raw = ((raw + grain - 1) / grain * grain).min(FULL);
             card.on &= !std::mem::take(&mut card.hand);
+            card.on |= card.entangled;
+            if let Some((level, states)) = card.meanwhile.take() {
+                states.iter().for_each(|state| level.set(state));
+            }
             card.log.push(format!("{raw}"));
         })
     }
@@ -96,6 +104,7 @@ impl Element for MadeElement {
     fn set_switch(&mut self, on: bool) -> Result<(), MixerError> {
         self.with(|card| {
             card.on = on || card.stays_on;
+            card.raw *= i64::from(on || !card.entangled);
             card.log.push(if on { "on".into() } else { "off".into() });
         })
     }
@@ -459,7 +468,10 @@ fn mute_does_not_wait_for_a_driver() {
     // The desk does nothing all the while.
     world.set(&RoomChange::mute(true));
     assert_eq!(last(4_800), 0.0);
+    // It is heard again when the desk has seen to it.
     world.set(&RoomChange::mute(false));
+    assert_eq!(last(4_800), 0.0);
+    world.pass(1);
     assert_eq!(last(4_800), before);
     world.set(&RoomChange::mute(true));
     last(4_800);
@@ -475,4 +487,60 @@ fn mute_does_not_wait_for_a_driver() {
     world.pass(1);
     assert_eq!(world.log(), ["on"]);
     assert_eq!(last(4_800), before);
+}
+
+#[test]
+fn a_room_that_was_mute_is_not_heard_as_loud_as_it_was_while_a_driver_hangs() {
+    let mut world = World::new(80.0);
+    world.plug();
+    world.ready().unwrap();
+    let mut leveller = Leveller::new(world.desk.level.clone(), 1, RATE);
+    let mut last = || {
+        let mut samples = vec![1.0; 4_800];
+        leveller.apply(&mut samples);
+        samples[4_799]
+    };
+    let lower = RoomChange { mute: Some(false), ..RoomChange::volume(10.0) };
+    assert!(last() > 0.9);
+    // The desk does nothing all the while.
+    world.set(&RoomChange::mute(true));
+    assert_eq!(last(), 0.0);
+    world.set(&lower);
+    assert_eq!((last(), world.raw()), (0.0, 196), "the element is where it was for 80 %");
+    world.pass(1);
+    assert_eq!(world.raw(), 87);
+    assert!(last() > 0.9);
+
+    // It hangs while the desk has another volume set.
+    let mute = world.room.changed(&RoomChange { mute: Some(true), ..RoomChange::volume(80.0) }).unwrap();
+    let states = vec![mute.clone(), mute.changed(&lower).unwrap()];
+    world.card.0.lock().unwrap().meanwhile = Some((world.desk.level.clone(), states));
+    world.set(&RoomChange::volume(80.0));
+    world.pass(100);
+    assert_eq!((last(), world.raw()), (0.0, 195), "that was for 80 %, as far as what is in the buffer lets it");
+    world.pass(1);
+    assert_eq!(world.raw(), 87);
+    assert!(last() > 0.9);
+}
+
+#[test]
+fn an_element_that_does_not_stay_where_it_is_put_is_left_where_it_is() {
+    let mut world = World::new(50.0);
+    world.card.0.lock().unwrap().entangled = true;
+    world.plug();
+    world.set(&RoomChange::mute(true));
+    assert_eq!(world.ready(), Ok(()));
+    let steps = world.log();
+    assert!((2..=2 * MOST_LOOKS).contains(&steps.len()), "{steps:?}");
+    assert_eq!((world.pass(1), world.log(), world.software()), (None, vec![], 0.0));
+    // What can be had of it is had.
+    world.set(&RoomChange::mute(false));
+    assert_eq!(world.pass(1), None);
+    assert_eq!((world.raw(), world.card.0.lock().unwrap().on), (171, true));
+    assert!(world.software() > 0.9);
+    // Nothing of that was a hand, and it is not taken for one later.
+    world.log();
+    world.pass(5_000);
+    assert_eq!(world.log(), [""; 0]);
+    assert!(!world.turned.has_changed().unwrap());
 }

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -358,17 +359,40 @@ fn aside(file: &Path) -> PathBuf {
 
 /// Keeps a file that cannot be understood from being written over: a person may. What came of that, for the log.
 ///
-/// It gets a second name, if it can, and loses the first when it is written anew: until then, a start finds that there was one.
+/// It gets a second name, or a copy where the file system knows no such thing (FAT), and loses the first when it is written anew: until then, a
+/// start finds what of it can be understood.
 fn set_aside(file: &Path) -> String {
+    set_aside_by(file, |file, aside| fs::hard_link(file, aside))
+}
+
+/// The same, where `link` gives a file a second name.
+fn set_aside_by(file: &Path, link: impl FnOnce(&Path, &Path) -> io::Result<()>) -> String {
     let aside = aside(file);
     let aside_now = match fs::remove_file(&aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::hard_link(file, &aside).or_else(|_| fs::rename(file, &aside)),
+        _ => link(file, &aside).or_else(|_| copy(file, &aside)).or_else(|error| match error.kind() {
+            // Nothing of what cannot even be read is in force.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => fs::rename(file, &aside),
+            _ => Err(error),
+        }),
     };
     match aside_now {
         Ok(()) => format!("it is kept as {}", aside.display()),
         Err(error) => format!("it cannot be kept as {} either: {error}", aside.display()),
     }
+}
+
+/// Copies a file, with who may read it, to where there is none: on the disk when this returns, and not at all if it fails.
+fn copy(file: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(file)?;
+    let mode = from.metadata()?.permissions().mode();
+    let mut copy = File::options().write(true).create_new(true).mode(mode).open(to)?;
+    let copied = io::copy(&mut from, &mut copy).and_then(|_| copy.sync_all());
+    if copied.is_err() {
+        // Part of it is of no use, and would be taken for all there is.
+        let _ = fs::remove_file(to);
+    }
+    copied
 }
 
 #[cfg(test)]

@@ -233,6 +233,35 @@ fn a_file_that_is_not_understood_is_set_aside_before_it_is_written_anew() {
 }
 
 #[test]
+fn a_file_is_set_aside_as_a_copy_where_a_file_has_one_name_only() {
+    let home = Home::new();
+    let mut store = home.start("");
+    store.set(&RoomChange { groups: Some(vec!["Up".into()]), ..RoomChange::volume(60.0) }).unwrap();
+    home.save(&store);
+    let file = store.file();
+    let broken = fs::read_to_string(file).unwrap().replace("value = [\"Up\"]", "valve = [\"Up\"]");
+    fs::write(file, &broken).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    let fails = |_: &Path, _: &Path| Err(io::Error::from(io::ErrorKind::Unsupported));
+    // At each start, and the volume is as it was: it can be understood, so that nothing is written anew.
+    for _ in 0..2 {
+        let said = set_aside_by(file, fails);
+        assert!(said.starts_with("it is kept as"), "{said}");
+        for there in [file, &aside(file)] {
+            assert_eq!(fs::read_to_string(there).unwrap(), broken);
+            assert_eq!(fs::metadata(there).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let store = home.start("");
+        assert_eq!((store.state().volume, store.is_to_be_kept()), (Volume::nearest(60.0), false));
+    }
+    // Where it cannot be copied, it stays where it is.
+    fs::remove_file(aside(file)).unwrap();
+    let said = set_aside_by(file, |file, aside| fs::copy(file, aside).and_then(|_| fails(file, aside)));
+    assert!(said.contains("either"), "{said}");
+    assert_eq!(fs::read_to_string(file).unwrap(), broken);
+}
+
+#[test]
 fn a_broken_file_is_as_good_as_none_where_it_is_broken_but_makes_no_room_loud() {
     let home = Home::new();
     let mut store = home.start("");
