@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Desk {
     pub connection: Connection,
-    /// Until when rooms may be missing because `auderad` has just been started.
+    /// Until when rooms may be missing because `auderad` has just been started, by whomever.
     young: Option<Instant>,
 }
 
@@ -39,11 +39,18 @@ impl Desk {
     /// There is no session bus, or `auderad` cannot be started.
     pub async fn open() -> Result<Self, Failure> {
         let connection = connect().await?;
-        let there = DBusProxy::new(&connection).await?.name_has_owner(auderad().into()).await?;
-        if !there {
-            start(&connection).await?;
-        }
-        Ok(Desk { connection, young: (!there).then(|| Instant::now() + SEARCH) })
+        let bus = DBusProxy::new(&connection).await?;
+        let age = match bus.get_connection_unix_process_id(auderad().into()).await {
+            // One whose age cannot be told, as from within a container, has most likely been there for long.
+            Ok(process) => age(process).unwrap_or(SEARCH),
+            Err(zbus::fdo::Error::NameHasNoOwner(_)) => {
+                start(&connection).await?;
+                Duration::ZERO
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let left = SEARCH.checked_sub(age).filter(|left| !left.is_zero());
+        Ok(Desk { connection, young: left.map(|left| Instant::now() + left) })
     }
 
     /// What `auderad` knows just now.
@@ -295,6 +302,18 @@ pub fn auderad() -> WellKnownName<'static> {
     WellKnownName::from_static_str_unchecked(names::AUDERA)
 }
 
+/// How long a process has been running, by proc_pid_stat(5) and proc_uptime(5).
+fn age(process: u32) -> Option<Duration> {
+    /// In which the kernel tells a process's start to programs, on every architecture that Linux runs on today.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind its name, which may hold anything, comes the third field.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let started: f64 = fields.split_whitespace().nth(22 - 3)?.parse().ok()?;
+    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64((uptime - started / TICKS_PER_SECOND).max(0.0)).ok()
+}
+
 /// Connects to the session bus.
 ///
 /// # Errors
@@ -346,4 +365,22 @@ pub async fn services(connection: &Connection) -> Result<Vec<String>, Failure> {
 /// Whether a name on the bus is one of Audera's.
 pub fn is_ours(name: &str) -> bool {
     name == names::AUDERA || name.starts_with(&format!("{}.", names::AUDERA))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_as_old_as_it_is() {
+        let before = Instant::now();
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let (young, own, first) = (age(child.id()).unwrap(), age(std::process::id()).unwrap(), age(1).unwrap());
+        // The kernel's ticks.
+        assert!(young <= before.elapsed() + Duration::from_millis(20), "{young:?}");
+        assert!(young <= own && own <= first, "{young:?}, {own:?}, {first:?}");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(age(child.id()), None);
+    }
 }

@@ -2,13 +2,22 @@
 
 use crate::site::*;
 
+/// Nobody has started auderad, or somebody else just has.
 #[test]
 fn the_first_command_of_all_waits_for_all_rooms_of_a_group() {
-    let Some(site) = Site::with_auderad() else { return };
-    let rooms = ["Kitchen", "Bath", "Attic"].map(|name| site.room(name));
-    // Nobody has started auderad.
-    assert_eq!(site.ok(&["volume", "Everywhere", "40%"]), "Everywhere: 40 %\n");
-    rooms.iter().for_each(|room| site.assert_told(room, "volume=40%"));
+    for is_started in [false, true] {
+        let Some(site) = Site::with_auderad() else { return };
+        let rooms = ["Kitchen", "Bath", "Attic"].map(|name| site.room(name));
+        if is_started {
+            let bus = "org.freedesktop.DBus";
+            let start = [&format!("--dest={bus}"), "/", &format!("{bus}.StartServiceByName")];
+            let name = ["string:org.audera.Audera1", "uint32:0"];
+            let args = [&["--session", "--print-reply"], &start[..], &name].concat();
+            site.session.run("dbus-send", &args).unwrap();
+        }
+        assert_eq!(site.ok(&["volume", "Everywhere", "40%"]), "Everywhere: 40 %\n");
+        rooms.iter().for_each(|room| site.assert_told(room, "volume=40%"));
+    }
 }
 
 #[test]
