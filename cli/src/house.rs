@@ -53,9 +53,9 @@ impl Room {
         self.state == "searching"
     }
 
-    /// Whether its volume and so on are known, from now or from when it was there.
+    /// Whether its volume and so on are known, from now or from when it was there. One that refuses us tells its id and nothing else.
     pub fn is_known(&self) -> bool {
-        self.is_there() || !self.id.is_empty()
+        self.is_there() || (!self.id.is_empty() && self.state != "refused")
     }
 
     /// Refuses one that is not connected.

@@ -88,6 +88,9 @@ fn what_is_set_is_seen_at_the_player() {
     for words in [&["volume", "Shy"][..], &["delay", "Shy"], &["channel", "Shy"], &["identify", "Shy"]] {
         site.refused(4, words);
     }
+    let status = site.ok(&["status"]);
+    let shy = status.lines().find(|line| line.starts_with("Shy")).unwrap();
+    assert!(shy.contains("refused") && !shy.contains('%'), "{shy}");
     drop(kitchen);
     site.wait_for("Kitchen", "away");
     site.refused(3, &["volume", "Kitchen", "40%"]);
