@@ -100,7 +100,9 @@ fn take_rooms(text: &mut Vec<u8>, node: &str) -> Vec<(Option<f64>, String)> {
         let properties = dump.as_array().into_iter().flatten().map(|object| &object["info"]["props"]);
         let of_node = properties.filter(|properties| properties["node.name"] == node);
         rooms.extend(of_node.filter_map(|properties| {
-            let milliseconds = properties["audera.latency"].as_str().and_then(|text| text.parse::<f64>().ok());
+            let told = &properties["audera.latency"];
+            // pw-dump writes what looks like a number as one.
+            let milliseconds = told.as_f64().or_else(|| told.as_str()?.parse().ok());
             Some((milliseconds.map(|ms| ms * 1e-3), properties["audera.rooms"].as_str()?.to_owned()))
         }));
     }
@@ -205,10 +207,11 @@ mod tests {
     #[test]
     fn rooms_are_read_out_of_a_growing_dump() {
         let rooms = r#"[{\"room\":\"Bath\",\"state\":\"playing\",\"sync_error_us\":-2.5,\"clock_bound_us\":40.0}]"#;
-        let object = format!(
-            r#"[{{"id":7,"info":{{"props":{{"node.name":"sink","audera.latency":"92.125","audera.rooms":"{rooms}"}}}}}}]"#
-        );
-        let whole = format!("[{{\"id\":1,\"type\":\"core\"}}]\n{object}\n");
+        let object = |latency: &str| {
+            let props = format!(r#"{{"node.name":"sink","audera.latency":{latency},"audera.rooms":"{rooms}"}}"#);
+            format!(r#"[{{"id":7,"info":{{"props":{props}}}}}]"#)
+        };
+        let whole = format!("[{{\"id\":1,\"type\":\"core\"}}]\n{}\n", object("92.125"));
         let (mut text, mut found) = (Vec::new(), Vec::new());
         for byte in whole.bytes() {
             text.push(byte);
@@ -225,6 +228,8 @@ mod tests {
         assert!((latency - 0.092_125).abs() < 1e-12);
         assert!(room == "Bath" && (error + 2.5e-6).abs() < 1e-12 && (bound - 40e-6).abs() < 1e-12, "{told:?}");
         assert_eq!(take_rooms(&mut whole.clone().into_bytes(), "other"), []);
+        let as_text = take_rooms(&mut object("\"92.125\"").into_bytes(), "sink");
+        assert_eq!(as_text, found);
     }
 
     #[test]
