@@ -224,7 +224,7 @@ impl Shared {
                 seen.trouble = Some(trouble.clone());
             }
             HubEvent::NotSet { key, why } => tracing::warn!("{key} stays as it is: {why}"),
-            // A new name comes as another player, and the old one is forgotten.
+            // A new name comes as another player, and the old one is forgotten; what is open follows by a listener of its own.
             HubEvent::Stream(_) | HubEvent::Renamed { .. } => {}
         }
         drop(seen);

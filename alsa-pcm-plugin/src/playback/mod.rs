@@ -290,8 +290,6 @@ impl Pcm for Playback {
 
 #[cfg(test)]
 mod tests {
-    use audera_sender::Target;
-
     use super::*;
 
     #[test]

@@ -339,8 +339,8 @@ pub enum HubEvent {
         /// Why.
         why: ChangeError,
     },
-    /// A player has another name now, and all that belonged to it belongs to the new one: streams for it are for the new name already, and what
-    /// plays goes on. That the old name is forgotten is told behind it.
+    /// A player is known by another key now, as it has another name or is reached by another way, and all that belonged to it belongs to the new one:
+    /// streams for it are for that already. That the old key is forgotten is told behind it.
     Renamed {
         /// What it was known by.
         was: PlayerKey,
