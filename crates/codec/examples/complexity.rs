@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Time spent encoding, and signal over residual after alignment.
 fn measure(samples: &[f32], bitrate: u32, complexity: u8) -> Result<(Duration, f64), Box<dyn Error>> {
     let failed = |code: opusic_c::ErrorCode| code.message();
-    let mut encoder = Encoder::new(Channels::Stereo, SampleRate::Hz48000, Application::Audio).map_err(failed)?;
+    let mut encoder = Encoder::new(Channels::Stereo, SampleRate::Hz48000, Application::LowDelay).map_err(failed)?;
     encoder.set_bitrate(Bitrate::Value(bitrate)).map_err(failed)?;
     encoder.set_complexity(complexity).map_err(failed)?;
     let lag = encoder.get_look_ahead().map_err(failed)? as usize;

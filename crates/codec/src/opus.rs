@@ -21,6 +21,10 @@ pub const MAX_BITRATE: u32 = 320_000;
 /// 0.4 dB less at 5 than at 10 on recorded speech, and between equal and 0.4 dB more on made-up music.
 const COMPLEXITY: u8 = 5;
 
+/// Without the coder for speech, which libopus never chooses at these bit rates, and for which it would hold back everything by 4 ms: packets of the
+/// same sound are as faithful with either, and it looks ahead 2.5 ms instead of 6.5 ms.
+const APPLICATION: Application = Application::LowDelay;
+
 pub(crate) struct Encoder {
     inner: opusic_c::Encoder,
     lookahead: u32,
@@ -35,7 +39,7 @@ impl Encoder {
     /// The caller has validated `format`.
     pub(crate) fn new(format: &StreamFormat, bitrate: u32) -> Result<Self, CodecError> {
         check_bitrate(bitrate)?;
-        let mut inner = opusic_c::Encoder::new(channels(format), SampleRate::Hz48000, Application::Audio)
+        let mut inner = opusic_c::Encoder::new(channels(format), SampleRate::Hz48000, APPLICATION)
             .map_err(library("make an encoder"))?;
         inner.set_bitrate(Bitrate::Value(bitrate)).map_err(library("set the bit rate"))?;
         inner.set_complexity(COMPLEXITY).map_err(library("set the complexity"))?;
