@@ -241,6 +241,15 @@ pub(crate) fn watch_processor(number: usize) -> bool {
     }
 }
 
+/// Has the calling thread run before everything else, real-time threads of others included. Whether this user may.
+pub(crate) fn run_first() -> bool {
+    // SAFETY: plain numbers go in; a thread of number 0 is the calling one.
+    unsafe {
+        let priority = libc::sched_param { sched_priority: libc::sched_get_priority_max(libc::SCHED_FIFO) };
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const priority) == 0
+    }
+}
+
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     // SAFETY: geteuid cannot fail and touches no memory of ours.

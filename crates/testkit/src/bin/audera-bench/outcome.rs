@@ -11,7 +11,7 @@ use crate::{
     belief::{Belief, Pair, Told, pairs, ratio_moves},
     flaws::{Flaw, Flaws, Heard, Kind},
     scenario::{Event, Scenario},
-    series::{RATE, Series, Sight, Spread, after, coarse_latency, compare},
+    series::{RATE, Series, Sight, Spread, WINDOW, Window, after, coarse_latency, compare},
 };
 
 /// What is measured.
@@ -53,6 +53,8 @@ pub(crate) struct Take {
     pub told: Vec<Told>,
     /// Processes that ran or wanted to, averaged over the last minute.
     pub load: f64,
+    /// When a processor stood still, which is nobody's doing here.
+    pub standstills: Vec<(TrueTime, TrueTime)>,
 }
 
 /// What a process used of the machine.
@@ -106,7 +108,13 @@ pub(crate) struct Outcome {
     /// Cycles which cards began more than a millisecond late: the machine was too busy.
     pub instrument_late: u64,
     pub load: f64,
+    /// When a processor stood still.
+    pub standstills: Standstills,
 }
+
+/// When a processor of the machine ran nothing at all, in seconds after the first sound.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Standstills(pub Vec<(f64, f64)>);
 
 /// What a room played.
 #[derive(Clone, Debug)]
@@ -140,6 +148,26 @@ const BELIEVABLE: f64 = 20e-6;
 /// How far the ratio may move around its mean, in ppm.
 const RATIO_MOVES: f64 = 50.0;
 const RECOVERY: f64 = 3.0;
+/// What a standstill took from the way of the sound is missing up to a latency later, and a jump is seen a window after that. In seconds.
+const AFTERMATH: f64 = 0.5;
+
+impl Standstills {
+    /// Whether a flaw of so many seconds, or a window about `at`, may be owed to one.
+    fn explain(&self, at: f64, length: f64) -> bool {
+        self.0.iter().any(|&(from, to)| at + length > from - WINDOW && at < to + AFTERMATH)
+    }
+
+    /// The windows but for those in which they have made silence, which says nothing of the rooms; what rooms play does.
+    fn without_silence(&self, sync: &Series) -> Series {
+        let tells = |window: &&Window| matches!(window.sight, Sight::Apart(_)) || !self.explain(window.at, 0.0);
+        Series(sync.0.iter().filter(tells).copied().collect())
+    }
+
+    /// How long they were altogether; of processors that stood still at once, each counts.
+    pub fn length(&self) -> f64 {
+        self.0.iter().fold(0.0, |all, (from, to)| all + to - from)
+    }
+}
 
 impl Outcome {
     /// Judges a run; `None` when no room ever played.
@@ -160,8 +188,12 @@ impl Outcome {
                 Room::of(scenario, n, played, &take, begin, span.clone(), calm)
             })
             .collect();
+        let standstills = take.standstills.iter().map(|&(from, to)| (since(from), since(to)));
+        let standstills = Standstills(standstills.filter(|(_, to)| *to > 0.0).collect());
+        let told_by = |sync: &Series| standstills.without_silence(sync);
         let undisturbed: Vec<&Room> = rooms[scenario.undisturbed()].iter().skip(1).collect();
-        let steady: Vec<Series> = undisturbed.iter().map(|room| calm(&room.sync, SETTLING, for_all)).collect();
+        let steady: Vec<Series> =
+            undisturbed.iter().map(|room| calm(&told_by(&room.sync), SETTLING, for_all)).collect();
         let steady = Series(steady.into_iter().flat_map(|series| series.0).collect());
         let believed = |room: &Room| -> Vec<Pair> {
             let steady = |pair: &&Pair| pair.at >= SETTLING && is_calm(pair.at, for_all);
@@ -174,20 +206,23 @@ impl Outcome {
             Vec::new()
         };
         let end = for_all.first().map_or(seconds, |(from, _)| *from);
-        let settled = longest(undisturbed.iter().map(|room| room.sync.within(0.0..end).settled(0.0, LIMIT)));
+        let settled = |room: &Room, span: Range<f64>| {
+            let begin = span.start;
+            told_by(&room.sync).within(span).settled(begin, LIMIT)
+        };
+        let in_step = longest(undisturbed.iter().map(|room| settled(room, 0.0..end)));
         let hit = if scenario.event.hits_last_room() { &rooms[rooms.len() - 1..] } else { &rooms[1..] };
         let ends = disturbed.iter().skip(1).map(|(from, _)| *from).chain([seconds]);
-        let back = disturbed.iter().zip(ends).flat_map(|(&(_, can_be), end)| {
-            hit.iter().map(move |room| room.sync.within(can_be..end).settled(can_be, LIMIT))
-        });
-        let back = longest(back);
+        let back =
+            disturbed.iter().zip(ends).flat_map(|(&(_, can_be), end)| hit.iter().map(move |room| (room, can_be..end)));
+        let back = longest(back.map(|(room, span)| settled(room, span)));
         Some(Self {
             scenario: scenario.name,
             system: take.system,
             seconds,
             spread: steady.spread(),
             compared: steady.decided(),
-            settled,
+            settled: in_step,
             back: if disturbed.is_empty() { None } else { back },
             latency: rooms.first().and_then(|room| Some(room.latency.median()? + take.desk_delay)),
             instrument_late: take.rooms.iter().map(|room| room.report.counts.late_wakes).sum(),
@@ -203,12 +238,24 @@ impl Outcome {
                 .reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.max(b.1))))
                 .flatten(),
             load: take.load,
+            standstills,
         })
     }
 
     /// How many flaws of a kind there are in all rooms.
     pub fn count(&self, kind: Kind) -> usize {
         self.flaws().filter(|flaw| flaw.kind == kind).count()
+    }
+
+    /// How many of them the machine's standstills do not explain.
+    pub fn count_own(&self, kind: Kind) -> usize {
+        self.flaws().filter(|flaw| flaw.kind == kind && !self.is_explained(flaw)).count()
+    }
+
+    /// Whether a flaw fell within a standstill of the machine, or came of it.
+    pub fn is_explained(&self, flaw: &Flaw) -> bool {
+        let length = if flaw.kind.is_silence() { flaw.size } else { 0.0 };
+        self.standstills.explain(flaw.at, length)
     }
 
     /// Silence altogether, in seconds.
@@ -256,7 +303,7 @@ impl Outcome {
         };
         within("within 100 µs after", self.settled, target.settled_s);
         within("back after", self.back, target.back_s);
-        let (gaps, jumps) = (self.count(Kind::Gap), self.count(Kind::Jump));
+        let (gaps, jumps) = (self.count_own(Kind::Gap), self.count_own(Kind::Jump));
         if target.no_gap && gaps > 0 {
             misses.push(format!("{gaps} gaps"));
         }
@@ -397,6 +444,7 @@ pub(crate) mod tests {
             resyncs_told: Some(0),
             told: Vec::new(),
             load: 0.5,
+            standstills: Vec::new(),
         }
     }
 
@@ -433,6 +481,25 @@ pub(crate) mod tests {
         assert!((living_room.flaws.list[0].size - 0.02).abs() < 1e-3);
         assert_eq!(outcome.settled, None, "it ends 0.8 ms off");
         assert!(!outcome.misses(&SCENARIOS[0]).is_empty());
+    }
+
+    #[test]
+    fn what_the_machine_made_is_told_but_not_held_against_the_room() {
+        let scenario = &SCENARIOS[0];
+        let silent_at_12 = |standstill: f64| {
+            let mut take = take(|second| second[12 * 48_000..12 * 48_000 + 9_600].fill(0.0));
+            take.standstills = vec![(after(START, standstill), after(START, standstill + 0.05))];
+            Outcome::of(scenario, take).unwrap()
+        };
+        let owed = silent_at_12(11.95);
+        assert_eq!((owed.count(Kind::Gap), owed.count_own(Kind::Gap), owed.settled), (1, 0, Some(0.0)));
+        assert_eq!(owed.misses(scenario), [] as [String; 0]);
+        assert!((owed.standstills.length() - 0.05).abs() < 1e-9);
+        for elsewhere in [11.3, 12.5] {
+            let own = silent_at_12(elsewhere);
+            assert_eq!((own.count(Kind::Gap), own.count_own(Kind::Gap)), (1, 1), "{elsewhere}");
+            assert!(own.settled > Some(11.0) && !own.misses(scenario).is_empty(), "{:?}", own.settled);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, thread, time::Duration};
 
-use audera_testkit::{Process, Session, card::TrueTime};
+use audera_testkit::{Process, Session, card::TrueTime, lateness::Watch};
 
 use crate::{
     audera::Audera,
@@ -19,6 +19,8 @@ use crate::{
 
 /// What a system may need until the first sound, in seconds.
 const START: f64 = 2.0;
+/// A processor that runs nothing at all for so long stands still.
+const STANDSTILL: Duration = Duration::from_millis(10);
 /// When something happens, as a share of the run; quantum and driver change back at the second.
 const EVENTS: [f64; 2] = [0.45, 0.7];
 
@@ -35,7 +37,9 @@ pub(crate) fn run(
         System::Audera => Box::new(Audera::start(&stage, scenario)?),
         System::Snapcast => Box::new(Snapcast::start(&stage, scenario)?),
     };
+    let watch = Watch::of_machine();
     let outcome = play(scenario, rig.as_mut(), &stage, file, lengths);
+    let standstills = watch.end().in_true_time(STANDSTILL);
     drop(rig);
     if let Some(folder) = logs {
         keep_logs(&stage.sessions, &folder.join(format!("{}-{system}", scenario.name)))?;
@@ -54,6 +58,7 @@ pub(crate) fn run(
         resyncs_told,
         told,
         load: meter::load(),
+        standstills,
     })
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn windows(outcomes: &[&Outcome]) -> String {
 
 /// Every flaw that was heard.
 pub(crate) fn flaws(outcomes: &[&Outcome]) -> String {
-    let mut csv = String::from("scenario,system,room,kind,at_s,size_ms_or_db\n");
+    let mut csv = String::from("scenario,system,room,kind,at_s,size_ms_or_db,machine_stood_still\n");
     for outcome in outcomes {
         for room in &outcome.rooms {
             for flaw in &room.flaws.list {
@@ -55,8 +55,12 @@ pub(crate) fn flaws(outcomes: &[&Outcome]) -> String {
                 };
                 let _ = writeln!(
                     csv,
-                    "{},{},{},{kind},{:.3},{size:.3}",
-                    outcome.scenario, outcome.system, room.name, flaw.at
+                    "{},{},{},{kind},{:.3},{size:.3},{}",
+                    outcome.scenario,
+                    outcome.system,
+                    room.name,
+                    flaw.at,
+                    outcome.is_explained(flaw)
                 );
             }
         }
@@ -88,7 +92,7 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
     let mut csv = String::from(
         "scenario,system,p50_us,p95_us,p99_us,max_us,compared,settled_s,back_s,jumps,clicks_per_minute,gaps,\
          missed_cycles,silent_ms,latency_ms,wire_kbit_s,resyncs_told,belief_p50_us,belief_p99_us,belief_bias_us,covered,\
-         ratio_moves_ppm,residual_db,residual_worst_db,instrument_late,load\n",
+         ratio_moves_ppm,residual_db,residual_worst_db,instrument_late,standstills,standstill_ms,gaps_then,jumps_then,load\n",
     );
     let or_empty = |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
     for outcome in outcomes {
@@ -120,6 +124,10 @@ pub(crate) fn summary(outcomes: &[&Outcome]) -> String {
             or_empty(outcome.residual_db.map(|(whole, _)| whole), 1),
             or_empty(outcome.residual_db.map(|(_, worst)| worst), 1),
             outcome.instrument_late.to_string(),
+            outcome.standstills.0.len().to_string(),
+            format!("{:.0}", outcome.standstills.length() * 1e3),
+            (outcome.count(Kind::Gap) - outcome.count_own(Kind::Gap)).to_string(),
+            (outcome.count(Kind::Jump) - outcome.count_own(Kind::Jump)).to_string(),
             format!("{:.1}", outcome.load),
         ];
         csv += &(cells.join(",") + "\n");

@@ -58,17 +58,21 @@ pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String
     }
     text += "\n## Without flaw\n\n";
     text += "| scenario | system | jumps | gaps | missed cycles | silence | clicks a minute | resyncs told | compared | \
-             late wakes | load |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+             late wakes | standstills | load |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
     for (entry, outcome) in ran(entries) {
         let cells = [
-            outcome.count(Kind::Jump).to_string(),
-            outcome.count(Kind::Gap).to_string(),
+            with_those_of_the_machine(outcome, Kind::Jump),
+            with_those_of_the_machine(outcome, Kind::Gap),
             outcome.count(Kind::MissedCycle).to_string(),
             format!("{:.0} ms", outcome.silence() * 1e3),
             format!("{:.0}", outcome.clicks_per_minute()),
             outcome.resyncs_told.map_or("-".to_owned(), |count| count.to_string()),
             format!("{:.0} %", outcome.compared * 100.0),
             outcome.instrument_late.to_string(),
+            match outcome.standstills.0.len() {
+                0 => "0".to_owned(),
+                count => format!("{count} ({:.0} ms)", outcome.standstills.length() * 1e3),
+            },
             format!("{:.1}", outcome.load),
         ];
         let _ = writeln!(text, "| {} | {} | {} |", entry.scenario.title, entry.system, cells.join(" | "));
@@ -124,6 +128,15 @@ pub(crate) fn report(entries: &[Entry], circumstances: &Circumstances) -> String
     text
 }
 
+/// How many flaws of a kind there were, and how many of them while the machine stood still.
+fn with_those_of_the_machine(outcome: &Outcome, kind: Kind) -> String {
+    let all = outcome.count(kind);
+    match all - outcome.count_own(kind) {
+        0 => all.to_string(),
+        then => format!("{all} ({then} at standstills)"),
+    }
+}
+
 /// A few words on a run.
 pub(super) fn in_short(entry: &Entry) -> String {
     match &entry.result {
@@ -132,7 +145,7 @@ pub(super) fn in_short(entry: &Entry) -> String {
             let back = if back == "-" { String::new() } else { format!(", back after {back}") };
             format!(
                 "p50 {p50}, p95 {p95}, p99 {p99}, max {max} µs, within 100 µs after {settled}{back}, {} gaps{}",
-                outcome.count(Kind::Gap),
+                with_those_of_the_machine(outcome, Kind::Gap),
                 if target.is_empty() { String::new() } else { format!("; target: {target}") }
             )
         }
