@@ -157,8 +157,8 @@ impl Standstills {
         self.0.iter().any(|&(from, to)| at + length > from - WINDOW && at < to + AFTERMATH)
     }
 
-    /// The windows but for those in which they have made silence, which says nothing of the rooms; what rooms play does.
-    fn without_silence(&self, sync: &Series) -> Series {
+    /// The windows but for those that show nothing because of them, which says nothing of the rooms; what rooms play does.
+    fn without_blanks(&self, sync: &Series) -> Series {
         let tells = |window: &&Window| matches!(window.sight, Sight::Apart(_)) || !self.explain(window.at, 0.0);
         Series(sync.0.iter().filter(tells).copied().collect())
     }
@@ -190,7 +190,7 @@ impl Outcome {
             .collect();
         let standstills = take.standstills.iter().map(|&(from, to)| (since(from), since(to)));
         let standstills = Standstills(standstills.filter(|(_, to)| *to > 0.0).collect());
-        let told_by = |sync: &Series| standstills.without_silence(sync);
+        let told_by = |sync: &Series| standstills.without_blanks(sync);
         let undisturbed: Vec<&Room> = rooms[scenario.undisturbed()].iter().skip(1).collect();
         let steady: Vec<Series> =
             undisturbed.iter().map(|room| calm(&told_by(&room.sync), SETTLING, for_all)).collect();
