@@ -152,9 +152,9 @@ const RECOVERY: f64 = 3.0;
 const AFTERMATH: f64 = 0.5;
 
 impl Standstills {
-    /// Whether a flaw of so many seconds, or a window about `at`, may be owed to one.
+    /// Whether a flaw of so many seconds, or a window about `at`, may be owed to one: it began with it or after, and did not outlast what comes of it.
     fn explain(&self, at: f64, length: f64) -> bool {
-        self.0.iter().any(|&(from, to)| at + length > from - WINDOW && at < to + AFTERMATH)
+        self.0.iter().any(|&(from, to)| at > from - WINDOW && at + length < to + AFTERMATH)
     }
 
     /// The windows but for those that show nothing because of them, which says nothing of the rooms; what rooms play does.
@@ -486,18 +486,20 @@ pub(crate) mod tests {
     #[test]
     fn what_the_machine_made_is_told_but_not_held_against_the_room() {
         let scenario = &SCENARIOS[0];
-        let silent_at_12 = |standstill: f64| {
-            let mut take = take(|second| second[12 * 48_000..12 * 48_000 + 9_600].fill(0.0));
+        let silent_at_12 = |seconds: f64, standstill: f64| {
+            let length = (seconds * 48_000.0) as usize;
+            let mut take = take(|second| second[12 * 48_000..12 * 48_000 + length].fill(0.0));
             take.standstills = vec![(after(START, standstill), after(START, standstill + 0.05))];
             Outcome::of(scenario, take).unwrap()
         };
-        let owed = silent_at_12(11.95);
+        let owed = silent_at_12(0.2, 11.95);
         assert_eq!((owed.count(Kind::Gap), owed.count_own(Kind::Gap), owed.settled), (1, 0, Some(0.0)));
         assert_eq!(owed.misses(scenario), [] as [String; 0]);
         assert!((owed.standstills.length() - 0.05).abs() < 1e-9);
-        for elsewhere in [11.3, 12.5] {
-            let own = silent_at_12(elsewhere);
-            assert_eq!((own.count(Kind::Gap), own.count_own(Kind::Gap)), (1, 1), "{elsewhere}");
+        // Before, after, begun earlier, and outlasting it.
+        for (seconds, standstill) in [(0.2, 11.3), (0.2, 12.5), (0.4, 12.2), (0.8, 11.95)] {
+            let own = silent_at_12(seconds, standstill);
+            assert_eq!((own.count(Kind::Gap), own.count_own(Kind::Gap)), (1, 1), "{seconds} s, {standstill}");
             assert!(own.settled > Some(11.0) && !own.misses(scenario).is_empty(), "{:?}", own.settled);
         }
     }
