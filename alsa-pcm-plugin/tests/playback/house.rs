@@ -151,10 +151,8 @@ pub struct Heard {
     pub at: usize,
     /// How like the source its first 10 ms are, in which the player fades in.
     pub first: f64,
-    /// The same of its other 10 ms but the last, at the worst.
+    /// The same of its other 10 ms, at the worst.
     pub worst: f64,
-    /// The same of its last 10 ms.
-    pub last: f64,
     /// By how many frames more than it has its end is later than its beginning.
     pub stretch: isize,
 }
@@ -162,19 +160,13 @@ pub struct Heard {
 impl Heard {
     /// Whether all of it was heard. With the fade the likeness is 0.88 and more, without half of the first 10 ms it would be 0.7.
     pub fn is_whole(&self) -> bool {
-        self.is_whole_until_it_broke_off() && self.last > 0.9
-    }
-
-    /// The same of sound that nothing followed, of which the sender fades out the last 3 ms: that makes it 0.95, and 0.89 where its frames fall
-    /// between those of the card. Without them it would be 0.84 at the most.
-    pub fn is_whole_until_it_broke_off(&self) -> bool {
-        self.first > 0.8 && self.worst > 0.9 && self.last > 0.86 && self.stretch.abs() < 16
+        self.first > 0.8 && self.worst > 0.9 && self.stretch.abs() < 16
     }
 }
 
 /// Looks for one channel of a clip in a recording, where silence lies around it.
 pub fn heard(recording: &[f32], source: &[f32], rate: u32) -> Option<Heard> {
-    let like = |found: &Heard| found.worst.min(found.first).min(found.last);
+    let like = |found: &Heard| found.worst.min(found.first);
     let sounds = sounds(recording, rate).into_iter();
     sounds.map(|sound| heard_at(recording, sound.start, source, rate)).max_by(|a, b| like(a).total_cmp(&like(b)))
 }
@@ -193,14 +185,14 @@ pub fn heard_at(recording: &[f32], begin: usize, source: &[f32], rate: u32) -> H
     // Going by the second window, which is not faded. The rate of a stream that has just begun is off by some hundred ppm: it is followed.
     let (first_place, _) = best(begin as isize, window as isize, window);
     let (mut place, mut worst) = (first_place, 1.0f64);
-    for from in (window..source.len() - window).step_by(window) {
+    for from in (window..=source.len() - window).step_by(window) {
         let (next, alike) = best(place, 2, from);
         (place, worst) = (next, worst.min(alike));
     }
     // And to the very last frame.
     let (place, last) = best(place, 2, source.len() - window);
     let first = best(first_place, 2, 0).1;
-    Heard { at: first_place.max(0) as usize, first, worst, last, stretch: place - first_place }
+    Heard { at: first_place.max(0) as usize, first, worst: worst.min(last), stretch: place - first_place }
 }
 
 /// Where there is sound: stretches between silences of 30 ms and more.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use alsa_sys as raw;
 
 use crate::alsa::{Pcm, S16, Wish};
-use crate::house::{Heard, House, Room, clip, heard, is_program, low_clip, sounds};
+use crate::house::{House, Room, clip, heard, is_program, low_clip, sounds};
 
 const RATE: u32 = 48_000;
 /// The frames of a packet at this latency: 20 ms.
@@ -73,16 +73,21 @@ fn hear_all(room: Room, seeds: &[u64]) {
     hear_until_broken_off(room, seeds, 0);
 }
 
-/// The same, but that nothing followed the first so many clips in time.
+/// The same, but that nothing followed the first so many clips in time: of these the player fades out the last 3 ms.
 fn hear_until_broken_off(room: Room, seeds: &[u64], broken_off: usize) {
+    const FADE: usize = 144;
     let sounds = room.finish();
     let mut last = 0;
     for (nth, seed) in seeds.iter().enumerate() {
-        let is_whole = if nth < broken_off { Heard::is_whole_until_it_broke_off } else { Heard::is_whole };
-        for (channel, source) in sound(*seed, USUAL).iter().enumerate() {
-            let heard = heard(&sounds[0].channels[channel], source, RATE);
+        for (channel, mut source) in sound(*seed, USUAL).into_iter().enumerate() {
+            if nth < broken_off {
+                let end = source.iter_mut().rev().take(FADE).enumerate();
+                end.for_each(|(left, sample)| *sample *= left as f32 / FADE as f32);
+            }
+            let heard = heard(&sounds[0].channels[channel], &source, RATE);
             println!("clip {seed} channel {channel}: {heard:?}");
-            let heard = heard.filter(is_whole).unwrap_or_else(|| panic!("clip {seed} is not whole"));
+            let heard =
+                heard.filter(crate::house::Heard::is_whole).unwrap_or_else(|| panic!("clip {seed} is not whole"));
             assert!(heard.at >= last, "clip {seed} comes too early");
             last = heard.at;
         }
@@ -324,7 +329,7 @@ fn hear_take_back(room: Room) {
     let recording = room.finish().remove(0);
     let played = &recording.channels[0];
     let heard = heard(played, &sound(18, USUAL)[0][..9_600], RATE);
-    assert!(heard.as_ref().is_some_and(Heard::is_whole), "{heard:?}");
+    assert!(heard.as_ref().is_some_and(crate::house::Heard::is_whole), "{heard:?}");
     let sounding: usize = sounds(played, RATE).into_iter().map(|sound| sound.len()).sum();
     assert!((9_500..10_000).contains(&sounding), "{sounding} frames are heard");
 }
